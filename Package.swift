@@ -1,0 +1,81 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+/// Why each one is here, and what it costs: docs/dependencies.md.
+let dependencies: [Package.Dependency] = [
+  .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+  .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
+  .package(url: "https://github.com/apple/swift-protobuf", exact: "1.39.0"),
+  .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+  .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+  .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+  .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+]
+
+let package = Package(
+  name: "holdfast",
+  products: [.executable(name: "holdfast", targets: ["holdfast"])],
+  dependencies: dependencies,
+  targets: [
+    .systemLibrary(name: "CCrypto", path: "Sources/C/CCrypto", pkgConfig: "libcrypto"),
+    .systemLibrary(name: "CZstd", path: "Sources/C/CZstd", pkgConfig: "libzstd"),
+    .systemLibrary(name: "CZlib", path: "Sources/C/CZlib", pkgConfig: "zlib"),
+    .target(name: "CLinux", path: "Sources/C/CLinux"),
+
+    .target(name: "HoldfastCore", swiftSettings: settings),
+    .target(
+      name: "HoldfastBytes", dependencies: ["CCrypto", "CZstd", "CZlib"],
+      swiftSettings: settings),
+    .target(
+      name: "HoldfastWire",
+      dependencies: [
+        "HoldfastCore", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      exclude: ["holdfast.proto"], swiftSettings: settings),
+    .target(
+      name: "HoldfastStore", dependencies: ["HoldfastBytes", "HoldfastCore"],
+      swiftSettings: settings),
+    .target(
+      name: "HoldfastIndex",
+      dependencies: ["HoldfastCore", .product(name: "GRDB", package: "GRDB.swift")],
+      swiftSettings: settings),
+    .target(
+      name: "HoldfastLinux",
+      dependencies: [
+        "CLinux", "CCrypto", "HoldfastCore",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOTLS", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      ],
+      swiftSettings: settings),
+    .target(
+      name: "HoldfastAgent",
+      dependencies: [
+        "HoldfastStore", "HoldfastBytes", "HoldfastWire", "HoldfastCore",
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
+    .executableTarget(
+      name: "holdfast",
+      dependencies: [
+        "HoldfastAgent", "HoldfastLinux", "HoldfastIndex", "HoldfastStore", "HoldfastBytes",
+        "HoldfastWire", "HoldfastCore",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "Yams", package: "Yams"),
+      ],
+      swiftSettings: settings),
+  ]
+)

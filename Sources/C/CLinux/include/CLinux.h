@@ -1,0 +1,60 @@
+// System calls and constants that Swift's Glibc module does not show.
+#pragma once
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/fanotify.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+/// openat2(2), for which glibc has no wrapper.
+static inline int holdfast_openat2(
+    int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
+  struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
+  return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
+
+/// syncfs(2), declared only for _GNU_SOURCE.
+static inline int holdfast_syncfs(int descriptor) {
+  return (int)syscall(SYS_syncfs, descriptor);
+}
+
+/// renameat2(2), declared only for _GNU_SOURCE.
+static inline int holdfast_renameat2(
+    int old_directory, const char *old_name, int new_directory, const char *new_name,
+    unsigned flags) {
+  return (int)syscall(
+      SYS_renameat2, old_directory, old_name, new_directory, new_name, flags);
+}
+
+/// open_by_handle_at(2): `handle` is a struct file_handle as the kernel wrote it.
+static inline int holdfast_open_by_handle(int mount, const void *handle, int flags) {
+  return (int)syscall(SYS_open_by_handle_at, mount, (void *)handle, flags);
+}
+
+/// Variadic, so invisible to Swift.
+static inline int holdfast_openat(int directory, const char *path, int flags, unsigned mode) {
+  return openat(directory, path, flags, mode);
+}
+
+static const uint64_t holdfast_resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+static const int holdfast_o_path = 010000000;
+static const int holdfast_o_noatime = 01000000;
+static const uint64_t holdfast_fanotify_mask =
+    FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_MODIFY | FAN_ATTRIB | FAN_ONDIR;
+static const unsigned holdfast_fanotify_class =
+    FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE | FAN_REPORT_DFID_NAME |
+    FAN_REPORT_FID;
+static const uint32_t holdfast_inotify_mask =
+    IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF |
+    IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK;

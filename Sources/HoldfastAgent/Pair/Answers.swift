@@ -1,0 +1,135 @@
+/// Encodes an absent value as `null`, so that what is not known is said, not left out.
+@propertyWrapper
+package struct Nullable<Value: Codable & Sendable>: Codable, Sendable {
+  package var wrappedValue: Value?
+  package init(wrappedValue: Value?) { self.wrappedValue = wrappedValue }
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    wrappedValue = container.decodeNil() ? nil : try container.decode(Value.self)
+  }
+  package func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    if let wrappedValue { try container.encode(wrappedValue) } else { try container.encodeNil() }
+  }
+}
+
+/// `status --json`: docs/api.md.
+package struct StatusAnswer: Codable, Sendable {
+  package struct Peer: Codable, Sendable {
+    package var site: String
+    package var connected: Bool
+  }
+  package struct Points: Codable, Sendable {
+    @Nullable package var captured: UInt64?
+    @Nullable package var received: UInt64?
+    @Nullable package var durable: UInt64?
+    @Nullable package var applied: UInt64?
+  }
+  package struct Pair: Codable, Sendable {
+    package var pair: String
+    package var role: String
+    package var epoch: UInt64
+    @Nullable package var reign: String?
+    package var peer: Peer
+    package var points: Points
+    @Nullable package var lagSeconds: Double?
+    @Nullable package var backlogBytes: Int64?
+    @Nullable package var etaSeconds: Double?
+    package var rpoSeconds: Double
+    @Nullable package var rpoKept: Bool?
+    @Nullable package var grade: String?
+    @Nullable package var watch: String?
+    @Nullable package var held: String?
+    @Nullable package var lastProven: String?
+    package var alarms: [String]
+    package var notes: [String]
+    package var sentBytes: Int64
+    package var journalBytes: Int64
+  }
+  package var site: String
+  package var pairs: [Pair]
+}
+
+/// `points --json`.
+package struct PointsAnswer: Codable, Sendable {
+  package struct Point: Codable, Sendable {
+    package var point: UInt64
+    package var time: String
+    package var grade: String
+    package var seal: String
+    package var parent: String
+    package var epoch: UInt64
+    package var reign: String
+    package var branch: Bool
+    package var files: Int64
+    package var bytes: Int64
+    package var changes: Int64
+    @Nullable package var proven: String?
+    package var pinned: Bool
+  }
+  package var pair: String
+  package var points: [Point]
+}
+
+package struct SyncAnswer: Codable, Sendable {
+  package var point: UInt64
+}
+
+package struct FailoverRequest: Codable, Sendable {
+  package var point: UInt64?
+  package var acceptLoss: Bool
+  package var otherSiteIsDown: Bool
+  /// Only says what would be lost.
+  package var preview: Bool
+  package init(point: UInt64?, acceptLoss: Bool, otherSiteIsDown: Bool, preview: Bool) {
+    self.point = point
+    self.acceptLoss = acceptLoss
+    self.otherSiteIsDown = otherSiteIsDown
+    self.preview = preview
+  }
+}
+
+/// `failover --json`.
+package struct FailoverAnswer: Codable, Sendable {
+  package struct Phase: Codable, Sendable {
+    package var name: String
+    package var seconds: Double
+  }
+  package var point: UInt64
+  package var grade: String
+  package var epoch: UInt64
+  package var reign: String
+  @Nullable package var lossSeconds: Double?
+  @Nullable package var lossFiles: Int64?
+  package var phases: [Phase]
+}
+
+/// What went wrong, for people; `code` is the command's exit code.
+package struct FailureAnswer: Codable, Sendable, Error {
+  package var code: Int32
+  package var message: String
+  package init(code: Int32, _ message: String) {
+    self.code = code
+    self.message = message
+  }
+}
+
+package struct TokenAnswer: Codable, Sendable {
+  package var token: String
+  package init(token: String) { self.token = token }
+}
+
+package struct TextAnswer: Codable, Sendable {
+  package var message: String
+  package init(message: String) { self.message = message }
+}
+
+package struct InviteRequest: Codable, Sendable {
+  package var address: String?
+  package init(address: String?) { self.address = address }
+}
+
+package struct JoinRequest: Codable, Sendable {
+  package var token: String
+  package init(token: String) { self.token = token }
+}

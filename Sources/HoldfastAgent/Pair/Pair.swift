@@ -1,0 +1,475 @@
+import FoundationEssentials
+import HoldfastBytes
+package import HoldfastCore
+import HoldfastStore
+package import HoldfastWire
+
+/// One pair on this site: knows its role, starts and stops the workers, and speaks with the other
+/// side while there is a link.
+package actor Pair {
+  package nonisolated let configuration: PairConfiguration
+  package nonisolated let board = PairBoard()
+  let site: String
+  let host: any Host
+  let siteKey: Fingerprint
+  let files: PairFiles
+  let paths: [String]
+
+  var identity: PairFiles.Identity?
+  var standing: Standing?
+  var capture: CaptureWorker?
+  var receiver: ReceiveWorker?
+  var applier: ApplyWorker?
+  private var shipper: Shipper?
+  private let spoolBoard = SpoolBoard()
+  private let shipping = Signal()
+  private var tasks: [Task<Void, Never>] = []
+  private var shipTask: Task<Void, Never>?
+  private var link: (any Link)?
+  private var linkGeneration = 0
+  /// Refusals up to this point are of the spool that was thrown away.
+  private var refusedUpTo: PointNumber?
+  var isMoving = false
+
+  package init(
+    configuration: PairConfiguration, site: String, siteKey: Fingerprint, host: any Host
+  ) throws(DiskError) {
+    self.configuration = configuration
+    self.site = site
+    self.siteKey = siteKey
+    self.host = host
+    files = try PairFiles(host, pair: configuration.name)
+    paths = configuration.paths(on: site)
+  }
+
+  package nonisolated var name: String { configuration.name }
+  package nonisolated var peer: String { configuration.peer(of: site) }
+  var isPrimaryByConfiguration: Bool { configuration.primary == site }
+
+  // MARK: Start and stop
+
+  /// Reads what is durable and begins as `unknown`.
+  package func start() async throws {
+    identity = try files.identity()
+    guard let saved = try files.role() else {
+      if !isPrimaryByConfiguration {
+        standing = Standing(record: RoleRecord(reign: .none, part: .standby))
+        showRole()
+      }
+      return
+    }
+    standing = Standing(record: saved.record)
+    showRole()
+    if saved.promoting != nil { return await finishPromotion(saved) }
+    switch saved.record.part {
+    case .primary:
+      startCapture()
+      if configuration.failover.onBoot == .resume { try await obey(standing?.on(.resume) ?? []) }
+    case .standby: try await startStandby()
+    }
+  }
+
+  package func stop() async {
+    shipTask?.cancel()
+    for task in tasks { task.cancel() }
+    capture?.wake.set()
+    applier?.wake.set()
+    await capture?.pause()
+    for task in tasks { await task.value }
+    tasks = []
+  }
+
+  func showRole() {
+    let role = standing?.role ?? .unknown
+    let reign = standing?.record.reign ?? .none
+    board.update { view in
+      view.role = role
+      view.reign = reign
+    }
+  }
+
+  func startCapture() {
+    guard capture == nil, let identity else { return }
+    let worker = CaptureWorker(
+      pair: configuration, paths: paths, host: host, board: board, spoolBoard: spoolBoard,
+      identity: identity, writerKey: siteKey, shipping: shipping)
+    capture = worker
+    shipper = Shipper(
+      pair: configuration, host: host, board: board, spoolBoard: spoolBoard,
+      identity: identity, wake: shipping)
+    tasks.append(Task { await worker.run() })
+  }
+
+  func startStandby() async throws {
+    guard receiver == nil, let identity else { return }
+    let receiver = ReceiveWorker(
+      pair: name, host: host, board: board, identity: identity, siteKey: siteKey)
+    let applier = ApplyWorker(
+      pair: configuration, paths: paths, host: host, board: board, identity: identity,
+      files: files)
+    self.receiver = receiver
+    self.applier = applier
+    tasks.append(Task { await applier.run() })
+    do {
+      try await receiver.open()
+    } catch {
+      board.hold(.journal, "journal cannot be opened: \(error)")
+    }
+    tasks.append(
+      Task { [host] in
+        while !Task.isCancelled {
+          try? await host.clock.sleep(until: host.clock.now() + .seconds(1))
+          await self.tick()
+        }
+      })
+  }
+
+  private func tick() async {
+    guard let receiver else { return }
+    do {
+      if let status = try await receiver.tick() { await say(status) }
+    } catch {
+      board.hold(.disk, "journal: \(error)")
+    }
+  }
+
+  // MARK: Role
+
+  func obey(_ orders: [Standing.Order]) async throws {
+    for order in orders {
+      switch order {
+      case .persist(let record): try files.store(PairFiles.Saved(record: record))
+      case .serve:
+        startCapture()
+        let highest = max(board.view.marks.durable, board.view.peerCaptured)
+        await capture?.serve(standing?.record.reign ?? .none, highest: highest)
+      case .follow:
+        try await startStandby()
+        await applier?.follow()
+      case .refuse(let refusal):
+        board.hold(.peer, "\(refusal)")
+        await capture?.pause()
+        await applier?.stop()
+        var message = Holdfast_Refusal()
+        message.pair = name
+        message.reason = "\(refusal)"
+        try? await link?.send(Frames.encode(.refusal(message)))
+      }
+    }
+    showRole()
+  }
+
+  // MARK: Link
+
+  package func linkUp(_ link: any Link) async {
+    self.link = link
+    linkGeneration += 1
+    board.update { $0.peerConnected = true }
+    await greet()
+  }
+
+  package func linkDown(_ link: any Link) async {
+    guard let mine = self.link, mine as AnyObject === link as AnyObject else { return }
+    self.link = nil
+    shipTask?.cancel()
+    shipping.set()
+    shipTask = nil
+    board.update { $0.peerConnected = false }
+  }
+
+  /// Sends the durable record of this side.
+  private func greet() async {
+    guard let link else { return }
+    var hello = Holdfast_PairHello()
+    hello.pair = name
+    if let identity { hello.pairID = Data(identity.id.bytes) }
+    hello.set(
+      standing?.record
+        ?? RoleRecord(reign: .none, part: isPrimaryByConfiguration ? .primary : .standby))
+    for (key, value) in configuration.agreement {
+      var agreed = Holdfast_AgreedKey()
+      agreed.key = key
+      agreed.digest = Data(Sha256.hash(Array(value.utf8)))
+      hello.agreed.append(agreed)
+    }
+    do {
+      if standing?.record.part == .standby, let receiver {
+        let greeting = try await receiver.greeting()
+        hello.journal = Data(greeting.journal.bytes)
+        hello.durable = greeting.durable?.number.rawValue ?? 0
+        hello.durableSeal = Data((greeting.durable?.seal ?? .none).digest.bytes)
+        hello.highest = greeting.highest.rawValue
+        hello.isEmptyJournal = greeting.isEmpty
+        if let tail = greeting.tail {
+          hello.tailSegment = Data(tail.id.bytes)
+          hello.tailSize = tail.size
+        }
+        hello.applied = board.view.marks.applied.rawValue
+      }
+      try await link.send(Frames.encode(.pairHello(hello)))
+    } catch {
+      board.update { $0.lastError = "greeting: \(error)" }
+    }
+  }
+
+  /// What the other side said of this pair.
+  package func received(_ body: Holdfast_Frame.OneOf_Body, from link: any Link) async throws {
+    switch body {
+    case .pairHello(let hello): try await met(hello, link)
+    case .secret(let offer): try await take(offer)
+    case .segmentBegin(let message):
+      guard let receiver, standing?.role == .standby else { return }
+      try await receiver.begin(Array(message.header), reign: standing?.record.reign ?? .none)
+    case .segmentData(let message): try await take(message)
+    case .progress(let progress): await advanced(progress)
+    case .missing(let missing): try await refused(missing, link)
+    case .hintsWanted: try await sendHints(link)
+    case .hints(let hints): try await capture?.learn(hints.prefixes, isLast: hints.last)
+    case .stalled(let stalled): board.hold(.peer, "the standby takes no more: \(stalled.reason)")
+    case .refusal(let refusal): board.hold(.peer, "the other site refuses: \(refusal.reason)")
+    case .hello, .heartbeat, .join, .joined: break
+    }
+  }
+
+  private func met(_ hello: Holdfast_PairHello, _ link: any Link) async throws {
+    guard let theirs = hello.record else { throw CodingError.invalid("record of a pair") }
+    disagreement(hello)
+    guard standing != nil else { return }
+    board.hold(.peer, nil)
+    let orders = standing?.on(.peer(theirs)) ?? []
+    try await obey(orders)
+    guard standing?.refusal == nil, let record = standing?.record else { return }
+    if orders.contains(where: { if case .refuse = $0 { true } else { false } }) { return }
+    guard record.part == .primary, let identity, let capture else { return }
+    guard RandomID(Array(hello.pairID)) != nil, !hello.journal.isEmpty else {
+      var offer = Holdfast_PairSecretOffer()
+      offer.pair = name
+      offer.pairID = Data(identity.id.bytes)
+      offer.secret = Data(identity.secret.bytes)
+      try await link.send(Frames.encode(.secret(offer)))
+      return
+    }
+    guard let digest = Digest32(Array(hello.durableSeal)) else {
+      throw CodingError.invalid("seal of the newest durable point")
+    }
+    let durable = PointNumber(rawValue: hello.durable)
+    board.update { view in
+      view.marks.durable = durable
+      view.marks.received = durable
+      view.marks.applied = PointNumber(rawValue: hello.applied)
+      view.lag.durable(durable)
+    }
+    let agreement = try await capture.meet(
+      seal: Seal(digest), highest: max(durable, PointNumber(rawValue: hello.highest)),
+      isEmpty: hello.isEmptyJournal)
+    if case .anew(let hints) = agreement, hints {
+      var wanted = Holdfast_HintsWanted()
+      wanted.pair = name
+      try await link.send(Frames.encode(.hintsWanted(wanted)))
+    }
+    var tail: (RandomID, Int64)?
+    if let id = RandomID(Array(hello.tailSegment)) { tail = (id, hello.tailSize) }
+    ship(link, tail: tail)
+  }
+
+  private func ship(_ link: any Link, tail: (id: RandomID, size: Int64)?) {
+    shipTask?.cancel()
+    shipping.set()
+    guard let shipper else { return }
+    if let tail { spoolBoard.acknowledge(tail.id, tail.size) }
+    let before = shipTask
+    shipTask = Task { [board] in
+      // The one before has seen its cancellation once it is over.
+      await before?.value
+      do {
+        try await shipper.run(link, tail: tail)
+      } catch is CancellationError {
+      } catch {
+        board.update { $0.lastError = "sending: \(error)" }
+        await link.close()
+      }
+    }
+  }
+
+  private func disagreement(_ hello: Holdfast_PairHello) {
+    let theirs = Dictionary(
+      hello.agreed.map { ($0.key, Array($0.digest)) }, uniquingKeysWith: { a, _ in a })
+    let different = configuration.agreement.filter { key, value in
+      theirs[key].map { $0 != Sha256.hash(Array(value.utf8)) } ?? false
+    }
+    board.hold(
+      .configuration,
+      different.isEmpty
+        ? nil
+        : """
+        the two sites' configurations differ in \(different.map(\.key).joined(separator: ", ")): \
+        make them equal, then: systemctl reload holdfast-agent
+        """)
+  }
+
+  private func take(_ offer: Holdfast_PairSecretOffer) async throws {
+    guard identity == nil, standing?.record.part == .standby else { return }
+    guard let id = RandomID(Array(offer.pairID)), let secret = PairSecret(Array(offer.secret))
+    else { throw CodingError.invalid("secret of a pair") }
+    let identity = PairFiles.Identity(id: id, secret: secret)
+    try files.store(identity)
+    self.identity = identity
+    try await startStandby()
+    if standing?.role == .standby { await applier?.follow() }
+    await greet()
+  }
+
+  // MARK: As standby
+
+  private func take(_ message: Holdfast_SegmentData) async throws {
+    guard let receiver, standing?.role == .standby, let id = RandomID(Array(message.segment))
+    else { return }
+    let answer: ReceiveWorker.Answer
+    do {
+      answer = try await receiver.take(
+        segment: id, offset: message.offset, records: Array(message.records))
+    } catch {
+      if let reason = Self.diskTrouble(error) { await stall(reason) }
+      throw error
+    }
+    try await answered(answer, receiver)
+  }
+
+  /// What the disk has to do with an error, if anything.
+  private static func diskTrouble(_ error: any Error) -> String? {
+    switch error {
+    case ReceiveWorker.Failure.disk(let reason): reason
+    case let error as JournalError: "\(error)"
+    case let error as IndexError: "\(error)"
+    default: nil
+    }
+  }
+
+  private func answered(_ answer: ReceiveWorker.Answer, _ receiver: ReceiveWorker) async throws {
+    board.hold(.disk, nil)
+    if answer.isSealed {
+      let durable = answer.status.durable
+      board.update { $0.lag.durable(durable) }
+      applier?.wake.set()
+    }
+    if let refusal = answer.refusal { try await refuse(refusal, receiver) }
+    await say(answer.status)
+  }
+
+  private func refuse(
+    _ refusal: ReceiveWorker.Refusal, _ receiver: ReceiveWorker
+  ) async throws {
+    var missing = Holdfast_Missing()
+    missing.pair = name
+    missing.reason = refusal.reason
+    missing.names = refusal.missing.map { Data($0.digest.bytes) }
+    let newest = try await receiver.newest()
+    missing.durableSeal = Data((newest?.seal ?? .none).digest.bytes)
+    missing.durable = newest?.number.rawValue ?? 0
+    try await link?.send(Frames.encode(.missing(missing)))
+  }
+
+  private func stall(_ reason: String) async {
+    board.hold(
+      .disk,
+      """
+      receiving stopped, nothing is lost: \(reason); free space for the state directory, \
+      receiving goes on by itself
+      """)
+    var stalled = Holdfast_Stalled()
+    stalled.pair = name
+    stalled.reason = reason
+    try? await link?.send(Frames.encode(.stalled(stalled)))
+  }
+
+  private func say(_ status: ReceiveWorker.Status) async {
+    var progress = Holdfast_Progress()
+    progress.pair = name
+    progress.received = status.received.rawValue
+    progress.durable = status.durable.rawValue
+    progress.applied = board.view.marks.applied.rawValue
+    if let id = status.segment { progress.segment = Data(id.bytes) }
+    progress.receivedSize = status.receivedSize
+    progress.durableSize = status.durableSize
+    try? await link?.send(Frames.encode(.progress(progress)))
+  }
+
+  private func sendHints(_ link: any Link) async throws {
+    guard let receiver else { return }
+    var portions = try await receiver.hints()
+    if portions.isEmpty { portions = [[]] }
+    for (index, portion) in portions.enumerated() {
+      var hints = Holdfast_Hints()
+      hints.pair = name
+      hints.prefixes = portion
+      hints.last = index == portions.count - 1
+      try await link.send(Frames.encode(.hints(hints)))
+    }
+  }
+
+  // MARK: As primary
+
+  private func advanced(_ progress: Holdfast_Progress) async {
+    guard let record = standing?.record, record.part == .primary else { return }
+    let durable = PointNumber(rawValue: progress.durable)
+    board.update { view in
+      view.marks.received = max(view.marks.received, PointNumber(rawValue: progress.received))
+      view.marks.durable = max(view.marks.durable, durable)
+      view.marks.applied = max(view.marks.applied, PointNumber(rawValue: progress.applied))
+      view.lag.durable(durable)
+      view.held[.peer] = nil
+    }
+    if let upTo = refusedUpTo, durable > upTo { refusedUpTo = nil }
+    if let id = RandomID(Array(progress.segment)) {
+      spoolBoard.acknowledge(id, progress.durableSize)
+      await shipper?.acknowledged(id, received: progress.receivedSize)
+    }
+    board.update { $0.backlogBytes = spoolBoard.backlog }
+  }
+
+  private func refused(_ missing: Holdfast_Missing, _ link: any Link) async throws {
+    guard let capture, refusedUpTo == nil, let digest = Digest32(Array(missing.durableSeal))
+    else { return }
+    refusedUpTo = max(PointNumber(rawValue: missing.durable), board.view.marks.captured)
+    board.update { $0.lastError = "the standby asks for a whole point: \(missing.reason)" }
+    try await capture.startAnewAfterRefusal(parent: Seal(digest))
+    var wanted = Holdfast_HintsWanted()
+    wanted.pair = name
+    try await link.send(Frames.encode(.hintsWanted(wanted)))
+  }
+
+  // MARK: Heartbeats
+
+  /// What this side can say of how fresh its points are.
+  package nonisolated func pulse() -> Holdfast_PairPulse? {
+    let view = board.view
+    guard view.role == .primary else { return nil }
+    var pulse = Holdfast_PairPulse()
+    pulse.pair = name
+    pulse.captured = view.marks.captured.rawValue
+    pulse.backlogBytes = view.backlogBytes
+    pulse.pendingPlaces = view.pendingPlaces
+    pulse.wallNanos = host.clock.wall().nanos
+    if let fresh = view.fresh {
+      pulse.known = true
+      pulse.point = fresh.point.rawValue
+      pulse.ageNanos = UInt64(max(0, (host.clock.now() - fresh.moment).nanos))
+    }
+    return pulse
+  }
+
+  package nonisolated func heard(_ pulse: Holdfast_PairPulse) {
+    let now = host.clock.now()
+    board.update { view in
+      guard view.role == .standby else { return }
+      view.peerCaptured = PointNumber(rawValue: pulse.captured)
+      view.marks.captured = max(view.marks.captured, view.peerCaptured)
+      view.peerPendingPlaces = pulse.pendingPlaces
+      view.backlogBytes = pulse.backlogBytes
+      guard pulse.known else { return view.lag.forget() }
+      let age = Duration.nanoseconds(Int64(min(pulse.ageNanos, UInt64(Int64.max / 2))))
+      view.lag.claimed(
+        .init(point: PointNumber(rawValue: pulse.point), moment: Instant(nanos: (now.nanos - age.nanos))))
+    }
+  }
+}

@@ -1,0 +1,106 @@
+package import HoldfastCore
+import Synchronization
+
+/// What is shown of a pair; read from anywhere, written by the parts that know.
+package struct PairView: Sendable {
+  package var role = Role.unknown
+  package var reign = Reign.none
+  package var peerConnected = false
+  package var marks = Watermarks()
+  package var lag = LagClock()
+  /// Nothing that happened before this moment is missing from `captured`.
+  package var fresh: LagClock.Claim?
+  package var backlogBytes: Int64 = 0
+  package var bytesPerSecond: Double = 0
+  package var pendingPlaces: Int64 = 0
+  package var grade: Grade?
+  package var watch: WatchKind?
+  /// Why nothing is captured, received or applied; each line says what to type.
+  package var held: [Hold: String] = [:]
+  package var notes: [String] = []
+  package var lastError: String?
+  /// Of the peer, from its heartbeats.
+  package var peerCaptured = PointNumber.none
+  package var peerPendingPlaces: Int64?
+  package var bytesSent: Int64 = 0
+  package var segmentBytes: Int64 = 0
+
+  /// What a hold is about; one reason at a time for each.
+  package enum Hold: String, Sendable, Hashable, CaseIterable {
+    case root, replica, disk, peer, configuration, journal, spool
+  }
+}
+
+package final class PairBoard: Sendable {
+  private let state = Mutex(PairView())
+  package init() {}
+  package var view: PairView { state.withLock { $0 } }
+  package func update<T: Sendable>(_ body: (inout PairView) -> T) -> T {
+    state.withLock { body(&$0) }
+  }
+  package func hold(_ what: PairView.Hold, _ reason: String?) {
+    state.withLock { $0.held[what] = reason }
+  }
+}
+
+/// What lies in the spool, and how much of it the standby has.
+package final class SpoolBoard: Sendable {
+  package struct Piece: Sendable {
+    package var number: UInt64
+    package var id: RandomID
+    package var size: Int64
+    /// Durable on the standby.
+    package var acknowledged: Int64
+  }
+  /// A sealed point in the spool.
+  package struct Sealed: Sendable {
+    package var point: Point
+    /// Where its seal ends.
+    package var end: RecordPosition
+  }
+  package struct State: Sendable {
+    package var pieces: [Piece] = []
+    package var points: [Sealed] = []
+    /// Grows when the spool is thrown away: what was being sent means nothing any more.
+    package var generation = 0
+  }
+  private let state = Mutex(State())
+  package init() {}
+  package var view: State { state.withLock { $0 } }
+
+  package func grew(_ number: UInt64, _ id: RandomID, to size: Int64) {
+    state.withLock { state in
+      if let index = state.pieces.firstIndex(where: { $0.number == number }) {
+        state.pieces[index].size = size
+      } else {
+        state.pieces.append(Piece(number: number, id: id, size: size, acknowledged: 0))
+      }
+    }
+  }
+  package func sealed(_ point: Point, end: RecordPosition) {
+    state.withLock { $0.points.append(Sealed(point: point, end: end)) }
+  }
+  package func acknowledge(_ id: RandomID, _ size: Int64) {
+    state.withLock { state in
+      guard let index = state.pieces.firstIndex(where: { $0.id == id }) else { return }
+      for earlier in 0..<index { state.pieces[earlier].acknowledged = state.pieces[earlier].size }
+      state.pieces[index].acknowledged = max(state.pieces[index].acknowledged, size)
+    }
+  }
+  package func removed(_ number: UInt64) {
+    state.withLock { state in
+      state.pieces.removeAll { $0.number == number }
+      state.points.removeAll { $0.end.segment <= number }
+    }
+  }
+  package func cleared() {
+    state.withLock { state in
+      state.pieces = []
+      state.points = []
+      state.generation += 1
+    }
+  }
+  package var backlog: Int64 {
+    state.withLock { $0.pieces.reduce(0) { $0 + $1.size - min($1.size, $1.acknowledged) } }
+  }
+}

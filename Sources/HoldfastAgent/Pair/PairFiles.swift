@@ -1,0 +1,88 @@
+package import HoldfastCore
+package import HoldfastStore
+
+/// What a pair keeps durably beside trees and journals: its secret, its role, a promotion under
+/// way, and what of the configuration is in force.
+package struct PairFiles: Sendable {
+  package let disk: any Disk
+
+  package init(_ host: any Host, pair: String) throws(DiskError) {
+    _ = try host.disk(["pairs"])
+    disk = try host.disk(["pairs", pair])
+  }
+
+  // MARK: Secret
+
+  package struct Identity: Sendable {
+    package var id: RandomID
+    package var secret: PairSecret
+  }
+
+  private static let secretName = "secret"
+  private static let roleName = "role"
+  private static let rootsName = "roots"
+
+  /// - Throws: `.failed` where the file is there and not what was written.
+  package func identity() throws -> Identity? {
+    guard let bytes = try disk.contents(of: Self.secretName) else { return nil }
+    guard bytes.count == 48, let id = RandomID(bytes[0..<16]),
+      let secret = PairSecret(Array(bytes[16..<48]))
+    else { throw DiskError.failed(Self.secretName, call: "read", errno: 5) }
+    return Identity(id: id, secret: secret)
+  }
+
+  package func store(_ identity: Identity) throws(DiskError) {
+    try disk.replace(Self.secretName, with: identity.id.bytes + identity.secret.bytes)
+  }
+
+  // MARK: Role
+
+  package struct Saved: Hashable, Sendable {
+    package var record: RoleRecord
+    /// A promotion whose epoch is durable and whose tree is not yet ready: the way is forward.
+    package var promoting: PointNumber?
+  }
+
+  package func role() throws -> Saved? {
+    guard let bytes = try disk.contents(of: Self.roleName) else { return nil }
+    var reader = Reader(bytes)
+    let epoch = Epoch(rawValue: try reader.fixed())
+    let reign = Reign(epoch: epoch, id: try reader.random())
+    guard let part = RoleRecord.Part(rawValue: try reader.fixed(UInt8.self)) else {
+      throw CodingError.invalid("part")
+    }
+    let isPromoting = try reader.fixed(UInt8.self) == 1
+    let point = PointNumber(rawValue: try reader.fixed())
+    return Saved(
+      record: RoleRecord(reign: reign, part: part), promoting: isPromoting ? point : nil)
+  }
+
+  package func store(_ saved: Saved) throws(DiskError) {
+    var out = Writer()
+    out.fixed(saved.record.reign.epoch.rawValue)
+    out.raw(saved.record.reign.id.bytes)
+    out.fixed(saved.record.part.rawValue)
+    out.fixed(saved.promoting == nil ? UInt8(0) : 1)
+    out.fixed(saved.promoting?.rawValue ?? 0)
+    try disk.replace(Self.roleName, with: out.bytes)
+  }
+
+  // MARK: Configuration in force
+
+  /// The values that only `holdfast approve` may change once they were in force.
+  package func guarded() throws -> [String]? {
+    guard let bytes = try disk.contents(of: Self.rootsName) else { return nil }
+    var reader = Reader(bytes)
+    var values: [String] = []
+    while !reader.isAtEnd {
+      values.append(String(decoding: try reader.counted(max: 1 << 20), as: UTF8.self))
+    }
+    return values
+  }
+
+  package func store(guarded values: [String]) throws(DiskError) {
+    var out = Writer()
+    for value in values { out.counted(Array(value.utf8)) }
+    try disk.replace(Self.rootsName, with: out.bytes)
+  }
+}

@@ -1,0 +1,305 @@
+import HoldfastCore
+import HoldfastStore
+
+/// What people order of a pair.
+extension Pair {
+  // MARK: Status
+
+  package func status() -> StatusAnswer.Pair {
+    let view = board.view
+    let now = host.clock.now()
+    let isKnown = view.role == .primary || view.role == .standby
+    let lag = isKnown ? view.lag.lag(at: now) : nil
+    func number(_ point: PointNumber) -> UInt64? { point == .none ? nil : point.rawValue }
+    var alarms = PairView.Hold.allCases.compactMap { view.held[$0] }
+    if standing == nil, isPrimaryByConfiguration {
+      alarms.append("the roots are not marked: type: holdfast adopt \(name)")
+    }
+    let held = alarms.first
+    if let error = view.lastError { alarms.append("last error: \(error)") }
+    return StatusAnswer.Pair(
+      pair: name, role: view.role.rawValue, epoch: view.reign.epoch.rawValue,
+      reign: view.reign == .none ? nil : view.reign.id.description,
+      peer: .init(site: peer, connected: view.peerConnected),
+      points: .init(
+        captured: number(view.marks.captured), received: number(view.marks.received),
+        durable: number(view.marks.durable), applied: number(view.marks.applied)),
+      lagSeconds: lag?.seconds, backlogBytes: isKnown ? view.backlogBytes : nil,
+      etaSeconds: view.backlogBytes == 0 && isKnown ? 0 : nil,
+      rpoSeconds: configuration.rpo.seconds, rpoKept: lag.map { $0 <= configuration.rpo },
+      grade: view.grade?.word, watch: view.watch?.rawValue, held: held, lastProven: nil,
+      alarms: alarms,
+      notes: view.notes
+        + (configuration.dormantKeys.isEmpty
+          ? [] : ["accepted, not yet at work: \(configuration.dormantKeys.joined(separator: ", "))"]),
+      sentBytes: view.bytesSent, journalBytes: view.segmentBytes)
+  }
+
+  package func points() async throws -> PointsAnswer {
+    var rows = try await receiver?.points() ?? []
+    if let capture {
+      let (spooled, _) = try await capture.points()
+      let known = Set(rows.map(\.point.seal))
+      rows += spooled.filter { !known.contains($0.seal) }.map { PointRow(point: $0) }
+    }
+    rows.sort { $0.point.number > $1.point.number }
+    return PointsAnswer(
+      pair: name,
+      points: rows.map { row in
+        let point = row.point
+        return PointsAnswer.Point(
+          point: point.number.rawValue, time: point.time.rfc3339, grade: point.grade.word,
+          seal: point.seal.description, parent: point.parent.description,
+          epoch: point.reign.epoch.rawValue, reign: point.reign.id.description,
+          branch: row.isBranch, files: point.totals.files, bytes: point.totals.bytes,
+          changes: point.changes, proven: nil, pinned: row.isPinned)
+      })
+  }
+
+  // MARK: Adopt and resume
+
+  /// Marks this site's trees as this pair's.
+  package func adopt() async throws -> String {
+    if identity == nil {
+      guard isPrimaryByConfiguration else {
+        throw FailureAnswer(
+          code: 4, "the pair's secret has not come from \(peer) yet: connect the sites first")
+      }
+      guard let secret = PairSecret(host.secret(32)) else { preconditionFailure("32 bytes") }
+      for path in paths {
+        let report = host.report(path)
+        guard report.state == .directory else {
+          throw FailureAnswer(code: 3, "root \(path) is not a readable directory: create or mount it")
+        }
+      }
+      let fresh = PairFiles.Identity(id: RandomID(host.dice), secret: secret)
+      try files.store(fresh)
+      identity = fresh
+      let record = RoleRecord(
+        reign: Reign(epoch: Epoch(rawValue: 1), id: RandomID(host.dice)), part: .primary)
+      try files.store(PairFiles.Saved(record: record))
+      standing = Standing(record: record)
+    }
+    guard let identity else { preconditionFailure("identity after adopt") }
+    for path in paths {
+      do throws(TreeError) {
+        try host.mark(path, Marker(pair: identity.id, filesystem: ""))
+      } catch {
+        throw FailureAnswer(code: 1, "cannot mark \(path): \(error)")
+      }
+    }
+    if standing?.record.part == .primary { startCapture() }
+    applier?.wake.set()
+    capture?.wake.set()
+    showRole()
+    return "marked for pair \(name): \(paths.joined(separator: ", "))"
+  }
+
+  /// A person says that this site goes on as what it was.
+  package func resume() async throws -> String {
+    guard let before = standing else {
+      throw FailureAnswer(code: 3, "nothing to resume: type: holdfast adopt \(name)")
+    }
+    if let refusal = before.refusal { throw FailureAnswer(code: 3, "\(refusal)") }
+    try await obey(standing?.on(.resume) ?? [])
+    return "\(name): \(standing?.role.rawValue ?? "unknown") in epoch \(before.record.reign.epoch)"
+  }
+
+  // MARK: Sync
+
+  /// Captures now.
+  package func sync() async throws -> SyncAnswer {
+    guard standing?.role == .primary, let capture else {
+      let role = standing?.role ?? .unknown
+      throw FailureAnswer(
+        code: 3,
+        """
+        \(name) is \(role.rawValue) here, only the primary captures: type the command on \(peer)\
+        \(role == .unknown ? ", or if this site is to go on: holdfast resume \(name)" : "")
+        """)
+    }
+    do {
+      return SyncAnswer(point: try await capture.sync().rawValue)
+    } catch let failure as CaptureWorker.SyncFailure {
+      throw FailureAnswer(code: failure.reason.contains("waiting") ? 4 : 3, failure.reason)
+    }
+  }
+
+  // MARK: Failover
+
+  private struct Phases {
+    let clock: any Timekeeper
+    var last: Instant
+    var done: [FailoverAnswer.Phase] = []
+    init(_ clock: any Timekeeper) {
+      self.clock = clock
+      last = clock.now()
+    }
+    mutating func end(_ name: String) {
+      let now = clock.now()
+      done.append(.init(name: name, seconds: (now - last).seconds))
+      last = now
+    }
+  }
+
+  /// Promotes this site. Before the new epoch is durable an abort restores everything; after it
+  /// the way is forward, over crashes too.
+  package func failover(_ request: FailoverRequest) async throws -> FailoverAnswer {
+    guard !isMoving else { throw FailureAnswer(code: 3, "another move of \(name) is under way") }
+    guard let record = standing?.record, record.part == .standby, let receiver, applier != nil else {
+      throw FailureAnswer(code: 3, "\(name) is not standby here: promote it on \(peer)")
+    }
+    if case .split = standing?.refusal {
+      throw FailureAnswer(code: 3, standing?.refusal?.description ?? "split")
+    }
+    isMoving = true
+    defer { isMoving = false }
+    var phases = Phases(host.clock)
+    let lag = board.view.lag.lag(at: host.clock.now())
+    let lossFiles = lossFiles()
+    try await receiver.hold()
+    do {
+      phases.end("hold")
+      let chosen = try choose(request, from: try await receiver.points())
+      let answer = FailoverAnswer(
+        point: chosen.number.rawValue, grade: chosen.grade.word,
+        epoch: record.reign.epoch.next.rawValue, reign: "", lossSeconds: lag?.seconds,
+        lossFiles: lossFiles, phases: [])
+      if request.preview {
+        await receiver.release()
+        return answer
+      }
+      try consent(request, lag, lossFiles)
+      try await receiver.note(.pinned(chosen.number, true), reign: record.reign)
+      phases.end("pin")
+      return try await promote(to: chosen, answer, &phases)
+    } catch {
+      if standing?.record.part == .standby { await receiver.release() }
+      throw error
+    }
+  }
+
+  private func lossFiles() -> Int64? {
+    let view = board.view
+    guard let pending = view.peerPendingPlaces, view.lag.reached != nil else { return nil }
+    return pending
+  }
+
+  private nonisolated func choose(
+    _ request: FailoverRequest, from rows: [PointRow]
+  ) throws -> Point {
+    if let wanted = request.point {
+      guard let row = rows.first(where: { $0.point.number.rawValue == wanted }) else {
+        throw FailureAnswer(
+          code: 2, "there is no point \(wanted) of \(name): type: holdfast points \(name)")
+      }
+      return row.point
+    }
+    let good = rows.first { !$0.isBranch && $0.point.grade >= configuration.require }
+    if let good { return good.point }
+    guard let newest = rows.first?.point else {
+      throw FailureAnswer(
+        code: 3, "no point of \(name) has ever been durable here: there is nothing to promote")
+    }
+    throw FailureAnswer(
+      code: 3,
+      """
+      no point of grade \(configuration.require.word) is kept; the newest is point \
+      \(newest.number) (\(newest.grade.word)): to take it, type: holdfast failover \(name) --point \
+      \(newest.number)
+      """)
+  }
+
+  private func consent(_ request: FailoverRequest, _ lag: Duration?, _ files: Int64?) throws {
+    guard request.otherSiteIsDown else {
+      throw FailureAnswer(
+        code: 3,
+        """
+        arbiter is none: make sure that \(peer) is down and stays down, then say so: holdfast \
+        failover \(name) --other-site-is-down
+        """)
+    }
+    let limit = configuration.failover.maxLoss
+    let isWithin = request.point == nil && (lag.map { $0 <= limit } ?? false)
+    guard isWithin || request.acceptLoss else {
+      let seconds = lag.map { String(format($0.seconds)) } ?? "an unknown number of"
+      throw FailureAnswer(
+        code: 3,
+        """
+        the last \(seconds) seconds of writes may be lost (limit: \(format(limit.seconds)) s\
+        \(files.map { ", \($0) places pending at last contact" } ?? "")): if that is \
+        acceptable, add --accept-loss
+        """)
+    }
+  }
+
+  private func format(_ seconds: Double) -> String {
+    String(Double(Int(seconds * 10)) / 10)
+  }
+
+  /// From the commit point on.
+  private func promote(
+    to point: Point, _ preview: FailoverAnswer, _ phases: inout Phases
+  ) async throws -> FailoverAnswer {
+    guard let before = standing?.record else { preconditionFailure("standing in a promotion") }
+    let reign = Reign(epoch: before.reign.epoch.next, id: RandomID(host.dice))
+    let saved = PairFiles.Saved(
+      record: RoleRecord(reign: reign, part: .primary), promoting: point.number)
+    try files.store(saved)
+    host.probe.hit(.promoting)
+    board.update { $0.role = .promoting }
+    phases.end("epoch")
+    try await complete(saved, point.number)
+    phases.end("apply")
+    _ = standing?.on(.promoted(reign))
+    try files.store(PairFiles.Saved(record: saved.record))
+    try await serveAfterPromotion()
+    phases.end("serve")
+    var answer = preview
+    answer.epoch = reign.epoch.rawValue
+    answer.reign = reign.id.description
+    answer.phases = phases.done
+    return answer
+  }
+
+  /// The steps after the commit point; doing them again changes nothing.
+  private func complete(_ saved: PairFiles.Saved, _ point: PointNumber) async throws {
+    guard let receiver, let applier else { preconditionFailure("workers in a promotion") }
+    try await receiver.hold()
+    try await receiver.branch(
+      from: point, above: board.view.peerCaptured, reign: saved.record.reign)
+    host.probe.hit(.promoting)
+    try await applier.move(to: point)
+    host.probe.hit(.promoting)
+  }
+
+  private func serveAfterPromotion() async throws {
+    let highest = max(board.view.marks.durable, board.view.peerCaptured, board.view.marks.captured)
+    board.update { view in
+      view.lag.forget()
+      view.held = [:]
+      view.marks.captured = max(view.marks.captured, view.marks.applied)
+    }
+    startCapture()
+    await capture?.serve(standing?.record.reign ?? .none, highest: highest.next)
+    showRole()
+  }
+
+  /// A promotion that a crash interrupted goes forward.
+  func finishPromotion(_ saved: PairFiles.Saved) async {
+    guard let point = saved.promoting else { return }
+    board.update { $0.role = .promoting }
+    do {
+      let prior = Reign(
+        epoch: Epoch(rawValue: saved.record.reign.epoch.rawValue - 1), id: .none)
+      standing = Standing(record: RoleRecord(reign: prior, part: .standby))
+      try await startStandby()
+      try await complete(saved, point)
+      _ = standing?.on(.promoted(saved.record.reign))
+      try files.store(PairFiles.Saved(record: saved.record))
+      try await serveAfterPromotion()
+    } catch {
+      board.hold(.replica, "the promotion to point \(point) cannot go on: \(error)")
+    }
+  }
+}

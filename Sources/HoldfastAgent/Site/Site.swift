@@ -1,0 +1,235 @@
+package import HoldfastCore
+import HoldfastWire
+import FoundationEssentials
+package import Logging
+import Synchronization
+
+/// Opens links; TLS in production.
+package protocol Dialler: Sendable {
+  func dial(
+    _ address: HostPort, admits: @escaping @Sendable (Fingerprint) -> Bool
+  ) async throws -> any Link
+}
+
+/// The agent of one site: its pairs, its peers, and the sessions with them.
+package actor Site {
+  package nonisolated let configuration: Configuration
+  package nonisolated let pins: Pins
+  package nonisolated let pairs: [Pair]
+  private let host: any Host
+  private let ownKey: Fingerprint
+  private let dialler: any Dialler
+  private let log: Logger
+  private var sessions: [String: (id: UInt64, link: any Link)] = [:]
+  private var nextSession: UInt64 = 0
+  private var tasks: [Task<Void, Never>] = []
+  /// Set once listening began.
+  package private(set) var port = 0
+
+  package init(
+    configuration: Configuration, ownKey: Fingerprint, host: any Host, pins: Pins,
+    dialler: any Dialler, log: Logger
+  ) throws(DiskError) {
+    self.configuration = configuration
+    self.ownKey = ownKey
+    self.host = host
+    self.pins = pins
+    self.dialler = dialler
+    self.log = log
+    var pairs: [Pair] = []
+    for pair in configuration.pairs {
+      pairs.append(
+        try Pair(configuration: pair, site: configuration.site, siteKey: ownKey, host: host))
+    }
+    self.pairs = pairs
+  }
+
+  package func start(port: Int) async {
+    self.port = port
+    for pair in pairs {
+      do {
+        try await pair.start()
+      } catch {
+        pair.board.hold(.journal, "pair cannot start: \(error)")
+        log.error("pair \(pair.name) cannot start: \(error)")
+      }
+    }
+    for (name, peer) in configuration.peers {
+      guard let address = peer.address else { continue }
+      tasks.append(Task { await self.keepDialling(name, address) })
+    }
+  }
+
+  package func stop() async {
+    for task in tasks { task.cancel() }
+    for session in sessions.values { await session.link.close() }
+    for task in tasks { await task.value }
+    for pair in pairs { await pair.stop() }
+  }
+
+  package func pair(_ name: String) throws -> Pair {
+    guard let pair = pairs.first(where: { $0.name == name }) else {
+      let known = pairs.map(\.name).joined(separator: ", ")
+      throw FailureAnswer(code: 2, "there is no pair \(name) here; there are: \(known)")
+    }
+    return pair
+  }
+
+  package func status() async -> StatusAnswer {
+    var answer = StatusAnswer(site: configuration.site, pairs: [])
+    for pair in pairs { answer.pairs.append(await pair.status()) }
+    return answer
+  }
+
+  // MARK: Links
+
+  /// Takes over a link that somebody else dialled.
+  package nonisolated func accept(_ link: any Link) {
+    Task { await self.accepted(link) }
+  }
+
+  private func accepted(_ link: any Link) async {
+    if let peer = pins.site(of: link.peer) {
+      await run(link, peer)
+    } else {
+      await admit(link)
+    }
+  }
+
+  /// Where both sides dial, the one whose name comes first begins; the other waits, in case only
+  /// its direction works.
+  private func keepDialling(_ peer: String, _ address: HostPort) async {
+    var backoff = Backoff()
+    if configuration.site > peer { await pause(.seconds(2)) }
+    while !Task.isCancelled {
+      guard sessions[peer] == nil, let key = pins.key(of: peer) else {
+        await pause(.milliseconds(500))
+        continue
+      }
+      do {
+        let link = try await dialler.dial(address) { $0 == key }
+        backoff.succeeded()
+        await run(link, peer)
+        await pause(Limits.backoffFirst)
+      } catch {
+        let wait = backoff.failed(host.dice)
+        log.debug("dialling \(peer) at \(address) failed: \(error); again in \(wait)")
+        for pair in pairs where pair.peer == peer {
+          pair.board.update { $0.lastError = "\(peer) at \(address) is not reachable: \(error)" }
+        }
+        await pause(wait)
+      }
+    }
+  }
+
+  private func pause(_ duration: Duration) async {
+    try? await host.clock.sleep(until: host.clock.now() + duration)
+  }
+
+  private func run(_ link: any Link, _ peer: String) async {
+    // The one before may be half dead without knowing.
+    if let old = sessions[peer] { await old.link.close() }
+    nextSession += 1
+    let id = nextSession
+    sessions[peer] = (id, link)
+    log.info("session with \(peer)")
+    let session = Session(
+      link: link, site: configuration.site, peer: peer,
+      pairs: pairs.filter { $0.peer == peer }, clock: host.clock)
+    do {
+      try await session.run()
+      log.info("session with \(peer) ended")
+    } catch {
+      log.warning("session with \(peer) ended: \(error)")
+      for pair in pairs where pair.peer == peer {
+        pair.board.update { $0.lastError = "session with \(peer) ended: \(error)" }
+      }
+    }
+    await link.close()
+    if sessions[peer]?.id == id { sessions[peer] = nil }
+  }
+
+  // MARK: Pairing
+
+  /// - Parameter address: where the other site will dial.
+  package func invite(_ address: HostPort) -> InvitationToken {
+    let secret = host.secret(16)
+    pins.open(Invitation(secret: secret, now: host.clock.now()))
+    return InvitationToken(address: address, key: ownKey, secret: secret)
+  }
+
+  /// A stranger may say one thing: a token.
+  private func admit(_ link: any Link) async {
+    let answer: Holdfast_Joined
+    do {
+      guard let frame = try await link.receive(), case .join(let join) = try Frames.decode(frame)
+      else { return await link.close() }
+      answer = judge(join, link.peer)
+      try await link.send(Frames.encode(.joined(answer)))
+    } catch {
+      log.warning("a stranger's link ended: \(error)")
+    }
+    await link.close()
+  }
+
+  private func judge(_ join: Holdfast_Join, _ key: Fingerprint) -> Holdfast_Joined {
+    var answer = Holdfast_Joined()
+    answer.site = configuration.site
+    switch pins.offered(Array(join.token)) {
+    case .admitted:
+      guard configuration.peers[join.site] != nil else {
+        answer.refusal = """
+          site \(configuration.site) has no peer named \(join.site): add it under `peers` there
+          """
+        return answer
+      }
+      do throws(DiskError) {
+        try pins.pin(join.site, key)
+        log.notice("joined with \(join.site), key \(key)")
+      } catch {
+        answer.refusal = "\(configuration.site) cannot keep the key: \(error)"
+      }
+    case .wrong(let left): answer.refusal = "wrong token; \(left) tries left"
+    case .spent: answer.refusal = "the token was used: type holdfast invite again"
+    case .expired: answer.refusal = "the token has expired: type holdfast invite again"
+    }
+    if !answer.refusal.isEmpty { log.warning("join from \(key) refused: \(answer.refusal)") }
+    return answer
+  }
+
+  package func join(_ text: String) async throws -> String {
+    guard let token = InvitationToken(text) else {
+      throw FailureAnswer(code: 2, "that is no token: copy the last line that invite printed")
+    }
+    let link: any Link
+    do {
+      link = try await dialler.dial(token.address) { $0 == token.key }
+    } catch {
+      throw FailureAnswer(
+        code: 4,
+        """
+        cannot reach \(token.address): \(error); is the agent there running, and the token the \
+        newest?
+        """)
+    }
+    defer { Task { await link.close() } }
+    var join = Holdfast_Join()
+    join.token = Data(token.secret)
+    join.site = configuration.site
+    let answer: Holdfast_Joined
+    do {
+      try await link.send(Frames.encode(.join(join)))
+      guard let frame = try await link.receive(), case .joined(let joined) = try Frames.decode(frame)
+      else { throw LinkError.closed }
+      answer = joined
+    } catch {
+      throw FailureAnswer(code: 3, "the other site ended the talk: \(error); is the token the newest?")
+    }
+    guard answer.refusal.isEmpty else { throw FailureAnswer(code: 3, answer.refusal) }
+    guard configuration.peers[answer.site] != nil else {
+      throw FailureAnswer(code: 2, "site \(answer.site) is not under `peers` here: add it")
+    }
+    try pins.pin(answer.site, token.key)
+    return answer.site
+  }
+}

@@ -1,0 +1,151 @@
+/// What the administrator wrote, read and checked: docs/configuration.md.
+package struct Configuration: Hashable, Sendable {
+  package var site: String
+  package var listen: HostPort
+  package var state: String
+  package var control: String
+  package var memoryBytes: Int64
+  package var peers: [String: PeerConfiguration]
+  package var pairs: [PairConfiguration]
+
+  package init(
+    site: String, listen: HostPort, state: String, control: String, memoryBytes: Int64,
+    peers: [String: PeerConfiguration], pairs: [PairConfiguration]
+  ) {
+    self.site = site
+    self.listen = listen
+    self.state = state
+    self.control = control
+    self.memoryBytes = memoryBytes
+    self.peers = peers
+    self.pairs = pairs
+  }
+
+  package func pair(_ name: String) -> PairConfiguration? { pairs.first { $0.name == name } }
+}
+
+/// Where something listens.
+package struct HostPort: Hashable, Sendable, CustomStringConvertible {
+  package var host: String
+  package var port: Int
+  package init(host: String, port: Int) {
+    self.host = host
+    self.port = port
+  }
+
+  /// Reads `host:port` or `[address]:port`.
+  package init?(_ text: String) {
+    guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+      (0...65535).contains(port)
+    else { return nil }
+    var host = String(text[..<colon])
+    if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+    guard !host.isEmpty else { return nil }
+    self.init(host: host, port: port)
+  }
+
+  package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+}
+
+package struct PeerConfiguration: Hashable, Sendable {
+  /// `nil`: the other side dials.
+  package var address: HostPort?
+  package init(address: HostPort?) { self.address = address }
+}
+
+package struct RootConfiguration: Hashable, Sendable {
+  /// Absolute path on the primary.
+  package var path: String
+  /// Absolute path on the standby.
+  package var replica: String
+  package var exclude: [String]
+  package init(path: String, replica: String, exclude: [String]) {
+    self.path = path
+    self.replica = replica
+    self.exclude = exclude
+  }
+}
+
+/// What a site does for its part after a start.
+package enum BootPolicy: String, Hashable, Sendable, CaseIterable {
+  /// Wait for the peer, the arbiter or a person.
+  case wait
+  /// Go on as before without asking.
+  case resume
+}
+
+package struct FailoverConfiguration: Hashable, Sendable {
+  package var mode: String
+  package var arbiter: String
+  package var ttl: Duration
+  package var maxLoss: Duration
+  package var onBoot: BootPolicy
+  package init(
+    mode: String = "manual", arbiter: String = "none", ttl: Duration = .seconds(10),
+    maxLoss: Duration = .zero, onBoot: BootPolicy = .wait
+  ) {
+    self.mode = mode
+    self.arbiter = arbiter
+    self.ttl = ttl
+    self.maxLoss = maxLoss
+    self.onBoot = onBoot
+  }
+}
+
+package struct PairConfiguration: Hashable, Sendable {
+  package var name: String
+  package var primary: String
+  package var standby: String
+  package var roots: [RootConfiguration]
+  package var rpo: Duration
+  package var require: Grade
+  package var capture: [String]
+  package var retention: RetentionRule
+  /// Bytes a second; `nil` for no limit.
+  package var bandwidth: Int64?
+  package var spoolBytes: Int64
+  package var failover: FailoverConfiguration
+  /// Whether the plan has steps.
+  package var hasPlan: Bool
+  /// Keys that are accepted and not yet at work.
+  package var dormantKeys: [String]
+
+  package init(
+    name: String, primary: String, standby: String, roots: [RootConfiguration], rpo: Duration,
+    require: Grade, capture: [String], retention: RetentionRule, bandwidth: Int64?,
+    spoolBytes: Int64, failover: FailoverConfiguration, hasPlan: Bool, dormantKeys: [String]
+  ) {
+    self.name = name
+    self.primary = primary
+    self.standby = standby
+    self.roots = roots
+    self.rpo = rpo
+    self.require = require
+    self.capture = capture
+    self.retention = retention
+    self.bandwidth = bandwidth
+    self.spoolBytes = spoolBytes
+    self.failover = failover
+    self.hasPlan = hasPlan
+    self.dormantKeys = dormantKeys
+  }
+
+  package func peer(of site: String) -> String { site == primary ? standby : primary }
+
+  /// Where each root lies on a site: the configuration says who served first, whatever the epoch.
+  package func paths(on site: String) -> [String] {
+    roots.map { site == primary ? $0.path : $0.replica }
+  }
+
+  /// What both sites must agree on, by key.
+  package var agreement: [(key: String, value: String)] {
+    [
+      ("primary", primary), ("standby", standby),
+      ("roots", roots.map(\.path).joined(separator: "\n")),
+      ("replica", roots.map(\.replica).joined(separator: "\n")),
+      ("exclude", roots.map { $0.exclude.joined(separator: "\n") }.joined(separator: "\u{0}")),
+      ("require", require.word), ("failover.arbiter", failover.arbiter),
+      ("failover.ttl", "\(failover.ttl.nanos)"),
+    ]
+  }
+}

@@ -1,0 +1,39 @@
+/// Decides when the next point is captured: when changes have rested, at the latest after half of
+/// the RPO, never more often than ``Limits/captureSpacing``.
+package struct Pace: Equatable, Sendable {
+  package let latest: Duration
+  private var firstDirty: Instant?
+  private var lastDirty: Instant?
+  private var lastCapture: Instant?
+  private var isUrgent = false
+
+  package init(rpo: Duration) { latest = rpo / 2 }
+
+  package mutating func changed(at now: Instant) {
+    firstDirty = firstDirty ?? now
+    lastDirty = now
+  }
+
+  /// Somebody asked for a point now.
+  package mutating func urged(at now: Instant) {
+    changed(at: now)
+    isUrgent = true
+  }
+
+  /// A capture begins; changes from here on belong to the next one.
+  package mutating func captured(at now: Instant) {
+    firstDirty = nil
+    lastDirty = nil
+    isUrgent = false
+    lastCapture = now
+  }
+
+  /// When to capture, or `nil` while nothing has changed. May lie in the past.
+  package var due: Instant? {
+    guard let firstDirty, let lastDirty else { return nil }
+    if isUrgent { return firstDirty }
+    let rested = min(lastDirty + Limits.restBeforeCapture, firstDirty + latest)
+    guard let lastCapture else { return rested }
+    return max(rested, lastCapture + Limits.captureSpacing)
+  }
+}

@@ -1,0 +1,133 @@
+/// What a site keeps durably about its part in a pair.
+package struct RoleRecord: Hashable, Sendable {
+  package enum Part: UInt8, Hashable, Sendable {
+    case primary = 1
+    case standby = 2
+  }
+  package var reign: Reign
+  package var part: Part
+  package init(reign: Reign, part: Part) {
+    self.reign = reign
+    self.part = part
+  }
+}
+
+/// Decides what a site is for a pair. Every start begins as `unknown`; a site that was promoted
+/// past never serves again by itself.
+package struct Standing: Equatable, Sendable {
+  package enum Event: Equatable, Sendable {
+    /// The peer answered with its durable record.
+    case peer(RoleRecord)
+    /// A person typed `holdfast resume`, or the configuration says `on-boot: resume`.
+    case resume
+    /// The epoch of a promotion here is durable.
+    case promoted(Reign)
+  }
+
+  package enum Order: Equatable, Sendable {
+    /// Make this durable before any other order of the same list is obeyed.
+    case persist(RoleRecord)
+    case serve
+    case follow
+    case refuse(Refusal)
+  }
+
+  /// Why the two sites cannot work together; said on both.
+  package enum Refusal: Equatable, Sendable, CustomStringConvertible {
+    /// The other site's epoch is higher: this one was promoted past.
+    case superseded(mine: Reign, theirs: Reign)
+    /// The other site's epoch is lower.
+    case stale(mine: Reign, theirs: Reign)
+    /// Two promotions to one number.
+    case split(mine: Reign, theirs: Reign)
+    /// Both say that they are the same part.
+    case sameParts(RoleRecord.Part)
+
+    package var description: String {
+      switch self {
+      case .superseded(let mine, let theirs):
+        """
+        the other site was promoted (epoch \(theirs.epoch), here \(mine.epoch)): do not start the \
+        service here; this tree is untouched and holds what was never shipped
+        """
+      case .stale(let mine, let theirs):
+        "the other site comes back with epoch \(theirs.epoch), here is \(mine.epoch): refused"
+      case .split(let mine, let theirs):
+        """
+        both sites were promoted to epoch \(mine.epoch) (\(mine) and \(theirs)): nothing is \
+        exchanged and both trees are kept until a person names the loser
+        """
+      case .sameParts(let part):
+        "both sites say that they are the \(part): check `primary` and `standby` on both"
+      }
+    }
+  }
+
+  package private(set) var record: RoleRecord
+  package private(set) var role: Role
+  package private(set) var refusal: Refusal?
+
+  package init(record: RoleRecord) {
+    self.record = record
+    role = .unknown
+  }
+
+  package mutating func on(_ event: Event) -> [Order] {
+    switch event {
+    case .promoted(let reign):
+      precondition(reign.epoch > record.reign.epoch, "promotion to \(reign) from \(self)")
+      record = RoleRecord(reign: reign, part: .primary)
+      role = .primary
+      refusal = nil
+      return [.persist(record), .serve]
+    case .resume:
+      if refusal != nil { return [] }
+      return settle()
+    case .peer(let theirs):
+      return met(theirs)
+    }
+  }
+
+  private mutating func met(_ theirs: RoleRecord) -> [Order] {
+    let mine = record.reign
+    if mine.epoch == .none, record.part == .standby, theirs.part == .primary {
+      record.reign = theirs.reign
+      return [.persist(record)] + settle()
+    }
+    if theirs.reign.epoch == .none, theirs.part == .standby, record.part == .primary {
+      return settle()
+    }
+    if theirs.reign.epoch > mine.epoch {
+      return refuse(.superseded(mine: mine, theirs: theirs.reign), as: .unknown)
+    }
+    if theirs.reign.epoch < mine.epoch {
+      // Its record proves that this reign is the newest of the two sites.
+      let orders = record.part == .primary ? settle() : []
+      return orders + [.refuse(.stale(mine: mine, theirs: theirs.reign))]
+    }
+    if theirs.reign != mine {
+      return refuse(.split(mine: mine, theirs: theirs.reign), as: .split)
+    }
+    if theirs.part == record.part { return refuse(.sameParts(record.part), as: .unknown) }
+    return settle()
+  }
+
+  private mutating func settle() -> [Order] {
+    let was = role
+    refusal = nil
+    switch record.part {
+    case .primary:
+      role = .primary
+      return was == .primary ? [] : [.serve]
+    case .standby:
+      role = .standby
+      return was == .standby ? [] : [.follow]
+    }
+  }
+
+  private mutating func refuse(_ why: Refusal, as newRole: Role) -> [Order] {
+    refusal = why
+    role = newRole
+    return [.refuse(why)]
+  }
+}

@@ -1,0 +1,75 @@
+/// What stands at the place of a root or replica.
+package struct RootReport: Hashable, Sendable {
+  package enum State: Hashable, Sendable {
+    case absent
+    case notDirectory
+    case unreadable(String)
+    case directory
+  }
+  package var state: State
+  /// Without symbolic links; the given path where nothing is there.
+  package var realPath: String
+  /// Tells the filesystem from others, over restarts; empty where unknown.
+  package var filesystem: String
+  /// Anything but `.holdfast` in it.
+  package var isEmpty: Bool
+  package var marker: Marker?
+
+  package init(
+    state: State, realPath: String, filesystem: String, isEmpty: Bool, marker: Marker?
+  ) {
+    self.state = state
+    self.realPath = realPath
+    self.filesystem = filesystem
+    self.isEmpty = isEmpty
+    self.marker = marker
+  }
+}
+
+/// Binds a root or replica to its pair and filesystem, so that an unmounted or foreign tree is
+/// never taken for it. Kept as `.holdfast/marker`; made only by an explicit command.
+package struct Marker: Hashable, Sendable {
+  package var pair: RandomID
+  package var filesystem: String
+  package init(pair: RandomID, filesystem: String) {
+    self.pair = pair
+    self.filesystem = filesystem
+  }
+}
+
+/// Whether some process could change a file of a root through a shared mapping.
+package enum MappingReport: Hashable, Sendable {
+  case none
+  case mapped(process: Int32)
+  case unknown
+}
+
+/// What an agent asks of the machine that it runs on.
+package protocol Host: Sendable {
+  var clock: any Timekeeper { get }
+  var dice: any Dice { get }
+  var probe: any Probe { get }
+  /// Whether owners, devices and all attributes can be set.
+  var isPrivileged: Bool { get }
+  var user: UInt32 { get }
+  var group: UInt32 { get }
+
+  /// A folder below the state directory, made where it is missing.
+  func disk(_ folders: [String]) throws(DiskError) -> any Disk
+  func tree(_ path: String) throws(TreeError) -> any Tree
+  func watch(_ roots: [String], notify: @escaping @Sendable () -> Void) -> any Watch
+  func mappings(_ roots: [String]) -> MappingReport
+  func report(_ path: String) -> RootReport
+  /// Makes the directory where it is missing, its parents too, and marks it.
+  func mark(_ path: String, _ marker: Marker) throws(TreeError)
+  func index(
+    pair: String, isReader: Bool, digest: @escaping (Place, [UInt8]) -> Digest32
+  ) throws(IndexError) -> any Index
+  /// Throws away the file of an index that cannot be used.
+  func removeIndex(pair: String)
+  func catalog(pair: String) throws(IndexError) -> any Catalog
+  func removeCatalog(pair: String)
+  /// A thread of its own, which blocking calls may block.
+  func executor(_ label: String) -> any SerialExecutor
+  func secret(_ count: Int) -> [UInt8]
+}

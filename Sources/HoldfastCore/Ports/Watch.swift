@@ -1,0 +1,26 @@
+/// One thing that the kernel told of a root.
+package enum WatchEvent: Hashable, Sendable {
+  /// Something about this name, or what it names, may have changed.
+  case touched(Place)
+  /// Events were lost below this place.
+  case lost(Place)
+}
+
+/// How changes are found.
+package enum WatchKind: String, Sendable {
+  case fanotify, inotify, scan
+}
+
+/// Events of all roots of a pair. Calls may come from any thread.
+package protocol Watch: AnyObject, Sendable {
+  var kind: WatchKind { get }
+  /// Why a better kind is not in use; `nil` where nothing better exists.
+  var shortfall: String? { get }
+  /// All events whose system calls had returned before this call, none twice; bounded, since too
+  /// many become ``WatchEvent/lost(_:)``. A directory that appears is told as `lost`: it is to be
+  /// scanned whole.
+  func drain() -> [WatchEvent]
+  /// Makes sure that events in this directory will be told from now on.
+  /// - Returns: a reason where that is impossible: then only a scan sees changes there.
+  func cover(_ place: Place) -> String?
+}

@@ -1,0 +1,41 @@
+/// The clocks. Handed in, so that tests and simulations own time.
+package protocol Timekeeper: Sendable {
+  func now() -> Instant
+  func wall() -> WallTime
+  /// Returns at `deadline` or later, or throws `CancellationError`.
+  func sleep(until deadline: Instant) async throws
+}
+
+/// Chance.
+package protocol Dice: Sendable {
+  /// 64 unpredictable bits.
+  func word() -> UInt64
+}
+
+extension Dice {
+  package func bytes(_ count: Int) -> [UInt8] {
+    var out = [UInt8]()
+    out.reserveCapacity(count + 8)
+    while out.count < count {
+      let word = self.word()
+      for shift in 0..<8 { out.append(UInt8(truncatingIfNeeded: word >> (UInt64(shift) * 8))) }
+    }
+    return Array(out.prefix(count))
+  }
+}
+
+/// Told when execution passes a named place, so that a test can prove that it was reached, and
+/// stop the process there.
+package protocol Probe: Sendable {
+  func hit(_ place: ProbePlace)
+}
+
+/// The phases in which a kill must never cost anything.
+package enum ProbePlace: String, Sendable, CaseIterable {
+  case reading, sending, sealing, applying, retaining, promoting
+}
+
+package struct NoProbe: Probe {
+  package init() {}
+  package func hit(_ place: ProbePlace) {}
+}

@@ -1,0 +1,80 @@
+/// Every bound of the system. A queue, frame, retry or buffer without a line here is a defect.
+package enum Limits {
+  // Names and trees.
+  /// PATH_MAX of Linux, without the final NUL.
+  package static let pathBytesMax = 4095
+  /// NAME_MAX of Linux.
+  package static let nameBytesMax = 255
+  /// Largest encoded entry: attributes (64 KiB each at most, xattr(7)) and its list of chunks.
+  package static let entryBytesMax = 1 << 20
+  /// Attributes of one object.
+  package static let attributesMax = 512
+  /// Levels of lists of chunks; 4 reach past any file size of Linux.
+  package static let contentDepthMax: UInt8 = 6
+  /// References in one list, whether in an entry or in a chunk that holds a list.
+  package static let referencesMax = 1024
+  /// References that an entry holds itself before they move into chunks of their own.
+  package static let referencesInEntry = 64
+  /// Roots of a pair.
+  package static let rootsMax = 64
+
+  // Chunks and records.
+  package static let chunkBytesMin = 16 << 10
+  package static let chunkBytesMean = 64 << 10
+  package static let chunkBytesMax = 256 << 10
+  /// Plain bytes of a record of changes when it is closed, unless one entry alone is larger.
+  package static let changesBytes = 256 << 10
+  /// Plain bytes of any record.
+  package static let recordPlainBytesMax = 2 << 20
+  /// A segment is closed when it has grown to this.
+  package static let segmentBytes = 64 << 20
+  /// A segment that a peer sends may have at most this.
+  package static let segmentBytesMax = segmentBytes + recordPlainBytesMax + (1 << 20)
+
+  // Link.
+  package static let frameBytesMax = 4 << 20
+  /// Payload of one frame of segment bytes.
+  package static let dataBytes = 1 << 20
+  /// Sent and not yet acknowledged as received.
+  package static let windowBytes: Int64 = 16 << 20
+  /// Chunk-name prefixes in one frame of hints.
+  package static let hintsInFrame = 64 << 10
+  /// Missing names in one answer.
+  package static let missingNamesMax = 1024
+  package static let heartbeatEvery = Duration.seconds(1)
+  package static let deadAfter = Duration.seconds(5)
+  package static let dialTimeout = Duration.seconds(5)
+  package static let backoffFirst = Duration.milliseconds(200)
+  package static let backoffMax = Duration.seconds(30)
+  /// Connections that have not yet shown a pinned key, all together.
+  package static let unprovenConnectionsMax = 16
+
+  // Pace.
+  package static let restBeforeCapture = Duration.milliseconds(50)
+  package static let captureSpacing = Duration.milliseconds(200)
+  /// A store into a mapped page that is already dirty moves no time stamp until write-back.
+  package static let youngFor = Duration.seconds(90)
+  /// Granularity of file time stamps: a kernel tick at HZ=100, doubled.
+  package static let clockTick = Duration.milliseconds(20)
+  package static let scanEvery = Duration.seconds(3600)
+  /// Distinct dirty places before a pair is scanned as a whole.
+  package static let dirtyPlacesMax = 100_000
+  package static let readAttemptsMax = 3
+
+  // Standby.
+  package static let syncEveryBytes: Int64 = 64 << 20
+  package static let syncEvery = Duration.seconds(2)
+  /// Free bytes that receiving leaves on the standby's state and replica.
+  package static let freeBytesReserve: Int64 = 256 << 20
+  /// Live share of a closed segment below which retention rewrites it.
+  package static let liveShareMin = 0.5
+  package static let retainEvery = Duration.seconds(60)
+
+  // Trust.
+  package static let tokenTriesMax = 5
+  package static let tokenLife = Duration.seconds(15 * 60)
+
+  // Control sockets.
+  package static let requestBytesMax = 64 << 10
+  package static let controlConnectionsMax = 64
+}

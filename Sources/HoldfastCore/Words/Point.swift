@@ -1,0 +1,113 @@
+/// What a recovery point promises, from weakest to strongest.
+package enum Grade: UInt8, Comparable, Hashable, Sendable, CaseIterable {
+  /// Files were read while others changed.
+  case fuzzy = 1
+  /// One instant, as after a power cut.
+  case crash = 2
+  /// Quiesced by the application.
+  case application = 3
+
+  package static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
+  package var word: String {
+    switch self {
+    case .fuzzy: "fuzzy"
+    case .crash: "crash"
+    case .application: "application"
+    }
+  }
+  package init?(word: String) {
+    guard let grade = Self.allCases.first(where: { $0.word == word }) else { return nil }
+    self = grade
+  }
+}
+
+/// How much a tree holds.
+package struct Totals: Hashable, Sendable {
+  /// Names of any kind but directories.
+  package var files: Int64
+  /// Sum of sizes of regular files, each name counted.
+  package var bytes: Int64
+  package init(files: Int64 = 0, bytes: Int64 = 0) {
+    self.files = files
+    self.bytes = bytes
+  }
+  package mutating func add(_ entry: Entry) {
+    guard entry.kind != .directory else { return }
+    files += 1
+    bytes += entry.size
+  }
+  package mutating func remove(_ entry: Entry) {
+    guard entry.kind != .directory else { return }
+    files -= 1
+    bytes -= entry.size
+  }
+}
+
+/// A sealed point: the state of all roots of a pair at one capture.
+package struct Point: Hashable, Sendable {
+  package var number: PointNumber
+  package var seal: Seal
+  package var parent: Seal
+  /// The primary's wall clock when the capture began.
+  package var time: WallTime
+  package var grade: Grade
+  package var reign: Reign
+  /// Sum of the keyed digests of all entries: see ``TreeDigest``.
+  package var tree: TreeDigest
+  package var totals: Totals
+  /// Places that differ from the parent.
+  package var changes: Int64
+
+  package init(
+    number: PointNumber, seal: Seal, parent: Seal, time: WallTime, grade: Grade, reign: Reign,
+    tree: TreeDigest, totals: Totals, changes: Int64
+  ) {
+    self.number = number
+    self.seal = seal
+    self.parent = parent
+    self.time = time
+    self.grade = grade
+    self.reign = reign
+    self.tree = tree
+    self.totals = totals
+    self.changes = changes
+  }
+}
+
+/// The digest of a whole tree that can be kept up to date one entry at a time: the sum, lane by
+/// lane, of a keyed hash of each entry with its place (an additive multiset hash: Clarke et al.,
+/// "Incremental Multiset Hash Functions", ASIACRYPT 2003; keyed, so that nobody who only writes
+/// files can steer the sums).
+package struct TreeDigest: Hashable, Sendable, CustomStringConvertible {
+  package private(set) var sum: Digest32
+  package init(sum: Digest32 = .zero) { self.sum = sum }
+  package mutating func add(_ digest: Digest32) { sum.words &+= digest.words }
+  package mutating func remove(_ digest: Digest32) { sum.words &-= digest.words }
+  package var description: String { sum.description }
+}
+
+/// How far a pair has come; each is at least the next.
+package struct Watermarks: Hashable, Sendable {
+  package var captured: PointNumber
+  package var received: PointNumber
+  package var durable: PointNumber
+  package var applied: PointNumber
+  package init(
+    captured: PointNumber = .none, received: PointNumber = .none, durable: PointNumber = .none,
+    applied: PointNumber = .none
+  ) {
+    self.captured = captured
+    self.received = received
+    self.durable = durable
+    self.applied = applied
+  }
+}
+
+/// What a site is for a pair just now.
+package enum Role: String, Hashable, Sendable {
+  case primary
+  case standby
+  case unknown
+  case promoting
+  case split
+}

@@ -1,0 +1,384 @@
+import CLinux
+import Glibc
+package import HoldfastCore
+
+/// A directory tree on a real filesystem, reached by descriptors alone.
+package final class LinuxTree: Tree {
+  private let top: Descriptor
+  /// Directories opened for their path alone, so that most calls take one step.
+  private var directories: [TreePath: Descriptor] = [:]
+  private static let directoriesMax = 256
+
+  /// Opens the tree's top directory; the last component of `path` may not be a symbolic link.
+  package init(_ path: String) throws(TreeError) {
+    let number = unsafe holdfast_openat(
+      AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)
+    guard number >= 0 else { throw Self.error(.top, "open", errno) }
+    top = Descriptor(number)
+  }
+
+  static func error(_ path: TreePath, _ call: String, _ errno: Int32) -> TreeError {
+    switch errno {
+    case ENOENT: .absent(path)
+    case EACCES, EPERM: .refused(path, call: call, errno: errno)
+    case ELOOP, EXDEV: .escapes(path)
+    case ENOSPC, EDQUOT: .full(path)
+    default: .failed(path, call: call, errno: errno)
+    }
+  }
+
+  package func forgetDirectories() { directories.removeAll(keepingCapacity: true) }
+
+  private func open(_ path: TreePath, flags: Int32, mode: UInt64 = 0) -> Int32 {
+    let number = unsafe withCString(path.isTop ? [0x2E] : path.bytes) { name in
+      unsafe holdfast_openat2(
+        top.number, name, UInt64(flags | O_CLOEXEC | O_NOFOLLOW), mode, holdfast_resolve)
+    }
+    return number >= 0 ? number : -errno
+  }
+
+  /// The directory at `path`.
+  private func directory(_ path: TreePath) throws(TreeError) -> Descriptor {
+    if path.isTop { return top }
+    if let known = directories[path] { return known }
+    let number = open(path, flags: holdfast_o_path | O_DIRECTORY)
+    guard number >= 0 else {
+      // A file where a directory was is the same as nothing there.
+      throw number == -ENOTDIR ? .absent(path) : Self.error(path, "open", -number)
+    }
+    if directories.count >= Self.directoriesMax { directories.removeAll(keepingCapacity: true) }
+    let descriptor = Descriptor(number)
+    directories[path] = descriptor
+    return descriptor
+  }
+
+  private func leaf(_ path: TreePath) -> [UInt8] { path.isTop ? [0x2E] : path.name }
+
+  /// Calls `body` with the parent's descriptor and the last name; a negative answer is an error.
+  private func at(
+    _ path: TreePath, _ call: String, _ body: (Int32, UnsafePointer<CChar>) -> Int32
+  ) throws(TreeError) {
+    let parent = try directory(path.parent)
+    let error = unsafe withCString(leaf(path)) { name -> Int32 in
+      unsafe body(parent.number, name) < 0 ? errno : 0
+    }
+    if error != 0 { throw Self.error(path, call, error) }
+  }
+
+  /// A path through /proc for calls that take no directory descriptor; the last name is not
+  /// followed where the call says so.
+  private func procPath(_ path: TreePath) throws(TreeError) -> [UInt8] {
+    let parent = try directory(path.parent)
+    return Array("/proc/self/fd/\(parent.number)/".utf8) + leaf(path)
+  }
+
+  package func status(_ path: TreePath) throws(TreeError) -> Status? {
+    do {
+      var answer = stat()
+      unsafe try at(path, "stat") { unsafe fstatat($0, $1, &answer, AT_SYMLINK_NOFOLLOW) }
+      return Status(answer)
+    } catch .absent {
+      return nil
+    }
+  }
+
+  package func list(_ path: TreePath) throws(TreeError) -> [[UInt8]] {
+    let number = open(path, flags: O_RDONLY | O_DIRECTORY | O_NONBLOCK)
+    guard number >= 0 else { throw Self.error(path, "open", -number) }
+    let (names, error) = listNames(number)
+    guard error == 0 else { throw Self.error(path, "readdir", error) }
+    return names
+  }
+
+  package func attributes(_ path: TreePath) throws(TreeError) -> [Attribute] {
+    let proc = try procPath(path)
+    var names = [UInt8](repeating: 0, count: 1024)
+    while true {
+      let count = unsafe withCString(proc) { name in
+        unsafe names.withUnsafeMutableBytes { buffer in
+          retried {
+            unsafe llistxattr(
+              name, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count)
+          }
+        }
+      }
+      if count == -Int(ERANGE), names.count < 1 << 16 {
+        names = [UInt8](repeating: 0, count: 1 << 16)
+        continue
+      }
+      if count == -Int(ENOTSUP) || count == 0 { return [] }
+      guard count > 0 else { throw Self.error(path, "listxattr", Int32(-count)) }
+      var found: [Attribute] = []
+      for name in names[..<count].split(separator: 0) {
+        let value = try attribute(path, proc, Array(name))
+        if let value { found.append(Attribute(name: Array(name), value: value)) }
+      }
+      return found.sorted { $0.name.lexicographicallyPrecedes($1.name) }
+    }
+  }
+
+  private func attribute(
+    _ path: TreePath, _ proc: [UInt8], _ name: [UInt8]
+  ) throws(TreeError) -> [UInt8]? {
+    var value = [UInt8](repeating: 0, count: 256)
+    while true {
+      let count = unsafe withCString(proc) { file in
+        unsafe withCString(name) { name in
+          unsafe value.withUnsafeMutableBytes { buffer in
+            retried { unsafe lgetxattr(file, name, buffer.baseAddress, buffer.count) }
+          }
+        }
+      }
+      if count >= 0 { return Array(value[..<count]) }
+      switch Int32(-count) {
+      case ERANGE where value.count < 1 << 16: value = [UInt8](repeating: 0, count: 1 << 16)
+      case ENODATA: return nil
+      default: throw Self.error(path, "getxattr", Int32(-count))
+      }
+    }
+  }
+
+  package func target(_ path: TreePath) throws(TreeError) -> [UInt8] {
+    var buffer = [UInt8](repeating: 0, count: Limits.pathBytesMax + 1)
+    var count = 0
+    unsafe try at(path, "readlink") { parent, name in
+      count = unsafe buffer.withUnsafeMutableBytes { bytes in
+        guard let base = bytes.baseAddress else { return 0 }
+        return unsafe readlinkat(
+          parent, name, base.assumingMemoryBound(to: CChar.self), bytes.count)
+      }
+      return Int32(count)
+    }
+    return Array(buffer[..<count])
+  }
+
+  package func open(_ path: TreePath) throws(TreeError) -> any TreeFile {
+    let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
+    var number: Int32 = -1
+    unsafe try at(path, "open") { parent, name in
+      number = unsafe holdfast_openat(parent, name, flags | holdfast_o_noatime, 0)
+      // Only the owner may leave access times alone (open(2), O_NOATIME).
+      if number < 0, errno == EPERM { number = unsafe holdfast_openat(parent, name, flags, 0) }
+      return number
+    }
+    return LinuxTreeFile(Descriptor(number), path: path)
+  }
+
+  package func create(_ path: TreePath) throws(TreeError) -> any TreeFile {
+    var number: Int32 = -1
+    unsafe try at(path, "create") { parent, name in
+      number = unsafe holdfast_openat(
+        parent, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+      return number
+    }
+    return LinuxTreeFile(Descriptor(number), path: path)
+  }
+
+  package func make(
+    _ path: TreePath, kind: Kind, target: [UInt8], device: UInt64
+  ) throws(TreeError) {
+    unsafe try at(path, "make \(kind)") { parent, name in
+      switch kind {
+      case .directory: unsafe mkdirat(parent, name, 0o700)
+      case .symlink: unsafe withCString(target) { unsafe symlinkat($0, parent, name) }
+      case .fifo: unsafe mknodat(parent, name, S_IFIFO | 0o600, 0)
+      case .socket: unsafe mknodat(parent, name, S_IFSOCK | 0o600, 0)
+      case .characterDevice: unsafe mknodat(parent, name, S_IFCHR | 0o600, dev_t(device))
+      case .blockDevice: unsafe mknodat(parent, name, S_IFBLK | 0o600, dev_t(device))
+      case .regular: preconditionFailure("regular files are made by create()")
+      }
+    }
+  }
+
+  package func link(_ existing: TreePath, as path: TreePath) throws(TreeError) {
+    let from = try directory(existing.parent)
+    unsafe try at(path, "link") { parent, name in
+      unsafe withCString(leaf(existing)) { unsafe linkat(from.number, $0, parent, name, 0) }
+    }
+  }
+
+  package func rename(_ old: TreePath, to new: TreePath) throws(TreeError) {
+    let from = try directory(old.parent)
+    unsafe try at(new, "rename") { parent, name in
+      unsafe withCString(leaf(old)) { unsafe renameat(from.number, $0, parent, name) }
+    }
+    forget(old)
+    forget(new)
+  }
+
+  package func remove(_ path: TreePath, directory isDirectory: Bool) throws(TreeError) {
+    unsafe try at(path, "remove") { unsafe unlinkat($0, $1, isDirectory ? AT_REMOVEDIR : 0) }
+    if isDirectory { forget(path) }
+  }
+
+  private func forget(_ path: TreePath) {
+    guard !directories.isEmpty else { return }
+    for known in directories.keys where known.isWithin(path) { directories[known] = nil }
+  }
+
+  package func setOwner(_ path: TreePath, owner: UInt32, group: UInt32) throws(TreeError) {
+    unsafe try at(path, "chown") { unsafe fchownat($0, $1, owner, group, AT_SYMLINK_NOFOLLOW) }
+  }
+
+  package func setMode(_ path: TreePath, mode: UInt16) throws(TreeError) {
+    // fchmodat(2) follows symbolic links; through /proc the object itself is changed.
+    let number = open(path, flags: holdfast_o_path)
+    guard number >= 0 else { throw Self.error(path, "open", -number) }
+    let object = Descriptor(number)
+    let proc = "/proc/self/fd/\(object.number)"
+    guard unsafe chmod(proc, mode_t(mode)) == 0 else { throw Self.error(path, "chmod", errno) }
+  }
+
+  package func setAttribute(_ path: TreePath, _ attribute: Attribute) throws(TreeError) {
+    let proc = try procPath(path)
+    let error = unsafe withCString(proc) { file in
+      unsafe withCString(attribute.name) { name -> Int32 in
+        unsafe lsetxattr(file, name, attribute.value, attribute.value.count, 0) == 0 ? 0 : errno
+      }
+    }
+    if error != 0 { throw Self.error(path, "setxattr", error) }
+  }
+
+  package func removeAttribute(_ path: TreePath, name: [UInt8]) throws(TreeError) {
+    let proc = try procPath(path)
+    let error = unsafe withCString(proc) { file in
+      unsafe withCString(name) { name -> Int32 in unsafe lremovexattr(file, name) == 0 ? 0 : errno }
+    }
+    if error != 0, error != ENODATA { throw Self.error(path, "removexattr", error) }
+  }
+
+  package func setModified(_ path: TreePath, to time: WallTime) throws(TreeError) {
+    let times = [timespec(tv_sec: 0, tv_nsec: Int(UTIME_OMIT)), time.timespec]
+    unsafe try at(path, "utimensat") { unsafe utimensat($0, $1, times, AT_SYMLINK_NOFOLLOW) }
+  }
+
+  package func flush() throws(TreeError) {
+    guard holdfast_syncfs(top.number) == 0 else { throw .flushFailed(errno: errno) }
+  }
+
+  package func freeBytes() throws(TreeError) -> Int64 {
+    guard let free = freeBytesOf(top.number) else { throw Self.error(.top, "fstatfs", errno) }
+    return free
+  }
+}
+
+/// utimensat(2): leave this time alone.
+private let UTIME_OMIT = (1 << 30) - 2
+
+extension Status {
+  init(_ answer: stat) {
+    let kind: Kind =
+      switch answer.st_mode & S_IFMT {
+      case S_IFDIR: .directory
+      case S_IFLNK: .symlink
+      case S_IFIFO: .fifo
+      case S_IFCHR: .characterDevice
+      case S_IFBLK: .blockDevice
+      case S_IFSOCK: .socket
+      default: .regular
+      }
+    self.init(
+      kind: kind, mode: UInt16(answer.st_mode & 0o7777), owner: answer.st_uid,
+      group: answer.st_gid, size: kind == .regular ? Int64(answer.st_size) : 0,
+      modified: WallTime(answer.st_mtim), changed: WallTime(answer.st_ctim),
+      device: UInt64(answer.st_dev), inode: UInt64(answer.st_ino),
+      links: UInt32(truncatingIfNeeded: answer.st_nlink), special: UInt64(answer.st_rdev),
+      allocated: Int64(answer.st_blocks) * 512)
+  }
+}
+
+final class LinuxTreeFile: TreeFile {
+  private var descriptor: Descriptor?
+  private let path: TreePath
+
+  init(_ descriptor: Descriptor, path: TreePath) {
+    self.descriptor = descriptor
+    self.path = path
+  }
+
+  private var number: Int32 {
+    guard let descriptor else { preconditionFailure("\(path) used after it was closed") }
+    return descriptor.number
+  }
+
+  func status() throws(TreeError) -> Status {
+    var answer = stat()
+    guard unsafe fstat(number, &answer) == 0 else { throw LinuxTree.error(path, "fstat", errno) }
+    return Status(answer)
+  }
+
+  func read(at offset: Int64, count: Int, into buffer: inout [UInt8]) throws(TreeError) -> Int {
+    precondition(buffer.count >= count, "buffer of \(buffer.count) for \(count)")
+    var got = 0
+    while got < count {
+      let result = unsafe buffer.withUnsafeMutableBytes { bytes in
+        retried {
+          unsafe pread(
+            number, bytes.baseAddress?.advanced(by: got), count - got, Int(offset) + got)
+        }
+      }
+      guard result >= 0 else { throw LinuxTree.error(path, "read", Int32(-result)) }
+      if result == 0 { break }
+      got += result
+    }
+    return got
+  }
+
+  func data(from offset: Int64) throws(TreeError) -> Range<Int64>? {
+    let start = lseek(number, Int(offset), SEEK_DATA)
+    if start < 0 {
+      guard errno == ENXIO else { throw LinuxTree.error(path, "lseek", errno) }
+      return nil
+    }
+    let end = lseek(number, start, SEEK_HOLE)
+    guard end >= 0 else { throw LinuxTree.error(path, "lseek", errno) }
+    return Int64(start)..<Int64(max(start, end))
+  }
+
+  func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int64) throws(TreeError) {
+    var done = 0
+    while done < range.count {
+      let result = unsafe bytes.withUnsafeBytes { buffer in
+        retried {
+          unsafe pwrite(
+            number, buffer.baseAddress?.advanced(by: range.lowerBound + done),
+            range.count - done, Int(offset) + done)
+        }
+      }
+      guard result >= 0 else { throw LinuxTree.error(path, "write", Int32(-result)) }
+      done += result
+    }
+  }
+
+  func truncate(to size: Int64) throws(TreeError) {
+    guard ftruncate(number, Int(size)) == 0 else { throw LinuxTree.error(path, "truncate", errno) }
+  }
+
+  func setOwner(_ owner: UInt32, group: UInt32) throws(TreeError) {
+    guard fchown(number, owner, group) == 0 else { throw LinuxTree.error(path, "chown", errno) }
+  }
+
+  func setMode(_ mode: UInt16) throws(TreeError) {
+    guard fchmod(number, mode_t(mode)) == 0 else { throw LinuxTree.error(path, "chmod", errno) }
+  }
+
+  func setAttribute(_ attribute: Attribute) throws(TreeError) {
+    let error = unsafe withCString(attribute.name) { name -> Int32 in
+      unsafe fsetxattr(number, name, attribute.value, attribute.value.count, 0) == 0 ? 0 : errno
+    }
+    if error != 0 { throw LinuxTree.error(path, "setxattr", error) }
+  }
+
+  func setModified(_ time: WallTime) throws(TreeError) {
+    let times = [timespec(tv_sec: 0, tv_nsec: Int(UTIME_OMIT)), time.timespec]
+    guard unsafe futimens(number, times) == 0 else {
+      throw LinuxTree.error(path, "utimensat", errno)
+    }
+  }
+
+  func close() { descriptor = nil }
+}
+
+/// lseek(2): not in Glibc's module.
+private let SEEK_DATA: Int32 = 3
+private let SEEK_HOLE: Int32 = 4

@@ -1,0 +1,28 @@
+import CLinux
+import Glibc
+
+/// Keeps two agents off one state directory, for as long as it lives (flock(2)).
+package final class StateLock: Sendable {
+  private let descriptor: Descriptor
+
+  package enum Failure: Error {
+    /// Another process has it; its number where the file tells.
+    case taken(process: String)
+    case failed(errno: Int32)
+  }
+
+  package init(path: String) throws(Failure) {
+    let number = unsafe holdfast_openat(AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    guard number >= 0 else { throw .failed(errno: errno) }
+    descriptor = Descriptor(number)
+    guard flock(number, LOCK_EX | LOCK_NB) == 0 else {
+      guard errno == EWOULDBLOCK else { throw .failed(errno: errno) }
+      var buffer = [UInt8](repeating: 0, count: 32)
+      let count = unsafe pread(number, &buffer, buffer.count, 0)
+      throw .taken(process: String(decoding: buffer.prefix(max(0, count)), as: UTF8.self))
+    }
+    let own = Array("\(getpid())".utf8)
+    _ = ftruncate(number, 0)
+    unsafe _ = pwrite(number, own, own.count, 0)
+  }
+}

@@ -1,0 +1,64 @@
+package import HoldfastCore
+
+/// Reads the content of files out of the journal. Not shared between threads.
+package final class ContentReader {
+  private let journal: Journal
+  private let index: any Index
+  private let digests: PairDigests
+  private let isVerifying: Bool
+
+  /// - Parameter verifying: recompute every name, for data that has lain on a disk; otherwise the
+  ///   authentication tag, which covers the name, is what vouches.
+  package init(journal: Journal, index: any Index, digests: PairDigests, verifying: Bool) {
+    self.journal = journal
+    self.index = index
+    self.digests = digests
+    isVerifying = verifying
+  }
+
+  package func chunk(_ name: ChunkName) throws -> [UInt8] {
+    guard let position = try index.chunk(name) else {
+      throw JournalError.damaged(.start, "chunk \(name) is not in the index")
+    }
+    let (header, plain) = try journal.record(at: position)
+    guard header.kind == .chunk, header.name == name else {
+      throw JournalError.damaged(position, "another record than chunk \(name)")
+    }
+    if isVerifying, digests.name(plain, 0..<plain.count) != name {
+      throw JournalError.damaged(position, "content of chunk \(name)")
+    }
+    return plain
+  }
+
+  /// Calls `body` with every run of data, in order; holes are left out.
+  package func forEachRun(
+    _ content: Content, _ body: (_ offset: Int64, _ bytes: [UInt8]) throws -> Void
+  ) throws {
+    _ = try walk(content.references, content.depth, 0, body)
+  }
+
+  private func walk(
+    _ references: [ChunkReference], _ depth: UInt8, _ start: Int64,
+    _ body: (Int64, [UInt8]) throws -> Void
+  ) throws -> Int64 {
+    var offset = start
+    for reference in references {
+      if reference.name == .hole {
+        offset += reference.length
+        continue
+      }
+      let bytes = try chunk(reference.name)
+      if depth > 0 {
+        let list = try ChunkReference.list(bytes, covering: reference.length)
+        offset = try walk(list, depth - 1, offset, body)
+      } else {
+        guard Int64(bytes.count) == reference.length else {
+          throw JournalError.damaged(.start, "length of chunk \(reference.name)")
+        }
+        try body(offset, bytes)
+        offset += reference.length
+      }
+    }
+    return offset
+  }
+}

@@ -1,0 +1,154 @@
+import HoldfastBytes
+package import HoldfastCore
+
+/// What an unprivileged agent could not set.
+package struct Shortfalls: Hashable, Sendable {
+  package var owners: Int64 = 0
+  package var attributes: Int64 = 0
+  package var nodes: Int64 = 0
+  package init() {}
+  package var isEmpty: Bool { owners == 0 && attributes == 0 && nodes == 0 }
+}
+
+/// Makes objects in a tree equal to entries. Not shared between threads.
+package final class Materials {
+  private let reader: ContentReader
+  /// Without privileges what is refused is counted, not an error.
+  private let isPrivileged: Bool
+  private let ownUser: UInt32
+  private let ownGroup: UInt32
+  package private(set) var shortfalls = Shortfalls()
+
+  package init(reader: ContentReader, isPrivileged: Bool, ownUser: UInt32, ownGroup: UInt32) {
+    self.reader = reader
+    self.isPrivileged = isPrivileged
+    self.ownUser = ownUser
+    self.ownGroup = ownGroup
+  }
+
+  /// Makes a regular file at `path`, where nothing is, with content and all else.
+  /// - Returns: its status.
+  package func build(_ tree: any Tree, _ path: TreePath, _ entry: Entry) throws -> Status {
+    let file = try tree.create(path)
+    defer { file.close() }
+    if entry.sparse || hasHoles(entry.content) { try file.truncate(to: entry.size) }
+    try reader.forEachRun(entry.content) { offset, bytes in
+      if entry.sparse {
+        try writeSparsely(file, bytes, offset)
+      } else {
+        try file.write(bytes, 0..<bytes.count, at: offset)
+      }
+    }
+    // Changing the owner takes setuid bits and capabilities away, so it comes first; times last.
+    if entry.owner != ownUser || entry.group != ownGroup {
+      try counting(\.owners) { () throws(TreeError) in
+        try file.setOwner(entry.owner, group: entry.group)
+      }
+    }
+    if entry.mode != 0o600 {
+      try counting(\.owners) { () throws(TreeError) in try file.setMode(entry.mode) }
+    }
+    for attribute in entry.attributes {
+      try counting(\.attributes) { () throws(TreeError) in try file.setAttribute(attribute) }
+    }
+    try file.setModified(entry.modified)
+    return try file.status()
+  }
+
+  private func hasHoles(_ content: Content) -> Bool {
+    content.references.last?.name == .hole || content.depth > 0
+  }
+
+  private static let pageBytes = 4096
+
+  /// Leaves out pages of zeros, which the truncated file already has.
+  private func writeSparsely(_ file: any TreeFile, _ bytes: [UInt8], _ offset: Int64) throws {
+    var start = 0
+    while start < bytes.count {
+      var end = start
+      while end < bytes.count, !isZeroPage(bytes, end) {
+        end = min(bytes.count, end + Self.pageBytes)
+      }
+      if end > start { try file.write(bytes, start..<end, at: offset + Int64(start)) }
+      start = end
+      while start < bytes.count, isZeroPage(bytes, start) {
+        start = min(bytes.count, start + Self.pageBytes)
+      }
+    }
+  }
+
+  private func isZeroPage(_ bytes: [UInt8], _ start: Int) -> Bool {
+    let end = min(bytes.count, start + Self.pageBytes)
+    for index in start..<end where bytes[index] != 0 { return false }
+    return true
+  }
+
+  /// Makes an object that is not a regular file; its owner and so on are set by ``dress``.
+  /// - Returns: whether it was made; device nodes need privileges.
+  package func make(_ tree: any Tree, _ path: TreePath, _ entry: Entry) throws -> Bool {
+    do throws(TreeError) {
+      try tree.make(path, kind: entry.kind, target: entry.target, device: entry.device)
+      return true
+    } catch {
+      guard case .refused = error, !isPrivileged, entry.kind != .directory else { throw error }
+      shortfalls.nodes += 1
+      return false
+    }
+  }
+
+  /// Gives an object that exists its owner, mode, attributes and times.
+  /// - Returns: its status.
+  package func dress(_ tree: any Tree, _ path: TreePath, _ entry: Entry) throws -> Status? {
+    guard let status = try tree.status(path) else { throw TreeError.absent(path) }
+    if status.owner != entry.owner || status.group != entry.group {
+      try counting(\.owners) { () throws(TreeError) in
+        try tree.setOwner(path, owner: entry.owner, group: entry.group)
+      }
+    }
+    let hasMode = entry.kind != .symlink
+    if hasMode {
+      let isFresh = try tree.status(path)?.mode != entry.mode
+      if isFresh {
+        try counting(\.owners) { () throws(TreeError) in
+          try tree.setMode(path, mode: entry.mode)
+        }
+      }
+    }
+    try dressAttributes(tree, path, entry)
+    try tree.setModified(path, to: entry.modified)
+    return try tree.status(path)
+  }
+
+  private func dressAttributes(_ tree: any Tree, _ path: TreePath, _ entry: Entry) throws {
+    let present = try tree.attributes(path)
+    guard present != entry.attributes else { return }
+    let wanted = Set(entry.attributes)
+    let names = Set(entry.attributes.map(\.name))
+    for attribute in present where !names.contains(attribute.name) {
+      if Reserved.isIgnored(attribute.name) { continue }
+      try counting(\.attributes) { () throws(TreeError) in
+        try tree.removeAttribute(path, name: attribute.name)
+      }
+    }
+    for attribute in wanted.subtracting(present) {
+      try counting(\.attributes) { () throws(TreeError) in
+        try tree.setAttribute(path, attribute)
+      }
+    }
+    // An ACL carries the group bits of the mode with it.
+    if entry.kind != .symlink, try tree.status(path)?.mode != entry.mode {
+      try counting(\.owners) { () throws(TreeError) in try tree.setMode(path, mode: entry.mode) }
+    }
+  }
+
+  private func counting(
+    _ what: WritableKeyPath<Shortfalls, Int64>, _ body: () throws(TreeError) -> Void
+  ) throws(TreeError) {
+    do throws(TreeError) {
+      try body()
+    } catch {
+      guard case .refused = error, !isPrivileged else { throw error }
+      shortfalls[keyPath: what] += 1
+    }
+  }
+}

@@ -1,0 +1,408 @@
+package import HoldfastCore
+
+/// What is durably known of the replica: the point it is, or the two it lies between.
+package struct ReplicaRecord: Hashable, Sendable {
+  package static let fileName = "replica"
+  package var applied: PointNumber
+  /// Set while an intent is open: the replica is on its way to this point and offered to nobody.
+  package var target: PointNumber?
+
+  package init(applied: PointNumber = .none, target: PointNumber? = nil) {
+    self.applied = applied
+    self.target = target
+  }
+
+  var encoded: [UInt8] {
+    var out = Writer()
+    out.fixed(applied.rawValue)
+    out.fixed(target?.rawValue ?? 0)
+    out.fixed(target == nil ? UInt8(0) : 1)
+    return out.bytes
+  }
+
+  package static func load(_ disk: any Disk) throws -> ReplicaRecord {
+    guard let bytes = try disk.contents(of: fileName) else { return ReplicaRecord() }
+    var reader = Reader(bytes)
+    let applied = PointNumber(rawValue: try reader.fixed())
+    let target = PointNumber(rawValue: try reader.fixed())
+    return ReplicaRecord(
+      applied: applied, target: try reader.fixed(UInt8.self) == 1 ? target : nil)
+  }
+
+  package func store(_ disk: any Disk) throws(DiskError) {
+    try disk.replace(Self.fileName, with: encoded)
+  }
+}
+
+/// Why the replica could not be moved to a point. It is still what its record says.
+package enum ApplyError: Error, Sendable {
+  case tree(RootNumber, TreeError)
+  /// The replica's filesystem has too little room; nothing was changed.
+  case full(needed: Int64, free: Int64)
+  case store(any Error)
+}
+
+/// Moves the replica from one point to another, forward or back, so that a crash at any moment
+/// leaves it at one of them or under an open intent that the next start finishes. The journal
+/// holds the content of both, so what is displaced need not be kept: going back is going forward
+/// to the older point. Not shared between threads.
+package final class Replica {
+  private let trees: [any Tree]
+  private let exclusions: [Exclusion]
+  private let index: any Index
+  private let catalog: any Catalog
+  private let materials: Materials
+  private let digests: PairDigests
+  private let disk: any Disk
+  private let probe: any Probe
+  package private(set) var record: ReplicaRecord
+
+  /// Directories whose times changes below them have moved.
+  private var touched: Set<Place> = []
+  /// Names of linked objects, whose stamps the next link may move.
+  private var linked: Set<Place> = []
+  private static let touchedMax = 20_000
+  private static let staging: TreePath = {
+    guard let path = TreePath(".holdfast/staging") else { preconditionFailure("staging path") }
+    return path
+  }()
+
+  package init(
+    trees: [any Tree], exclusions: [Exclusion], index: any Index, catalog: any Catalog,
+    materials: Materials, digests: PairDigests, disk: any Disk, probe: any Probe
+  ) throws {
+    self.trees = trees
+    self.exclusions = exclusions
+    self.index = index
+    self.catalog = catalog
+    self.materials = materials
+    self.digests = digests
+    self.disk = disk
+    self.probe = probe
+    record = try ReplicaRecord.load(disk)
+  }
+
+  package var shortfalls: Shortfalls { materials.shortfalls }
+
+  /// Makes the replica exactly `point`.
+  package func move(to point: Point) throws(ApplyError) {
+    do {
+      if record.target == nil, record.applied == point.number { return }
+      let isEmpty = record.applied == .none && record.target == nil
+      if isEmpty, try isVacant() {
+        try fill(point)
+      } else {
+        try change(to: point, isForced: isEmpty || record.target != nil)
+      }
+    } catch let error as ApplyError {
+      throw error
+    } catch {
+      throw .store(error)
+    }
+  }
+
+  private func isVacant() throws -> Bool {
+    for tree in trees {
+      if try tree.list(.top).contains(where: { $0 != Reserved.name }) { return false }
+    }
+    return true
+  }
+
+  private func tree(_ place: Place) -> any Tree { trees[place.root.rawValue] }
+
+  /// The first point, into empty roots: nothing needs to be kept, so objects are made in place.
+  private func fill(_ point: Point) throws {
+    try reserve(point.totals.bytes)
+    try open(intentTo: point.number)
+    try catalog.erase()
+    var roots = Set<RootNumber>()
+    try index.forEachEntry(at: point.number) { place, entry in
+      probe.hit(.applying)
+      roots.insert(place.root)
+      try self.place(
+        place, entry, try action(place, nil, entry, .none, point.number, isForced: false),
+        at: point.number, staged: nil)
+    }
+    try finish(point)
+  }
+
+  private func change(to point: Point, isForced: Bool) throws {
+    let from = isForced && record.target == nil ? .none : record.applied
+    let target = point.number
+    for index in trees.indices { try clearStaging(trees[index]) }
+    let swept = isForced ? try strangers(at: target) : []
+    // New contents first, durable, so that a full disk changes nothing.
+    var needed: Int64 = 0
+    try forEachDifference(from, target, isForced) { place, old, new in
+      if let new, case .build = try action(place, old, new, from, target, isForced: isForced) {
+        needed += new.size
+      }
+    }
+    try reserve(needed)
+    var number = 0
+    try forEachDifference(from, target, isForced) { place, old, new in
+      guard let new else { return }
+      if case .build = try action(place, old, new, from, target, isForced: isForced) {
+        number += 1
+        probe.hit(.applying)
+        _ = try materials.build(tree(place), staged(number), new)
+      }
+    }
+    if number > 0 { try flush() }
+    try open(intentTo: target)
+    for place in swept.sorted().reversed() {
+      try tree(place).removeAll(place.path)
+      touch(place)
+    }
+    try forEachDifference(from, target, isForced, descending: true) { place, old, new in
+      try clear(place, new, isForced: isForced, old)
+    }
+    number = 0
+    try forEachDifference(from, target, isForced) { place, old, new in
+      guard let new else { return }
+      let action = try action(place, old, new, from, target, isForced: isForced)
+      var staged: TreePath?
+      if case .build = action {
+        number += 1
+        staged = self.staged(number)
+      }
+      probe.hit(.applying)
+      try self.place(place, new, action, at: target, staged: staged)
+    }
+    try finish(point)
+  }
+
+  /// The differences, or under force every entry of the target with everything else unknown.
+  private func forEachDifference(
+    _ old: PointNumber, _ new: PointNumber, _ isForced: Bool, descending: Bool = false,
+    _ body: (Place, Entry?, Entry?) throws -> Void
+  ) throws {
+    if isForced, old == .none {
+      // Strangers are removed apart.
+      if !descending { try index.forEachEntry(at: new) { try body($0, nil, $1) } }
+      return
+    }
+    try index.forEachDifference(from: old, to: new, descending: descending, body)
+    if isForced, let target = record.target, target != new, target != old {
+      // An intent to a third point was open: what it changed is unknown as well.
+      try index.forEachDifference(from: old, to: target, descending: descending) { place, _, _ in
+        let wanted = try index.entry(place, at: new)
+        if try index.entry(place, at: old) == wanted { try body(place, nil, wanted) }
+      }
+    }
+  }
+
+  private enum Action {
+    case build
+    case make
+    case directory
+    case link(base: TreePath)
+    case dress
+  }
+
+  private func action(
+    _ place: Place, _ old: Entry?, _ new: Entry, _ from: PointNumber, _ target: PointNumber,
+    isForced: Bool
+  ) throws -> Action {
+    if new.kind == .directory { return .directory }
+    if new.linkGroup != 0 {
+      let members = try index.members(
+        root: place.root, linkGroup: new.linkGroup, at: target)
+      if let base = members.first, base != place,
+        try index.entry(base, at: target) == new
+      {
+        return .link(base: base.path)
+      }
+    }
+    let isRegular = new.kind == .regular
+    guard !isForced, let old, old.kind == new.kind else { return isRegular ? .build : .make }
+    var same = new
+    same.linkGroup = old.linkGroup
+    if old.needsNewObject(for: same) { return isRegular ? .build : .make }
+    if old.linkGroup != 0, old.linkGroup != new.linkGroup {
+      // The object may only be kept where no other name of it stays.
+      let others = try index.members(root: place.root, linkGroup: old.linkGroup, at: from)
+      for other in others where other != place {
+        if try index.entry(other, at: target) != nil { return isRegular ? .build : .make }
+      }
+    }
+    return .dress
+  }
+
+  private func staged(_ number: Int) -> TreePath {
+    guard let path = Self.staging.appending(Array(String(number).utf8)) else {
+      preconditionFailure("staging name \(number)")
+    }
+    return path
+  }
+
+  /// Takes away what stands where nothing, or another kind of object, is to be.
+  private func clear(_ place: Place, _ new: Entry?, isForced: Bool, _ old: Entry?) throws {
+    let tree = tree(place)
+    guard let status = try tree.status(place.path) else { return }
+    if let new, (new.kind == .directory) == (status.kind == .directory) { return }
+    if place.path.isTop { return }
+    if status.kind == .directory {
+      // What exclusion matches is never deleted, so its directory stays.
+      if try !tree.list(place.path).isEmpty { return }
+    }
+    try tree.remove(place.path, directory: status.kind == .directory)
+    try catalog.remove(place)
+    touch(place)
+  }
+
+  private func touch(_ place: Place) {
+    touched.insert(Place(root: place.root, path: place.path.parent))
+  }
+
+  private func place(
+    _ place: Place, _ entry: Entry, _ action: Action, at target: PointNumber, staged: TreePath?
+  ) throws {
+    let tree = tree(place)
+    var status: Status?
+    switch action {
+    case .directory:
+      if try tree.status(place.path)?.kind != .directory {
+        _ = try materials.make(tree, place.path, entry)
+        touch(place)
+      }
+      touched.insert(place)
+    case .build:
+      if let staged {
+        try tree.rename(staged, to: place.path)
+        status = try tree.status(place.path)
+      } else {
+        status = try materials.build(tree, place.path, entry)
+      }
+      touch(place)
+    case .make:
+      if try tree.status(place.path) != nil { try tree.remove(place.path, directory: false) }
+      if try materials.make(tree, place.path, entry) {
+        status = try materials.dress(tree, place.path, entry)
+      }
+      touch(place)
+    case .link(let base):
+      try link(tree, base, place)
+      status = try tree.status(place.path)
+      touch(place)
+    case .dress:
+      status = try materials.dress(tree, place.path, entry)
+    }
+    if let status {
+      try catalog.put(place, CatalogRow(stamp: status.stamp, entry: entry, isSettled: true))
+    }
+    if entry.linkGroup != 0 { linked.insert(place) }
+    if touched.count + linked.count > Self.touchedMax { try settle(at: target) }
+  }
+
+  private func link(_ tree: any Tree, _ base: TreePath, _ place: Place) throws {
+    if let there = try tree.status(place.path) {
+      if there.inode == (try tree.status(base)?.inode) { return }
+      try tree.remove(place.path, directory: false)
+    }
+    try tree.link(base, as: place.path)
+  }
+
+  /// Gives touched directories their times again and takes down stamps that others moved.
+  private func settle(at target: PointNumber) throws {
+    for place in touched.sorted().reversed() {
+      guard let entry = try index.entry(place, at: target), entry.kind == .directory else {
+        continue
+      }
+      if let status = try materials.dress(tree(place), place.path, entry) {
+        try catalog.put(place, CatalogRow(stamp: status.stamp, entry: entry, isSettled: true))
+      }
+    }
+    for place in linked.sorted() {
+      guard var row = try catalog.row(place), let status = try tree(place).status(place.path)
+      else { continue }
+      row.stamp = status.stamp
+      try catalog.put(place, row)
+    }
+    touched.removeAll(keepingCapacity: true)
+    linked.removeAll(keepingCapacity: true)
+  }
+
+  private func flush() throws(ApplyError) {
+    for (index, tree) in trees.enumerated() {
+      do throws(TreeError) {
+        try tree.flush()
+      } catch {
+        throw .tree(RootNumber(rawValue: index), error)
+      }
+    }
+  }
+
+  private func open(intentTo target: PointNumber) throws(DiskError) {
+    var next = record
+    next.target = target
+    try next.store(disk)
+    record = next
+  }
+
+  private func finish(_ point: Point) throws {
+    try settle(at: point.number)
+    for tree in trees { try clearStaging(tree) }
+    try flush()
+    try catalog.setHead(
+      CatalogHead(
+        number: point.number, seal: point.seal, tree: point.tree, totals: point.totals,
+        grade: point.grade))
+    try catalog.commit()
+    let done = ReplicaRecord(applied: point.number)
+    try done.store(disk)
+    record = done
+  }
+
+  private func clearStaging(_ tree: any Tree) throws {
+    tree.forgetDirectories()
+    guard try tree.status(Self.staging.parent) != nil else {
+      try tree.make(Self.staging.parent, kind: .directory, target: [], device: 0)
+      try tree.make(Self.staging, kind: .directory, target: [], device: 0)
+      return
+    }
+    if try tree.status(Self.staging) == nil {
+      try tree.make(Self.staging, kind: .directory, target: [], device: 0)
+      return
+    }
+    for name in try tree.list(Self.staging) {
+      guard let path = Self.staging.appending(name) else { continue }
+      try tree.removeAll(path)
+    }
+  }
+
+  private func reserve(_ needed: Int64) throws {
+    for tree in trees {
+      let free = try tree.freeBytes()
+      if free < needed + Limits.freeBytesReserve, needed > 0 {
+        throw ApplyError.full(needed: needed, free: free)
+      }
+    }
+  }
+
+  /// What stands in the roots and belongs neither to the point nor to an exclusion.
+  private func strangers(at target: PointNumber) throws -> [Place] {
+    var found: [Place] = []
+    for index in trees.indices {
+      let root = RootNumber(rawValue: index)
+      var work = [TreePath.top]
+      while let directory = work.popLast() {
+        for name in try trees[index].list(directory) {
+          guard let path = directory.appending(name), path.components.first != Reserved.name,
+            let status = try trees[index].status(path)
+          else { continue }
+          let place = Place(root: root, path: path)
+          let isDirectory = status.kind == .directory
+          if exclusions[index].excludesWithParents(path, isDirectory: isDirectory) { continue }
+          let wanted = try self.index.entry(place, at: target)
+          if wanted == nil || (wanted?.kind == .directory) != isDirectory {
+            found.append(place)
+          } else if isDirectory {
+            work.append(path)
+          }
+        }
+      }
+    }
+    return found
+  }
+}

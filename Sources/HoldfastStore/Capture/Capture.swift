@@ -1,0 +1,332 @@
+package import HoldfastCore
+
+/// Why no point was captured. Nothing is lost: what was to be read stays to be read.
+package enum CaptureError: Error, Sendable {
+  /// The root's marker is gone or another's: the tree may be unmounted.
+  case unmarked(RootNumber, String)
+  case unreadable(RootNumber, TreeError)
+  /// A user's own `.holdfast` inside the tree, where it cannot be told from ours.
+  case reserved(Place)
+  case store(any Error)
+}
+
+/// What a capture read.
+package struct CaptureOutcome: Sendable {
+  /// Places that changed while they were read; to be read again.
+  package var torn: [Place] = []
+  /// Places on another filesystem, which are not followed.
+  package var mounts: [Place] = []
+  /// Places that may not be read: kept as they were, the point is not one instant.
+  package var denied: [(place: Place, error: TreeError)] = []
+  /// Directories that cannot be watched.
+  package var unwatched: String?
+  package var filesRead: Int64 = 0
+  package init() {}
+}
+
+/// Reads what may have changed in a pair's roots and tells how it differs from the catalog. Not
+/// shared between threads.
+package final class Capture {
+  private let trees: [any Tree]
+  private let exclusions: [Exclusion]
+  private let catalog: any Catalog
+  private let writer: PointWriter
+  private let cutter: ContentCutter
+  private let watch: any Watch
+  private let clock: any Timekeeper
+  private let probe: any Probe
+  private let devices: [UInt64]
+
+  private var isWhole = false
+  private var outcome = CaptureOutcome()
+  private var head = CatalogHead.none
+  private var linked: Set<Place> = []
+
+  package init(
+    trees: [any Tree], exclusions: [Exclusion], catalog: any Catalog, writer: PointWriter,
+    cutter: ContentCutter, watch: any Watch, clock: any Timekeeper, probe: any Probe
+  ) throws {
+    self.trees = trees
+    self.exclusions = exclusions
+    self.catalog = catalog
+    self.writer = writer
+    self.cutter = cutter
+    self.watch = watch
+    self.clock = clock
+    self.probe = probe
+    devices = try trees.map { try $0.status(.top)?.device ?? 0 }
+  }
+
+  /// Reads and puts changes into the writer's open attempt; the caller seals it or gives it up.
+  /// - Parameters:
+  ///   - forced: places to hash whatever their stamps say.
+  ///   - isWhole: everything that exists is put, changed or not.
+  /// - Returns: what was met, and the catalog's head with new digest and totals.
+  package func read(
+    scans: [Place], places: [Place], forced: [Place], isWhole: Bool
+  ) throws(CaptureError) -> (CaptureOutcome, CatalogHead) {
+    self.isWhole = isWhole
+    outcome = CaptureOutcome()
+    linked = []
+    do {
+      head = try catalog.head()
+      for tree in trees { tree.forgetDirectories() }
+      if isWhole {
+        head.tree = TreeDigest()
+        head.totals = Totals()
+        for root in trees.indices {
+          try visit(Place(root: RootNumber(rawValue: root), path: .top), deep: true)
+        }
+      } else {
+        for place in scans { try visit(place, deep: true) }
+        for place in places { try visit(place) }
+        for place in forced { try visit(place, forced: true) }
+        // Other names of objects that changed by one of theirs.
+        for place in linked.sorted() { try visit(place) }
+      }
+    } catch let error as CaptureError {
+      throw error
+    } catch {
+      throw .store(error)
+    }
+    return (outcome, head)
+  }
+
+  private func visit(_ first: Place, deep: Bool = false, forced: Bool = false) throws {
+    var work = [(place: first, deep: deep)]
+    while let (place, deep) = work.popLast() {
+      guard let status = try look(place) else { continue }
+      if status.kind == .directory, !place.path.isTop, status.device != devices[root(place)] {
+        outcome.mounts.append(place)
+        try record(place, status, forced: forced)
+        continue
+      }
+      let isNew = try record(place, status, forced: forced)
+      guard status.kind == .directory, deep || isNew else { continue }
+      work += try list(place).map { ($0, true) }
+    }
+  }
+
+  private func root(_ place: Place) -> Int { place.root.rawValue }
+  private func exclusion(_ place: Place) -> Exclusion { exclusions[root(place)] }
+
+  /// The status of what is to be read; absence is recorded here.
+  private func look(_ place: Place) throws -> Status? {
+    let status: Status?
+    do throws(TreeError) {
+      status = try trees[root(place)].status(place.path)
+    } catch {
+      try deny(place, error)
+      return nil
+    }
+    guard let status else {
+      if place.path.isTop { throw CaptureError.unreadable(place.root, .absent(.top)) }
+      try recordAbsent(place)
+      return nil
+    }
+    if isReserved(place) { return nil }
+    if exclusion(place).excludesWithParents(place.path, isDirectory: status.kind == .directory) {
+      return nil
+    }
+    return status
+  }
+
+  private func isReserved(_ place: Place) -> Bool {
+    place.path.components.first == Reserved.name
+  }
+
+  /// Children to visit; what is gone is recorded here.
+  private func list(_ directory: Place) throws -> [Place] {
+    if let reason = watch.cover(directory) { outcome.unwatched = reason }
+    let names: [[UInt8]]
+    do throws(TreeError) {
+      names = try trees[root(directory)].list(directory.path)
+    } catch {
+      if case .absent = error { return [] }
+      try deny(directory, error, isListed: false)
+      return []
+    }
+    let present = Set(names)
+    for name in try catalog.children(directory) where !present.contains(name) {
+      guard let path = directory.path.appending(name) else { continue }
+      try recordAbsent(Place(root: directory.root, path: path))
+    }
+    return names.sorted { $1.lexicographicallyPrecedes($0) }.compactMap { name in
+      directory.path.appending(name).map { Place(root: directory.root, path: $0) }
+    }
+  }
+
+  private func recordAbsent(_ place: Place) throws {
+    if exclusion(place).excludesWithParents(place.path, isDirectory: false) { return }
+    guard let row = try catalog.row(place) else { return }
+    for child in try catalog.below(place).reversed() { try forget(child) }
+    try forget(place)
+    // The names that are left of a removed hard link may be one less.
+    if row.entry.linkGroup != 0 { try noteLinks(place, row.stamp) }
+  }
+
+  private func forget(_ place: Place) throws {
+    guard let row = try catalog.row(place) else { return }
+    try catalog.remove(place)
+    // In a whole point what is not mentioned is gone.
+    guard !isWhole else { return }
+    head.tree.remove(writer.digest(place, row.entry))
+    head.totals.remove(row.entry)
+    try writer.put(Change(place: place, entry: nil))
+  }
+
+  /// What may not be read stays as it was known. Where nothing is known of it, a whole point would
+  /// delete it on the other side, so there is none.
+  private func deny(_ place: Place, _ error: TreeError, isListed: Bool = true) throws {
+    outcome.denied.append((place, error))
+    guard isWhole else { return }
+    if isListed {
+      guard let row = try catalog.row(place) else {
+        throw CaptureError.unreadable(place.root, error)
+      }
+      try putWhole(place, row.entry)
+    }
+    let below = try catalog.below(place)
+    if !isListed, below.isEmpty { throw CaptureError.unreadable(place.root, error) }
+    for child in below {
+      if let row = try catalog.row(child) { try putWhole(child, row.entry) }
+    }
+  }
+
+  private func noteLinks(_ place: Place, _ stamp: Stamp) throws {
+    guard !isWhole else { return }
+    let others = try catalog.places(
+      root: place.root, device: stamp.device, inode: stamp.inode)
+    linked.formUnion(others.filter { $0 != place })
+  }
+
+  /// - Returns: whether a directory was not known before, so that all in it is to be read.
+  @discardableResult
+  private func record(_ place: Place, _ status: Status, forced: Bool) throws -> Bool {
+    let row = try catalog.row(place)
+    if let row, !forced, row.isSettled, row.stamp == status.stamp, row.entry.kind == status.kind,
+      row.entry.linkGroup == linkGroup(status)
+    {
+      if isWhole { try putWhole(place, row.entry) }
+      return false
+    }
+    let began = clock.wall()
+    guard let (entry, stamp) = try readEntry(place, status) else {
+      return status.kind == .directory && row == nil
+    }
+    let settled = isSettled(stamp, entry.kind, readAt: began)
+    try catalog.put(place, CatalogRow(stamp: stamp, entry: entry, isSettled: settled))
+    if isWhole {
+      try putWhole(place, entry)
+    } else if row?.entry != entry {
+      if let old = row {
+        head.tree.remove(writer.digest(place, old.entry))
+        head.totals.remove(old.entry)
+        if old.entry.linkGroup != entry.linkGroup { try noteLinks(place, old.stamp) }
+      }
+      head.tree.add(writer.digest(place, entry))
+      head.totals.add(entry)
+      try writer.put(Change(place: place, entry: entry))
+    }
+    if entry.linkGroup != 0, row?.stamp != stamp { try noteLinks(place, stamp) }
+    if let row, row.entry.kind == .directory, entry.kind != .directory {
+      for child in try catalog.below(place).reversed() { try forget(child) }
+    }
+    return entry.kind == .directory
+      && (row?.entry.kind != .directory || row?.stamp.inode != stamp.inode)
+  }
+
+  private func putWhole(_ place: Place, _ entry: Entry) throws {
+    head.tree.add(writer.digest(place, entry))
+    head.totals.add(entry)
+    try writer.put(Change(place: place, entry: entry))
+  }
+
+  /// Whether a later equal stamp will prove equal content: neither so new that a change within
+  /// one tick of the clock could hide, nor young (``Limits/youngFor``).
+  private func isSettled(_ stamp: Stamp, _ kind: Kind, readAt: WallTime) -> Bool {
+    let newest = max(stamp.modified, stamp.changed)
+    if newest + Limits.clockTick >= readAt { return false }
+    return kind != .regular || stamp.modified + Limits.youngFor < readAt
+  }
+
+  private func linkGroup(_ status: Status) -> UInt64 {
+    status.kind != .directory && status.links > 1 ? status.inode : 0
+  }
+
+  private func readEntry(_ place: Place, _ status: Status) throws -> (Entry, Stamp)? {
+    let tree = trees[root(place)]
+    do throws(TreeError) {
+      guard status.kind == .regular else {
+        let target = status.kind == .symlink ? try tree.target(place.path) : []
+        let attributes = try tree.attributes(place.path)
+        return (entry(status, attributes, target: target), status.stamp)
+      }
+    } catch {
+      return try unread(place, error)
+    }
+    for _ in 0..<Limits.readAttemptsMax {
+      do {
+        let (entry, stamp, isTorn) = try readFile(place, tree)
+        if !isTorn { return (entry, stamp) }
+        outcome.filesRead += 1
+      } catch let error as TreeError {
+        return try unread(place, error)
+      }
+    }
+    do {
+      let (entry, stamp, isTorn) = try readFile(place, tree)
+      if isTorn { outcome.torn.append(place) }
+      return (entry, stamp)
+    } catch let error as TreeError {
+      return try unread(place, error)
+    }
+  }
+
+  private func unread(_ place: Place, _ error: TreeError) throws -> (Entry, Stamp)? {
+    switch error {
+    // It went away or became something else after it was looked at: an event tells.
+    case .absent, .escapes: outcome.torn.append(place)
+    case .refused, .full, .flushFailed, .failed: try deny(place, error)
+    }
+    return nil
+  }
+
+  private func readFile(_ place: Place, _ tree: any Tree) throws -> (Entry, Stamp, Bool) {
+    let file = try tree.open(place.path)
+    defer { file.close() }
+    let before = try file.status()
+    guard before.kind == .regular else { throw TreeError.absent(place.path) }
+    let isSparse = before.allocated < before.size && before.size > 4096
+    probe.hit(.reading)
+    let (content, size) = try cutter.content(
+      of: file, size: before.size, sparse: isSparse, into: writer)
+    let attributes = try tree.attributes(place.path)
+    let after = try file.status()
+    outcome.filesRead += 1
+    var entry = entry(before, attributes, target: [])
+    entry.size = size
+    entry.sparse = isSparse
+    entry.content = content
+    let isTorn = before.stamp != after.stamp || size != before.size
+    return (entry, before.stamp, isTorn)
+  }
+
+  private func entry(_ status: Status, _ attributes: [Attribute], target: [UInt8]) -> Entry {
+    Entry(
+      kind: status.kind, mode: status.mode, owner: status.owner, group: status.group,
+      modified: status.modified, size: status.size, linkGroup: linkGroup(status),
+      device: status.kind == .characterDevice || status.kind == .blockDevice ? status.special : 0,
+      target: target, attributes: attributes.filter { !Reserved.isIgnored($0.name) })
+  }
+}
+
+/// What Holdfast keeps for itself in a tree.
+package enum Reserved {
+  /// The one name at the top of each root and replica.
+  package static let name = Array(".holdfast".utf8)
+  private static let label = Array("security.selinux".utf8)
+
+  /// Labels belong to the host's policy until a key of the configuration says otherwise.
+  static func isIgnored(_ attribute: [UInt8]) -> Bool { attribute == label }
+}

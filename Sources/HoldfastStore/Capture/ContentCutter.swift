@@ -1,0 +1,144 @@
+import HoldfastBytes
+package import HoldfastCore
+
+/// Takes chunks and says what they are called; sends on what the other side does not hold.
+package protocol ChunkSink: AnyObject {
+  func store(_ bytes: [UInt8], _ range: Range<Int>) throws -> ChunkName
+}
+
+/// Cuts a file's bytes into chunks, and long lists of chunks into chunks of their own.
+package final class ContentCutter {
+  private let cutter: Cutter
+  private var buffer = [UInt8](repeating: 0, count: ContentCutter.bufferBytes)
+  /// Of everything read: several chunks, so that little is moved about between reads.
+  private static let bufferBytes = 1 << 20
+  /// A list is cut where a name's low bits are zero: about every 128 references.
+  private static let listMask: UInt64 = 127
+  private static let listMin = 32
+  private static let listMax = 512
+
+  package init(secret: PairSecret) {
+    cutter = Cutter(
+      key: secret.gearKey,
+      bounds: CutBounds(
+        min: Limits.chunkBytesMin, mean: Limits.chunkBytesMean, max: Limits.chunkBytesMax))
+  }
+
+  /// Reads a whole file.
+  /// - Parameter size: what its status said; where the file turns out to have another size, the
+  ///   content covers what was read.
+  package func content(
+    of file: any TreeFile, size: Int64, sparse: Bool, into sink: any ChunkSink
+  ) throws -> (content: Content, size: Int64) {
+    var lists = ListCutter(sink: sink)
+    var offset: Int64 = 0
+    if sparse {
+      while offset < size, let data = try file.data(from: offset) {
+        if data.lowerBound > offset {
+          try lists.add(ChunkReference(name: .hole, length: data.lowerBound - offset))
+        }
+        let end = min(data.upperBound, size)
+        offset = try cut(file, data.lowerBound..<end, &lists, sink)
+        if offset < end { break }
+      }
+      if offset < size {
+        try lists.add(ChunkReference(name: .hole, length: size - offset))
+        offset = size
+      }
+    } else {
+      offset = try cut(file, 0..<size, &lists, sink)
+    }
+    return (try lists.finish(), offset)
+  }
+
+  /// - Returns: where reading ended; before the range's end only where the file did.
+  private func cut(
+    _ file: any TreeFile, _ range: Range<Int64>, _ lists: inout ListCutter, _ sink: any ChunkSink
+  ) throws -> Int64 {
+    var readTo = range.lowerBound
+    var start = 0
+    var end = 0
+    var isLast = false
+    while true {
+      if !isLast, end - start < Limits.chunkBytesMax {
+        if start > 0 {
+          buffer.replaceSubrange(0..<(end - start), with: buffer[start..<end])
+          end -= start
+          start = 0
+        }
+        let got = try refill(file, &readTo, range.upperBound, at: end)
+        end += got
+        isLast = readTo == range.upperBound || got == 0
+      }
+      if start == end { return readTo }
+      let length = cutter.firstCut(buffer, start..<end, isLast: isLast)
+      let name = try sink.store(buffer, start..<(start + length))
+      try lists.add(ChunkReference(name: name, length: Int64(length)))
+      start += length
+    }
+  }
+
+  private var incoming: [UInt8] = []
+
+  private func refill(
+    _ file: any TreeFile, _ readTo: inout Int64, _ limit: Int64, at end: Int
+  ) throws -> Int {
+    let wanted = Int(min(Int64(buffer.count - end), limit - readTo))
+    guard wanted > 0 else { return 0 }
+    let got: Int
+    if end == 0 {
+      got = try file.read(at: readTo, count: wanted, into: &buffer)
+    } else {
+      if incoming.count < wanted { incoming = [UInt8](repeating: 0, count: Self.bufferBytes) }
+      got = try file.read(at: readTo, count: wanted, into: &incoming)
+      buffer.replaceSubrange(end..<(end + got), with: incoming[..<got])
+    }
+    readTo += Int64(got)
+    return got
+  }
+
+  /// Collects references, level by level.
+  private struct ListCutter {
+    let sink: any ChunkSink
+    var levels: [[ChunkReference]] = [[]]
+
+    mutating func add(_ reference: ChunkReference, at level: Int = 0) throws {
+      levels[level].append(reference)
+      let count = levels[level].count
+      let isCut =
+        count >= ContentCutter.listMax
+        || (count >= ContentCutter.listMin
+          && reference.name.digest.prefix & ContentCutter.listMask == 0)
+      // Short files keep their references in the entry.
+      if isCut, level > 0 || levels.count > 1 || count > Limits.referencesInEntry {
+        try close(level)
+      }
+    }
+
+    private mutating func close(_ level: Int) throws {
+      let references = levels[level]
+      levels[level] = []
+      var out = Writer()
+      out.variable(UInt64(references.count))
+      ChunkReference.encode(references, into: &out)
+      let name = try sink.store(out.bytes, 0..<out.bytes.count)
+      guard let length = ChunkReference.total(references) else {
+        throw CodingError.invalid("file of more than 2^63 bytes")
+      }
+      if levels.count == level + 1 { levels.append([]) }
+      try add(ChunkReference(name: name, length: length), at: level + 1)
+    }
+
+    mutating func finish() throws -> Content {
+      var level = 0
+      while true {
+        let isTop = level == levels.count - 1
+        if isTop, levels[level].count <= Limits.referencesInEntry {
+          return Content(depth: UInt8(level), references: levels[level])
+        }
+        if !levels[level].isEmpty { try close(level) }
+        level += 1
+      }
+    }
+  }
+}

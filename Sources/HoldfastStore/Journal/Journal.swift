@@ -1,0 +1,365 @@
+import HoldfastBytes
+package import HoldfastCore
+
+/// Why the journal could not do what was asked.
+package enum JournalError: Error, Hashable, Sendable {
+  case disk(DiskError)
+  /// A record is not what was written: where, and what is wrong.
+  case damaged(RecordPosition, String)
+  case absent(RecordPosition)
+}
+
+/// One file of the journal.
+package struct SegmentInfo: Sendable {
+  package var header: SegmentHeader
+  /// Where in its writer's segment the records of this file begin: a segment that was interrupted
+  /// by another continues in a file of its own.
+  package var base: Int64
+  /// Bytes of header and whole records.
+  package var size: Int64
+  /// Bytes known to have survived a flush.
+  package var flushed: Int64
+
+  /// Where in its writer's segment this file ends.
+  package var writerSize: Int64 { base + size - Int64(SegmentHeader.encodedBytes) }
+  package var writerFlushed: Int64 { base + flushed - Int64(SegmentHeader.encodedBytes) }
+}
+
+/// Append-only segment files in one folder: the standby's journal, and the primary's spool. Holds
+/// bytes and order; knows nothing of trees. Not shared between threads.
+package final class Journal {
+  private let disk: any Disk
+  private let secret: PairSecret
+  package private(set) var segments: [UInt64: SegmentInfo] = [:]
+  private var files: [UInt64: any DiskFile] = [:]
+  private var ciphers: [UInt64: RecordCipher] = [:]
+  private static let filesMax = 64
+  private static let tailSegments = 4
+  private static let scanBytes = 4 << 20
+  private var names: [UInt64: String] = [:]
+  /// A second view, for another thread, on files that somebody else appends to.
+  private let isReader: Bool
+
+  /// Opens the folder and cuts off what a crash left unfinished at the end of the last segments.
+  /// Segments that cannot be read at all are reported and left alone.
+  package init(
+    disk: any Disk, secret: PairSecret, unreadable: (String, CodingError) -> Void
+  ) throws(JournalError) {
+    self.disk = disk
+    self.secret = secret
+    isReader = false
+    try loadNames()
+    let numbers = names.keys
+    for number in numbers.sorted() {
+      // A few segments may be open for appending at one time.
+      let isTail = numbers.filter { $0 > number }.count < Self.tailSegments
+      try open(number, isLast: isTail, unreadable: unreadable)
+    }
+  }
+
+  /// A view that only reads, and finds new segments as they come.
+  package init(reading disk: any Disk, secret: PairSecret) {
+    self.disk = disk
+    self.secret = secret
+    isReader = true
+  }
+
+  private func loadNames() throws(JournalError) {
+    names = [:]
+    for name in try Self.asking({ () throws(DiskError) in try disk.list() }) {
+      guard name.hasSuffix(".seg") else { continue }
+      let parts = name.dropLast(4).split(separator: "-")
+      guard let first = parts.first, let number = UInt64(first, radix: 16) else { continue }
+      names[number] = name
+    }
+  }
+
+  private static func makeName(_ number: UInt64, base: Int64) -> String {
+    let digits = String(number, radix: 16)
+    let start = String(repeating: "0", count: 16 - digits.count) + digits
+    let isFirst = base == Int64(SegmentHeader.encodedBytes)
+    return isFirst ? start + ".seg" : "\(start)-\(String(base, radix: 16)).seg"
+  }
+
+  private static func base(ofName name: String) -> Int64 {
+    let parts = name.dropLast(4).split(separator: "-")
+    guard parts.count == 2, let base = Int64(parts[1], radix: 16) else {
+      return Int64(SegmentHeader.encodedBytes)
+    }
+    return base
+  }
+
+  private func name(_ number: UInt64) throws(JournalError) -> String {
+    if let name = names[number] { return name }
+    if isReader { try loadNames() }
+    guard let name = names[number] else {
+      throw .absent(RecordPosition(segment: number, offset: 0))
+    }
+    return name
+  }
+
+  private static func asking<T>(_ body: () throws(DiskError) -> T) throws(JournalError) -> T {
+    do throws(DiskError) { return try body() } catch { throw .disk(error) }
+  }
+
+  private func open(
+    _ number: UInt64, isLast: Bool, unreadable: (String, CodingError) -> Void
+  ) throws(JournalError) {
+    let name = try self.name(number)
+    let file = try Self.asking { () throws(DiskError) in try disk.open(name, writable: isLast) }
+    let size = try Self.asking { () throws(DiskError) in try file.size() }
+    let start = try Self.asking { () throws(DiskError) in
+      try file.read(at: 0, count: SegmentHeader.encodedBytes)
+    }
+    do throws(CodingError) {
+      let header = try SegmentHeader(decoding: start)
+      segments[number] = SegmentInfo(
+        header: header, base: Self.base(ofName: name), size: size, flushed: size)
+    } catch {
+      if isLast, size < Int64(SegmentHeader.encodedBytes) {
+        // The crash came before the header was whole: nothing was ever acknowledged from it.
+        try Self.asking { () throws(DiskError) in try disk.remove(name) }
+        names[number] = nil
+      } else {
+        unreadable(name, error)
+      }
+      return
+    }
+    files[number] = file
+    guard isLast else { return }
+    var whole = Int64(SegmentHeader.encodedBytes)
+    // A record that is wrong, or cut short, ends what can be trusted of the tail.
+    do {
+      try scan(number, from: whole) { position, _, record in
+        whole = position.offset + Int64(record.range.count)
+      }
+    } catch JournalError.disk(let error) {
+      throw .disk(error)
+    } catch {}
+    if whole < size { try cut(number, to: whole) }
+  }
+
+  /// Drops all of a segment from `size` on, durably.
+  package func cut(_ number: UInt64, to size: Int64) throws(JournalError) {
+    let file = try self.file(number)
+    try Self.asking { () throws(DiskError) in
+      try file.truncate(to: size)
+      try file.flush()
+    }
+    segments[number]?.size = size
+    segments[number]?.flushed = size
+  }
+
+  package var lastNumber: UInt64? { segments.keys.max() }
+  package var sizeBytes: Int64 { segments.values.reduce(0) { $0 + $1.size } }
+
+  /// The file that holds the end of the segment with this id.
+  package func number(of id: RandomID) -> UInt64? {
+    segments.filter { $0.value.header.id == id }.keys.max()
+  }
+
+  /// Begins a segment file, durable as a name. All earlier ones are flushed, so that what a later
+  /// one holds never outlives what came before it.
+  /// - Parameter base: see ``SegmentInfo/base``.
+  package func begin(
+    _ header: SegmentHeader, base: Int64 = Int64(SegmentHeader.encodedBytes)
+  ) throws(JournalError) -> UInt64 {
+    try flush()
+    let number = max(lastNumber ?? 0, names.keys.max() ?? 0) + 1
+    let name = Self.makeName(number, base: base)
+    let bytes = header.encoded
+    let file = try Self.asking { () throws(DiskError) in
+      let file = try disk.create(name)
+      try file.write(bytes, 0..<bytes.count, at: 0)
+      try file.flush()
+      try disk.flushNames()
+      return file
+    }
+    trimFiles()
+    names[number] = name
+    files[number] = file
+    let size = Int64(bytes.count)
+    segments[number] = SegmentInfo(header: header, base: base, size: size, flushed: size)
+    return number
+  }
+
+  /// Appends whole records. After a throw the segment's size is what it was.
+  package func append(
+    _ number: UInt64, _ bytes: [UInt8], _ range: Range<Int>
+  ) throws(JournalError) {
+    guard let info = segments[number] else {
+      throw .absent(RecordPosition(segment: number, offset: 0))
+    }
+    let file = try self.file(number)
+    try Self.asking { () throws(DiskError) in try file.write(bytes, range, at: info.size) }
+    segments[number]?.size = info.size + Int64(range.count)
+  }
+
+  /// Returns once all of the segment is durable. After a throw, what was appended since the last
+  /// success is cut off, for nothing more can be said about it.
+  package func flush(_ number: UInt64) throws(JournalError) {
+    guard let info = segments[number], info.flushed < info.size else { return }
+    let file = try self.file(number)
+    do throws(DiskError) {
+      try file.flush()
+    } catch {
+      files[number] = nil
+      segments[number]?.size = info.flushed
+      // Best effort: the next start cuts the tail by its checksums anyway.
+      try? cut(number, to: info.flushed)
+      throw .disk(error)
+    }
+    segments[number]?.flushed = info.size
+  }
+
+  /// Flushes every segment that needs it.
+  package func flush() throws(JournalError) {
+    for number in segments.keys.sorted() { try flush(number) }
+  }
+
+  package func remove(_ number: UInt64) throws(JournalError) {
+    files[number] = nil
+    ciphers[number] = nil
+    segments[number] = nil
+    guard let name = names.removeValue(forKey: number) else { return }
+    try Self.asking { () throws(DiskError) in
+      try disk.remove(name)
+      try disk.flushNames()
+    }
+  }
+
+  package func freeBytes() throws(JournalError) -> Int64 {
+    try Self.asking { () throws(DiskError) in try disk.freeBytes() }
+  }
+
+  private func trimFiles() {
+    guard files.count >= Self.filesMax else { return }
+    for file in files.values { file.close() }
+    files.removeAll()
+    ciphers.removeAll()
+  }
+
+  private func file(_ number: UInt64) throws(JournalError) -> any DiskFile {
+    if let known = files[number] { return known }
+    trimFiles()
+    let name = try self.name(number)
+    let file = try Self.asking { () throws(DiskError) in
+      try disk.open(name, writable: !isReader)
+    }
+    files[number] = file
+    return file
+  }
+
+  /// Raw bytes of a segment.
+  package func bytes(
+    _ number: UInt64, at offset: Int64, count: Int
+  ) throws(JournalError) -> [UInt8] {
+    let file = try self.file(number)
+    if isReader { try refresh(number, file) }
+    guard let info = segments[number], offset <= info.size else {
+      throw .absent(RecordPosition(segment: number, offset: offset))
+    }
+    let wanted = min(count, Int(info.size - offset))
+    return try Self.asking { () throws(DiskError) in try file.read(at: offset, count: wanted) }
+  }
+
+  private func refresh(_ number: UInt64, _ file: any DiskFile) throws(JournalError) {
+    let size = try Self.asking { () throws(DiskError) in try file.size() }
+    if segments[number] != nil {
+      segments[number]?.size = size
+      return
+    }
+    let start = try Self.asking { () throws(DiskError) in
+      try file.read(at: 0, count: SegmentHeader.encodedBytes)
+    }
+    do throws(CodingError) {
+      segments[number] = SegmentInfo(
+        header: try SegmentHeader(decoding: start), base: Self.base(ofName: names[number] ?? ""),
+        size: size, flushed: 0)
+    } catch {
+      throw .damaged(RecordPosition(segment: number, offset: 0), "\(error)")
+    }
+  }
+
+  /// Calls `body` with every whole record of a segment from `offset` on, in order.
+  package func scan(
+    _ number: UInt64, from offset: Int64,
+    _ body: (RecordPosition, [UInt8], RawRecord) throws -> Void
+  ) throws {
+    var offset = max(offset, Int64(SegmentHeader.encodedBytes))
+    guard let info = segments[number] else { return }
+    while offset < info.size {
+      let bytes = try self.bytes(number, at: offset, count: Self.scanBytes)
+      var start = 0
+      while start < bytes.count {
+        let position = RecordPosition(segment: number, offset: offset + Int64(start))
+        let record: RawRecord?
+        do throws(CodingError) {
+          record = try RawRecord.parse(bytes, at: start, end: bytes.count, checking: true)
+        } catch {
+          throw JournalError.damaged(position, "\(error)")
+        }
+        guard let record else { break }
+        try body(position, bytes, record)
+        start = record.range.upperBound
+      }
+      if start == 0 {
+        throw JournalError.damaged(
+          RecordPosition(segment: number, offset: offset), "record cut short")
+      }
+      offset += Int64(start)
+    }
+  }
+
+  /// The decrypted, decompressed bytes of a record.
+  package func plain(
+    _ number: UInt64, _ bytes: [UInt8], _ record: RawRecord, at position: RecordPosition
+  ) throws(JournalError) -> [UInt8] {
+    guard let info = segments[number] else { throw .absent(position) }
+    let cipher: RecordCipher
+    if let known = ciphers[number] {
+      cipher = known
+    } else {
+      if ciphers.count >= Self.filesMax { ciphers.removeAll() }
+      cipher = RecordCipher(key: info.header.key(secret))
+      ciphers[number] = cipher
+    }
+    let start = record.range.lowerBound + RecordHeader.prefixBytes + RecordHeader.encodedBytes
+    let header = record.header
+    do {
+      let body = try cipher.decrypt(
+        bytes[start..<record.range.upperBound], counter: UInt64(header.counter),
+        authenticating: header.additional(info.header))
+      return try Compressor.decompress(header.codec, body, plainCount: header.plainBytes)
+    } catch {
+      throw .damaged(position, "record does not decrypt")
+    }
+  }
+
+  /// Reads one record where the index says it lies.
+  package func record(
+    at position: RecordPosition
+  ) throws(JournalError) -> (header: RecordHeader, plain: [UInt8]) {
+    // Most chunks fit the first read.
+    var bytes = try self.bytes(
+      position.segment, at: position.offset, count: Limits.chunkBytesMean * 2)
+    var raw = try parse(bytes, position)
+    if raw == nil {
+      bytes = try self.bytes(
+        position.segment, at: position.offset, count: Limits.recordPlainBytesMax + 4096)
+      raw = try parse(bytes, position)
+    }
+    guard let raw else { throw .damaged(position, "record cut short") }
+    return (raw.header, try plain(position.segment, bytes, raw, at: position))
+  }
+
+  private func parse(
+    _ bytes: [UInt8], _ position: RecordPosition
+  ) throws(JournalError) -> RawRecord? {
+    do throws(CodingError) {
+      return try RawRecord.parse(bytes, at: 0, end: bytes.count, checking: true)
+    } catch {
+      throw .damaged(position, "\(error)")
+    }
+  }
+}

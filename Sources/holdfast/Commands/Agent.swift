@@ -1,0 +1,167 @@
+import ArgumentParser
+import Dispatch
+import FoundationEssentials
+import Glibc
+import HoldfastAgent
+import HoldfastCore
+import HoldfastLinux
+import Logging
+import Synchronization
+
+struct Agent: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Runs the data path of all pairs in the foreground.")
+  @OptionGroup var options: CommonOptions
+
+  func run() async throws {
+    let configuration = try options.load()
+    try await Self.serve(configuration)
+  }
+
+  /// Runs until SIGTERM or SIGINT.
+  static func serve(_ configuration: Configuration) async throws {
+    LoggingSystem.bootstrap { StandardErrorLog(label: $0) }
+    let environment = ProcessInfo.processInfo.environment
+    let log = Self.logger(isVerbose: environment["HOLDFAST_DEBUG"] != nil)
+    let systemd = Systemd(environment: environment)
+    let lock = try StateFiles.lock(configuration.state)
+    defer { withExtendedLifetime(lock) {} }
+    let key = try StateFiles.key(configuration)
+    let probe: any Probe = environment["HOLDFAST_PROBE"].flatMap(KillProbe.init) ?? NoProbe()
+    let host = SystemHost(
+      state: configuration.state, memoryBytes: configuration.memoryBytes, probe: probe)
+    let network = try Network(key: key)
+    let pins = try Pins(disk: try host.disk([]), clock: host.clock)
+    let site = try Site(
+      configuration: configuration, ownKey: network.fingerprint, host: host, pins: pins,
+      dialler: TLSDialler(network: network), log: log)
+    let port: Int
+    do {
+      port = try await network.listen(
+        host: configuration.listen.host, port: configuration.listen.port,
+        admits: { pins.admits($0) }, accept: { site.accept($0) })
+    } catch {
+      throw CommandFailure(
+        .failed, "cannot listen on \(configuration.listen): \(error); is another agent running?")
+    }
+    await site.start(port: port)
+    let servers = try await control(configuration, site)
+    log.notice("\(configuration.site) listens on \(configuration.listen.host):\(port)")
+    systemd.ready("\(configuration.pairs.count) pairs")
+    let watchdog = Task {
+      guard let every = systemd.watchdogEvery else { return }
+      while !Task.isCancelled {
+        // An agent that cannot answer its own question is not alive.
+        _ = await site.status()
+        systemd.alive()
+        try? await Task.sleep(for: every)
+      }
+    }
+    await Signals.untilStopped {
+      log.notice("the configuration is read again at the next start")
+    }
+    systemd.stopping()
+    watchdog.cancel()
+    for server in servers { await server.shutdown() }
+    await site.stop()
+    await network.shutdown()
+    log.notice("stopped")
+  }
+
+  private static func logger(isVerbose: Bool) -> Logger {
+    var log = Logger(label: "agent")
+    if isVerbose { log.logLevel = .debug }
+    return log
+  }
+
+  private static func control(
+    _ configuration: Configuration, _ site: Site
+  ) async throws -> [ControlServer] {
+    try StateFiles.makeDirectory(configuration.control, mode: 0o755)
+    let control = Control(site: site)
+    var servers: [ControlServer] = []
+    for (name, group, mayMove) in [
+      ("look.sock", "holdfast", false), ("move.sock", "holdfast-admin", true),
+    ] {
+      servers.append(
+        try await ControlServer(path: "\(configuration.control)/\(name)", groupName: group) {
+          request in
+          let (status, body) = await control.answer(
+            method: request.method, path: request.path, body: request.body, mayMove: mayMove)
+          return ControlResponse(status: status, body: body)
+        })
+    }
+    return servers
+  }
+}
+
+struct TLSDialler: Dialler {
+  let network: Network
+  func dial(
+    _ address: HostPort, admits: @escaping @Sendable (Fingerprint) -> Bool
+  ) async throws -> any Link {
+    try await network.dial(host: address.host, port: address.port, admits: admits)
+  }
+}
+
+/// One line a message, for the system log and for people.
+struct StandardErrorLog: LogHandler {
+  let label: String
+  var metadata: Logger.Metadata = [:]
+  var logLevel = Logger.Level.info
+  init(label: String) { self.label = label }
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+  func log(event: LogEvent) {
+    // sd-daemon(3): a leading <n> gives the priority.
+    let level =
+      switch event.level {
+      case .trace, .debug: 7
+      case .info: 6
+      case .notice: 5
+      case .warning: 4
+      case .error: 3
+      case .critical: 2
+      }
+    let bytes = Array("<\(level)>\(event.message)\n".utf8)
+    unsafe _ = write(STDERR_FILENO, bytes, bytes.count)
+  }
+}
+
+/// SIGTERM and SIGINT end the agent in order, SIGHUP reloads.
+enum Signals {
+  static func untilStopped(reload: @escaping @Sendable () -> Void) async {
+    for number in [SIGTERM, SIGINT, SIGHUP] { _ = signal(number, SIG_IGN) }
+    let queue = DispatchQueue(label: "signals")
+    await withCheckedContinuation { continuation in
+      let once = Mutex(false)
+      var sources: [any DispatchSourceSignal] = []
+      for number in [SIGTERM, SIGINT] {
+        let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
+        source.setEventHandler {
+          let isFirst = once.withLock { isDone in
+            defer { isDone = true }
+            return !isDone
+          }
+          if isFirst { continuation.resume() }
+        }
+        source.resume()
+        sources.append(source)
+      }
+      let source = DispatchSource.makeSignalSource(signal: SIGHUP, queue: queue)
+      source.setEventHandler(handler: reload)
+      source.resume()
+      sources.append(source)
+      kept.withLock { $0 = sources.map(Kept.init) }
+    }
+  }
+
+  /// Dispatch stops telling when a source goes.
+  private struct Kept: @unchecked Sendable {
+    // Sources may be released from any thread.
+    let source: any DispatchSourceSignal
+  }
+  private static let kept = Mutex<[Kept]>([])
+}

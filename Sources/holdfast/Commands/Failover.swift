@@ -1,0 +1,50 @@
+import ArgumentParser
+import HoldfastAgent
+import HoldfastCore
+
+struct Failover: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Promotes this standby after the primary was lost.")
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "The pair.") var pair: String
+  @Option(name: .long, help: "An older point than the newest durable one.") var point: UInt64?
+  @Flag(name: .long, help: "Accept that the writes named are lost.") var acceptLoss = false
+  @Flag(name: .long, help: "You have made sure that the other site is down.")
+  var otherSiteIsDown = false
+  @Flag(name: .long, help: "Do not ask.") var yes = false
+  @Flag(name: .long, help: "One JSON object.") var json = false
+
+  func run() async throws {
+    let client = try AgentClient(options)
+    var request = FailoverRequest(
+      point: point, acceptLoss: acceptLoss, otherSiteIsDown: otherSiteIsDown, preview: true)
+    let preview = try await client.post(
+      FailoverAnswer.self, "/pairs/\(pair)/failover", request)
+    if !json { print(statement(preview)) }
+    if otherSiteIsDown, !yes, !json {
+      guard Terminal.agree("Promote this site to epoch \(preview.epoch)?") else {
+        throw CommandFailure(.refused, "nothing was changed: add --yes to answer in a script")
+      }
+    }
+    request.preview = false
+    let answer = try await client.post(
+      FailoverAnswer.self, "/pairs/\(pair)/failover", request)
+    if json { return print(String(decoding: JSON.encode(answer), as: UTF8.self)) }
+    print("\(pair) is primary here: point \(answer.point), epoch \(answer.epoch)")
+    print(
+      Terminal.table(
+        [["PHASE", "TIME"]] + answer.phases.map { [$0.name, Terminal.seconds($0.seconds)] }))
+    print("The tree is writable. Start the service, and keep the old primary's stopped.")
+  }
+
+  private func statement(_ preview: FailoverAnswer) -> String {
+    let seconds =
+      preview.lossSeconds.map { "the last \(Terminal.seconds($0)) before now" }
+      ?? "an unknown time before now"
+    let files = preview.lossFiles.map { ", \($0) places pending at last contact" } ?? ""
+    return """
+      \(pair): point \(preview.point) (\(preview.grade)) would be promoted.
+      Not in it: what was written in \(seconds)\(files).
+      """
+  }
+}

@@ -1,0 +1,139 @@
+import ArgumentParser
+import Glibc
+import HoldfastAgent
+import HoldfastCore
+
+struct StatusCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status", abstract: "Shows roles, watermarks and lag.")
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "Only this pair.") var pair: String?
+  @Flag(name: .long, help: "Go on, once a second.") var watch = false
+  @Flag(name: .long, help: "One JSON object, or one a line with --watch.") var json = false
+
+  func run() async throws {
+    let client = try AgentClient(options)
+    repeat {
+      var status = try await client.get(StatusAnswer.self, "/status")
+      if let pair {
+        status.pairs = status.pairs.filter { $0.pair == pair }
+        if status.pairs.isEmpty { throw CommandFailure(.usage, "there is no pair \(pair) here") }
+      }
+      print(json ? String(decoding: JSON.encode(status), as: UTF8.self) : Self.text(status))
+      if watch { try await Task.sleep(for: .seconds(1)) }
+    } while watch
+  }
+
+  static func text(_ status: StatusAnswer) -> String {
+    var rows = [["PAIR", "ROLE", "EPOCH", "PEER", "CAPTURED", "DURABLE", "APPLIED", "GRADE", "LAG"]]
+    for pair in status.pairs {
+      func point(_ number: UInt64?) -> String { number.map(String.init) ?? "-" }
+      rows.append([
+        pair.pair, pair.role, String(pair.epoch),
+        pair.peer.site + (pair.peer.connected ? "" : " (away)"), point(pair.points.captured),
+        point(pair.points.durable), point(pair.points.applied), pair.grade ?? "-",
+        pair.lagSeconds.map(Terminal.seconds) ?? "unknown",
+      ])
+    }
+    var lines = ["site \(status.site)", Terminal.table(rows)]
+    for pair in status.pairs {
+      if pair.rpoKept == false {
+        lines.append("! \(pair.pair): the RPO of \(Terminal.seconds(pair.rpoSeconds)) is not kept")
+      }
+      lines += pair.alarms.map { "! \(pair.pair): \($0)" }
+      lines += pair.notes.map { "  \(pair.pair): \($0)" }
+    }
+    return lines.joined(separator: "\n")
+  }
+}
+
+struct Points: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Lists the points kept.")
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "The pair.") var pair: String
+  @Flag(name: .long, help: "One JSON object.") var json = false
+
+  func run() async throws {
+    let answer = try await AgentClient(options).get(PointsAnswer.self, "/pairs/\(pair)/points")
+    if json { return print(String(decoding: JSON.encode(answer), as: UTF8.self)) }
+    var rows = [["POINT", "TIME", "GRADE", "FILES", "SIZE", "CHANGES", "EPOCH", ""]]
+    for point in answer.points {
+      let marks = [point.branch ? "branch" : nil, point.pinned ? "pinned" : nil]
+      rows.append([
+        String(point.point), point.time, point.grade, String(point.files),
+        Terminal.size(point.bytes), String(point.changes), String(point.epoch),
+        marks.compactMap { $0 }.joined(separator: ", "),
+      ])
+    }
+    print(Terminal.table(rows))
+  }
+}
+
+struct Sync: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Captures now all that was written before.")
+  enum Goal: String, ExpressibleByArgument, CaseIterable {
+    case durable, applied
+  }
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "The pair.") var pair: String
+  @Option(name: .long, help: "Wait until the point is durable, or applied, on the standby.")
+  var wait: Goal?
+  @Option(name: .long, help: "Give up after this long, such as 30s.") var timeout: String?
+  @Flag(name: .long, help: "One JSON object.") var json = false
+
+  func run() async throws {
+    let limit = try timeout.map { text in
+      guard let duration = Quantity.duration(text) else {
+        throw CommandFailure(.usage, "--timeout \(text): write a duration such as 30s")
+      }
+      return duration
+    }
+    let client = try AgentClient(options)
+    let clock = ContinuousClock()
+    let start = clock.now
+    func isOver() -> Bool { limit.map { clock.now - start >= $0 } ?? false }
+    let number = try await capture(client, isOver)
+    if let wait { try await reach(client, number, wait, isOver) }
+    print(json ? "{\"point\":\(number)}" : "\(number)")
+  }
+
+  private func capture(_ client: AgentClient, _ isOver: () -> Bool) async throws -> UInt64 {
+    while true {
+      do {
+        return try await client.post(SyncAnswer.self, "/pairs/\(pair)/sync").point
+      } catch let failure as CommandFailure where failure.code == .unreachable {
+        guard wait != nil, !isOver() else { throw failure }
+        try await Task.sleep(for: .milliseconds(200))
+      }
+    }
+  }
+
+  private func reach(
+    _ client: AgentClient, _ number: UInt64, _ goal: Goal, _ isOver: () -> Bool
+  ) async throws {
+    while true {
+      let status = try await client.get(StatusAnswer.self, "/status")
+      guard let row = status.pairs.first(where: { $0.pair == pair }) else { return }
+      let mark = goal == .durable ? row.points.durable : row.points.applied
+      if let mark, mark >= number { return }
+      if goal == .applied, let durable = row.points.durable, durable >= number,
+        let grade = row.grade.flatMap(Grade.init(word:)),
+        let require = client.configuration.pair(pair)?.require, grade < require
+      {
+        throw CommandFailure(
+          .refused,
+          """
+          point \(number) is durable and will not reach the replica: it is \(grade.word), the \
+          pair requires \(require.word)
+          """)
+      }
+      guard !isOver() else {
+        throw CommandFailure(
+          .unreachable,
+          "point \(number) is captured and not yet \(goal.rawValue): see holdfast status \(pair)")
+      }
+      try await Task.sleep(for: .milliseconds(20))
+    }
+  }
+}

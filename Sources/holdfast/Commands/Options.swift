@@ -1,0 +1,75 @@
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import HoldfastAgent
+import HoldfastCore
+import HoldfastLinux
+
+struct CommonOptions: ParsableArguments {
+  @Option(name: .long, help: "The configuration file (default: HOLDFAST_CONFIG or /etc/holdfast/holdfast.yaml).")
+  var config: String?
+
+  var path: String {
+    config ?? ProcessInfo.processInfo.environment["HOLDFAST_CONFIG"]
+      ?? "/etc/holdfast/holdfast.yaml"
+  }
+
+  func load() throws -> Configuration {
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw CommandFailure(
+        .usage, "cannot read \(path): type holdfast init --site NAME, or give --config FILE")
+    }
+    do {
+      return try ConfigurationReader.read(String(decoding: data, as: UTF8.self), file: path)
+    } catch let error as ConfigurationError {
+      throw CommandFailure(.usage, "\(error)")
+    }
+  }
+}
+
+/// Talks with this site's agent.
+struct AgentClient {
+  let configuration: Configuration
+
+  init(_ options: CommonOptions) throws { configuration = try options.load() }
+  init(configuration: Configuration) { self.configuration = configuration }
+
+  func get<T: Decodable>(_ type: T.Type, _ path: String) async throws -> T {
+    try await ask("look.sock", "GET", path, [])
+  }
+
+  func post<T: Decodable>(_ type: T.Type, _ path: String) async throws -> T {
+    try await ask("move.sock", "POST", path, [])
+  }
+
+  func post<T: Decodable>(
+    _ type: T.Type, _ path: String, _ body: some Encodable
+  ) async throws -> T {
+    try await ask("move.sock", "POST", path, JSON.encode(body))
+  }
+
+  private func ask<T: Decodable>(
+    _ socket: String, _ method: String, _ path: String, _ body: [UInt8]
+  ) async throws -> T {
+    let file = "\(configuration.control)/\(socket)"
+    let response: ControlResponse
+    do {
+      response = try await ControlClient.ask(
+        socket: file, method: method, path: path, body: body)
+    } catch {
+      throw CommandFailure(
+        .unreachable,
+        """
+        the agent does not answer on \(file): is it running (systemctl status holdfast-agent), \
+        and may you use the socket?
+        """)
+    }
+    if response.status != 200 {
+      if let failure = try? JSON.decode(FailureAnswer.self, response.body) {
+        throw CommandFailure(Outcome(rawValue: failure.code) ?? .failed, failure.message)
+      }
+      throw CommandFailure(.failed, "the agent answered \(response.status)")
+    }
+    return try JSON.decode(T.self, response.body)
+  }
+}

@@ -1,0 +1,156 @@
+import HoldfastCore
+import Yams
+
+/// A mistake in the configuration: where, and what to write instead.
+struct ConfigurationError: Error, Equatable, CustomStringConvertible {
+  var file: String
+  var line: Int
+  var column: Int
+  var message: String
+  var description: String { "\(file):\(line):\(column): \(message)" }
+}
+
+/// Reads the configuration file: docs/configuration.md lists every key.
+struct ConfigurationReader {
+  private let file: String
+
+  static func read(_ text: String, file: String) throws -> Configuration {
+    let reader = ConfigurationReader(file: file)
+    let node: Node?
+    do {
+      node = try Yams.compose(yaml: text)
+    } catch let error as YamlError {
+      throw ConfigurationError(file: file, line: 1, column: 1, message: "\(error)")
+    }
+    guard let node else {
+      throw ConfigurationError(
+        file: file, line: 1, column: 1, message: "the file is empty: type holdfast init")
+    }
+    return try reader.configuration(Keys(reader, node, "", KnownKeys.top))
+  }
+
+  private init(file: String) { self.file = file }
+
+  func error(_ node: Node, _ message: String) -> ConfigurationError {
+    ConfigurationError(
+      file: file, line: node.mark?.line ?? 1, column: node.mark?.column ?? 1, message: message)
+  }
+
+  private func configuration(_ keys: Keys) throws -> Configuration {
+    let site = try keys.name("site")
+    var peers: [String: PeerConfiguration] = [:]
+    for (name, node) in try keys.named("peers") {
+      let peer = try Keys(self, node, "peers.\(name)", KnownKeys.peer)
+      peers[name] = PeerConfiguration(address: try peer.address("address"))
+    }
+    var pairs: [PairConfiguration] = []
+    for (name, node) in try keys.named("pairs") {
+      pairs.append(try pair(name, Keys(self, node, "pairs.\(name)", KnownKeys.pair), site, peers))
+    }
+    let spool = try keys.size("spool") ?? 10 << 30
+    for index in pairs.indices where pairs[index].spoolBytes == 0 { pairs[index].spoolBytes = spool }
+    return Configuration(
+      site: site, listen: try keys.address("listen") ?? HostPort(host: "0.0.0.0", port: 7433),
+      state: try keys.path("state") ?? "/var/lib/holdfast",
+      control: try keys.path("control") ?? "/run/holdfast",
+      memoryBytes: try keys.size("memory") ?? 150 << 20, peers: peers, pairs: pairs)
+  }
+
+  private func pair(
+    _ name: String, _ keys: Keys, _ site: String, _ peers: [String: PeerConfiguration]
+  ) throws -> PairConfiguration {
+    let primary = try keys.name("primary")
+    let standby = try keys.name("standby")
+    if primary == standby {
+      throw error(keys.node, "pairs.\(name): primary and standby are both \(primary)")
+    }
+    guard site == primary || site == standby else {
+      throw error(keys.node, "pairs.\(name): neither primary nor standby is this site, \(site)")
+    }
+    let other = site == primary ? standby : primary
+    guard peers[other] != nil else {
+      throw error(keys.node, "pairs.\(name): \(other) is not under `peers`: add it")
+    }
+    var dormant: [String] = []
+    for key in ["plan", "owners", "selinux"] where keys.has(key) { dormant.append(key) }
+    let capture = try keys.words("capture") ?? ["none"]
+    for provider in capture where provider != "none" { dormant.append("capture: \(provider)") }
+    let hasUnit = try keys.plan().contains("unit")
+    let failover = try self.failover(keys, &dormant)
+    return PairConfiguration(
+      name: name, primary: primary, standby: standby, roots: try roots(keys),
+      rpo: try keys.duration("rpo") ?? .seconds(5),
+      require: try keys.grade("require") ?? (hasUnit ? .crash : .fuzzy), capture: capture,
+      retention: try retention(keys), bandwidth: try bandwidth(keys, &dormant),
+      spoolBytes: try keys.size("spool") ?? 0, failover: failover, hasPlan: keys.has("plan"),
+      dormantKeys: dormant)
+  }
+
+  private func roots(_ keys: Keys) throws -> [RootConfiguration] {
+    let list = try keys.list("roots")
+    guard !list.isEmpty, list.count <= Limits.rootsMax else {
+      throw error(keys.node, "\(keys.place).roots: give 1 to \(Limits.rootsMax) roots")
+    }
+    return try list.map { node in
+      let root = try Keys(self, node, "\(keys.place).roots", KnownKeys.root)
+      guard let path = try root.path("path") else {
+        throw error(node, "\(keys.place).roots: a root needs `path`")
+      }
+      return RootConfiguration(
+        path: path, replica: try root.path("replica") ?? path,
+        exclude: try root.words("exclude") ?? [])
+    }
+  }
+
+  private func retention(_ keys: Keys) throws -> RetentionRule {
+    guard let rule = try keys.map("retention", KnownKeys.retention) else {
+      return RetentionRule(all: .seconds(3600), hourly: .seconds(86400), daily: .seconds(30 * 86400))
+    }
+    return RetentionRule(
+      all: try rule.duration("all") ?? .seconds(3600),
+      hourly: try rule.duration("hourly") ?? .zero, daily: try rule.duration("daily") ?? .zero)
+  }
+
+  private func bandwidth(_ keys: Keys, _ dormant: inout [String]) throws -> Int64? {
+    guard let link = try keys.map("link", KnownKeys.link) else { return nil }
+    if link.has("hours") { dormant.append("link.hours") }
+    return try link.rate("bandwidth")
+  }
+
+  private func failover(_ keys: Keys, _ dormant: inout [String]) throws -> FailoverConfiguration {
+    guard let map = try keys.map("failover", KnownKeys.failover) else {
+      return FailoverConfiguration()
+    }
+    let mode = try map.word("mode", ["manual", "automatic"]) ?? "manual"
+    let arbiter = try map.text("arbiter") ?? "none"
+    if mode == "automatic" { dormant.append("failover.mode: automatic") }
+    if arbiter != "none" { dormant.append("failover.arbiter") }
+    for key in ["ttl", "on-unhealthy", "fence"] where map.has(key) {
+      dormant.append("failover.\(key)")
+    }
+    if mode == "automatic", arbiter == "none" {
+      throw error(
+        map.node, "\(map.place): automatic failover needs an arbiter: two sites alone never decide")
+    }
+    let boot = try map.word("on-boot", BootPolicy.allCases.map(\.rawValue)) ?? "wait"
+    return FailoverConfiguration(
+      mode: mode, arbiter: arbiter, ttl: try map.duration("ttl") ?? .seconds(10),
+      maxLoss: try map.duration("max-loss") ?? .zero, onBoot: BootPolicy(rawValue: boot) ?? .wait)
+  }
+}
+
+/// Every key that the parser knows; a test holds docs/configuration.md against it.
+enum KnownKeys {
+  static let top = ["site", "listen", "state", "control", "memory", "spool", "peers", "pairs"]
+  static let peer = ["address"]
+  static let pair = [
+    "primary", "standby", "roots", "rpo", "require", "capture", "retention", "link", "failover",
+    "plan", "spool", "owners", "selinux",
+  ]
+  static let root = ["path", "replica", "exclude"]
+  static let retention = ["all", "hourly", "daily"]
+  static let link = ["bandwidth", "hours"]
+  static let failover = [
+    "mode", "arbiter", "ttl", "max-loss", "on-boot", "on-unhealthy", "fence",
+  ]
+}
