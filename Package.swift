@@ -11,6 +11,18 @@ let settings: [SwiftSetting] = [
   .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
 ]
 
+/// The Swift runtime goes into the binary, which must run where no Swift is. Given here, for this
+/// one product, rather than by `--static-swift-stdlib`: that option compiles every dependency
+/// another way than the tests need, and there is no static library of Swift Testing.
+let staticSwift: [LinkerSetting] = [
+  .unsafeFlags([
+    "-static-stdlib", "-Xclang-linker",
+    "-Wl,--start-group,-lFoundation,-lFoundationEssentials,-lFoundationInternationalization,"
+      + "-l_FoundationICU,-lCoreFoundation,-l_FoundationCShims,-l_FoundationCollections,"
+      + "-ldispatch,-lBlocksRuntime,-lstdc++,-lm,--end-group",
+  ])
+]
+
 /// Why each one is here, and what it costs: docs/dependencies.md.
 let dependencies: [Package.Dependency] = [
   .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
@@ -76,6 +88,20 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Yams", package: "Yams"),
       ],
-      swiftSettings: settings),
+      swiftSettings: settings, linkerSettings: staticSwift),
+
+    .target(
+      name: "TestKit",
+      dependencies: [
+        "HoldfastCore", "HoldfastBytes", "HoldfastStore", "HoldfastIndex", "HoldfastLinux",
+      ],
+      path: "Tests/TestKit", swiftSettings: settings),
+    .testTarget(name: "CoreTests", dependencies: ["HoldfastCore"], swiftSettings: settings),
+    .testTarget(name: "BytesTests", dependencies: ["HoldfastBytes"], swiftSettings: settings),
+    .testTarget(name: "StoreTests",
+      dependencies: ["TestKit", "HoldfastCore", "HoldfastLinux", "HoldfastStore"], swiftSettings: settings),
+    .testTarget(name: "TidyTests", swiftSettings: settings),
+    .testTarget(
+      name: "EndToEndTests", dependencies: ["TestKit"], swiftSettings: settings),
   ]
 )

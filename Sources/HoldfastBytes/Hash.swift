@@ -95,7 +95,8 @@ package enum Crc32c {
     var index = range.lowerBound
     while index + 8 <= range.upperBound {
       let a =
-        crc ^ (UInt32(bytes[index]) | UInt32(bytes[index + 1]) << 8
+        crc
+        ^ (UInt32(bytes[index]) | UInt32(bytes[index + 1]) << 8
           | UInt32(bytes[index + 2]) << 16 | UInt32(bytes[index + 3]) << 24)
       let low = tables[7 * 256 + Int(a & 0xFF)] ^ tables[6 * 256 + Int(a >> 8 & 0xFF)]
       let mid = tables[5 * 256 + Int(a >> 16 & 0xFF)] ^ tables[4 * 256 + Int(a >> 24)]

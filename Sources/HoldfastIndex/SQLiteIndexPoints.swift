@@ -29,14 +29,15 @@ extension SQLiteIndex {
   ) throws -> [UInt8]? {
     let row = try db.row(
       """
-      SELECT body FROM entry WHERE root = ? AND path = ? AND first <= ? AND last > ?
+      SELECT body FROM entry WHERE root = ? AND path = ? AND first <= ? AND +last > ?
       """, [root, key, point, point])
     guard let row else { return nil }
     let body: Data = row[0]
     return Array(body)
   }
 
-  /// Calls `body` with the rows of a point, in portions, so that nothing grows with the tree.
+  /// Calls `body` with the rows of a point, in portions, so that nothing grows with the tree. The
+  /// plus signs keep SQLite from the index on `first`, which would sort the whole tree each time.
   private func forEachBody(
     at point: PointNumber, _ body: (Place, [UInt8]) throws -> Void
   ) throws {
@@ -48,7 +49,7 @@ extension SQLiteIndex {
           db.cachedStatement(
             sql: """
               SELECT root, path, body FROM entry WHERE (root, path) > (?, ?)
-              AND first <= ? AND last > ? ORDER BY root, path LIMIT 1024
+              AND +first <= ? AND +last > ? ORDER BY root, path LIMIT 1024
               """),
           arguments: [root, key, point.stored, point.stored])
       }
@@ -108,7 +109,7 @@ extension SQLiteIndex {
         db.cachedStatement(
           sql: """
             SELECT path FROM entry WHERE root = ? AND link = ? AND link <> 0
-            AND first <= ? AND last > ? ORDER BY path
+            AND +first <= ? AND +last > ? ORDER BY path
             """),
         arguments: [
           root.rawValue, Int64(bitPattern: linkGroup), point.stored, point.stored,

@@ -69,7 +69,8 @@ extension RandomID {
 extension Holdfast_PairHello {
   /// The durable record, if the message holds a valid one.
   package var record: RoleRecord? {
-    guard let id = RandomID(Array(reign)), let part = RoleRecord.Part(rawValue: UInt8(clamping: part))
+    guard let id = RandomID(Array(reign)),
+      let part = RoleRecord.Part(rawValue: UInt8(clamping: part))
     else { return nil }
     return RoleRecord(reign: Reign(epoch: Epoch(rawValue: epoch), id: id), part: part)
   }

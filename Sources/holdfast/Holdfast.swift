@@ -8,8 +8,9 @@ struct Holdfast: AsyncParsableCommand {
     abstract: "Keeps a second site ready to take over.",
     version: "0.1.0",
     subcommands: [
-      Init.self, Invite.self, Join.self, Adopt.self, Agent.self, StatusCommand.self,
-      Sync.self, Points.self, Failover.self, Resume.self,
+      Init.self, Invite.self, Join.self, Adopt.self, Check.self, Agent.self, StatusCommand.self,
+      Sync.self, Points.self, Restore.self, Verify.self, Failover.self, Resume.self,
+      Demo.self, DemoService.self,
     ])
 
   static func main() async {

@@ -106,7 +106,7 @@ package actor Pair {
       pair: name, host: host, board: board, identity: identity, siteKey: siteKey)
     let applier = ApplyWorker(
       pair: configuration, paths: paths, host: host, board: board, identity: identity,
-      files: files)
+      files: files, applied: { [weak self] in Task { await self?.sayApplied() } })
     self.receiver = receiver
     self.applier = applier
     tasks.append(Task { await applier.run() })
@@ -165,7 +165,8 @@ package actor Pair {
     self.link = link
     linkGeneration += 1
     board.update { $0.peerConnected = true }
-    await greet()
+    // A standby answers when the primary has spoken, each time it does.
+    if standing?.record.part != .standby { await greet() }
   }
 
   package func linkDown(_ link: any Link) async {
@@ -178,7 +179,7 @@ package actor Pair {
   }
 
   /// Sends the durable record of this side.
-  private func greet() async {
+  func greet() async {
     guard let link else { return }
     var hello = Holdfast_PairHello()
     hello.pair = name
@@ -238,6 +239,7 @@ package actor Pair {
     board.hold(.peer, nil)
     let orders = standing?.on(.peer(theirs)) ?? []
     try await obey(orders)
+    if standing?.record.part == .standby { await greet() }
     guard standing?.refusal == nil, let record = standing?.record else { return }
     if orders.contains(where: { if case .refuse = $0 { true } else { false } }) { return }
     guard record.part == .primary, let identity, let capture else { return }
@@ -382,6 +384,11 @@ package actor Pair {
     try? await link?.send(Frames.encode(.stalled(stalled)))
   }
 
+  private func sayApplied() async {
+    guard link != nil, let receiver else { return }
+    await say(await receiver.status())
+  }
+
   private func say(_ status: ReceiveWorker.Status) async {
     var progress = Holdfast_Progress()
     progress.pair = name
@@ -469,7 +476,9 @@ package actor Pair {
       guard pulse.known else { return view.lag.forget() }
       let age = Duration.nanoseconds(Int64(min(pulse.ageNanos, UInt64(Int64.max / 2))))
       view.lag.claimed(
-        .init(point: PointNumber(rawValue: pulse.point), moment: Instant(nanos: (now.nanos - age.nanos))))
+        .init(
+          point: PointNumber(rawValue: pulse.point), moment: Instant(nanos: (now.nanos - age.nanos))
+        ))
     }
   }
 }

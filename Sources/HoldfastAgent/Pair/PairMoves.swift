@@ -31,7 +31,8 @@ extension Pair {
       alarms: alarms,
       notes: view.notes
         + (configuration.dormantKeys.isEmpty
-          ? [] : ["accepted, not yet at work: \(configuration.dormantKeys.joined(separator: ", "))"]),
+          ? []
+          : ["accepted, not yet at work: \(configuration.dormantKeys.joined(separator: ", "))"]),
       sentBytes: view.bytesSent, journalBytes: view.segmentBytes)
   }
 
@@ -69,7 +70,8 @@ extension Pair {
       for path in paths {
         let report = host.report(path)
         guard report.state == .directory else {
-          throw FailureAnswer(code: 3, "root \(path) is not a readable directory: create or mount it")
+          throw FailureAnswer(
+            code: 3, "root \(path) is not a readable directory: create or mount it")
         }
       }
       let fresh = PairFiles.Identity(id: RandomID(host.dice), secret: secret)
@@ -92,6 +94,7 @@ extension Pair {
     applier?.wake.set()
     capture?.wake.set()
     showRole()
+    if standing?.record.part == .primary { await greet() }
     return "marked for pair \(name): \(paths.joined(separator: ", "))"
   }
 
@@ -102,6 +105,7 @@ extension Pair {
     }
     if let refusal = before.refusal { throw FailureAnswer(code: 3, "\(refusal)") }
     try await obey(standing?.on(.resume) ?? [])
+    if standing?.record.part == .primary { await greet() }
     return "\(name): \(standing?.role.rawValue ?? "unknown") in epoch \(before.record.reign.epoch)"
   }
 
@@ -146,7 +150,8 @@ extension Pair {
   /// the way is forward, over crashes too.
   package func failover(_ request: FailoverRequest) async throws -> FailoverAnswer {
     guard !isMoving else { throw FailureAnswer(code: 3, "another move of \(name) is under way") }
-    guard let record = standing?.record, record.part == .standby, let receiver, applier != nil else {
+    guard let record = standing?.record, record.part == .standby, let receiver, applier != nil
+    else {
       throw FailureAnswer(code: 3, "\(name) is not standby here: promote it on \(peer)")
     }
     if case .split = standing?.refusal {

@@ -35,7 +35,8 @@ package struct RootGuard: Sendable {
           """
       }
       if marker.pair != id {
-        return "root \(path) is marked for another pair: if it belongs here, type: holdfast adopt \(pair)"
+        return
+          "root \(path) is marked for another pair: if it belongs here, type: holdfast adopt \(pair)"
       }
       if !marker.filesystem.isEmpty, marker.filesystem != report.filesystem {
         return """

@@ -87,10 +87,7 @@ package actor CaptureWorker {
         cutter: ContentCutter(secret: identity.secret), watch: watch, clock: host.clock,
         probe: host.probe)
     }
-    board.update { view in
-      view.watch = watch.kind
-      view.notes = watch.shortfall.map { ["watching with \(watch.kind.rawValue): \($0)"] } ?? []
-    }
+    board.update { $0.watch = watch.kind }
   }
 
   private func scanAll() {
@@ -319,7 +316,8 @@ package actor CaptureWorker {
     }
     if let retryAt, retryAt > now, !isUrgent { return nil }
     if let spool, spool.sizeBytes > pair.spoolBytes {
-      board.hold(.spool, "spool is full (\(spool.sizeBytes) bytes): changes wait; reach the standby")
+      board.hold(
+        .spool, "spool is full (\(spool.sizeBytes) bytes): changes wait; reach the standby")
       pace.captured(at: now)
       pace.changed(at: now)
       return "the spool is full"
@@ -383,13 +381,13 @@ package actor CaptureWorker {
       let (outcome, read) = try capture.read(
         scans: scans, places: places, forced: [], isWhole: isWhole)
       for place in outcome.torn { dirty.touch(place) }
-      let isQuiet = drain() == 0 && outcome.torn.isEmpty && outcome.denied.isEmpty
+      let changed = drain() > 0
       if let problem = rootGuard.problem(id: identity.id) {
         board.hold(.root, problem)
         throw SyncFailure(reason: problem)
       }
-      note(outcome)
-      let grade = grade(isQuiet: isQuiet, watch: watch, outcome)
+      let (grade, reason) = grade(changed: changed, watch: watch, outcome)
+      note(outcome, reason)
       var head = read
       let isUpgrade = grade > oldHead.grade && oldHead.grade < pair.require
       if writer.changesInAttempt == 0, !isWhole, !isUpgrade {
@@ -434,14 +432,28 @@ package actor CaptureWorker {
     shipping.set()
   }
 
-  private func grade(isQuiet: Bool, watch: any Watch, _ outcome: CaptureOutcome) -> Grade {
-    guard isQuiet, watch.kind != .scan, outcome.unwatched == nil else { return .fuzzy }
-    return host.mappings(paths) == .none ? .crash : .fuzzy
+  /// What the point promises, and why it is not more.
+  private func grade(
+    changed: Bool, watch: any Watch, _ outcome: CaptureOutcome
+  ) -> (grade: Grade, reason: String?) {
+    if watch.kind == .scan { return (.fuzzy, "nothing tells of changes on this filesystem") }
+    if let reason = outcome.unwatched { return (.fuzzy, reason) }
+    if let torn = outcome.torn.first { return (.fuzzy, "\(torn.path) changed while it was read") }
+    if !outcome.denied.isEmpty { return (.fuzzy, "not all could be read") }
+    if changed { return (.fuzzy, "other files changed while it was captured") }
+    switch host.mappings(paths) {
+    case .none: return (.crash, nil)
+    case .mapped(let process):
+      return (.fuzzy, "process \(process) has a file of a root mapped for writing")
+    case .unknown:
+      return (.fuzzy, "without privileges nobody can tell which files are mapped for writing")
+    }
   }
 
-  private func note(_ outcome: CaptureOutcome) {
-    var notes = watch?.shortfall.map { ["watching with \(watch?.kind.rawValue ?? ""): \($0)"] } ?? []
-    if let reason = outcome.unwatched { notes.append(reason) }
+  private func note(_ outcome: CaptureOutcome, _ reason: String?) {
+    var notes =
+      watch?.shortfall.map { ["watching with \(watch?.kind.rawValue ?? ""): \($0)"] } ?? []
+    if let reason { notes.append("the newest point is fuzzy: \(reason)") }
     for place in outcome.mounts.prefix(5) {
       notes.append("\(place.path) is another filesystem and is not replicated: make it a root")
     }

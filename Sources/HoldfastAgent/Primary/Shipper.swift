@@ -53,8 +53,7 @@ package actor Shipper {
       if state.generation != generation {
         reader = Journal(reading: disk, secret: identity.secret)
         current = nil
-        if generation == -1, let tail, let piece = state.pieces.first(where: { $0.id == tail.id })
-        {
+        if generation == -1, let tail, let piece = state.pieces.first(where: { $0.id == tail.id }) {
           // More than this side still has: a power cut took it here; the next segment goes on.
           current = piece.number
           offset = min(tail.size, piece.size)

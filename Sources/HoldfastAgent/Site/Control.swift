@@ -32,7 +32,9 @@ package struct Control: Sendable {
         return encode(try await site.pair(parts[1]).points())
       }
     }
-    guard method == "POST" else { throw FailureAnswer(code: 2, "no such request: \(method) \(path)") }
+    guard method == "POST" else {
+      throw FailureAnswer(code: 2, "no such request: \(method) \(path)")
+    }
     guard mayMove else {
       throw FailureAnswer(code: 3, "look.sock only answers questions: use move.sock")
     }
@@ -91,7 +93,9 @@ package enum JSON {
   package static func encode(_ value: some Encodable, pretty: Bool = false) -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting =
-      pretty ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted] : [.sortedKeys, .withoutEscapingSlashes]
+      pretty
+      ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
+      : [.sortedKeys, .withoutEscapingSlashes]
     do {
       return Array(try encoder.encode(value))
     } catch {

@@ -219,11 +219,13 @@ package actor Site {
     let answer: Holdfast_Joined
     do {
       try await link.send(Frames.encode(.join(join)))
-      guard let frame = try await link.receive(), case .joined(let joined) = try Frames.decode(frame)
+      guard let frame = try await link.receive(),
+        case .joined(let joined) = try Frames.decode(frame)
       else { throw LinkError.closed }
       answer = joined
     } catch {
-      throw FailureAnswer(code: 3, "the other site ended the talk: \(error); is the token the newest?")
+      throw FailureAnswer(
+        code: 3, "the other site ended the talk: \(error); is the token the newest?")
     }
     guard answer.refusal.isEmpty else { throw FailureAnswer(code: 3, answer.refusal) }
     guard configuration.peers[answer.site] != nil else {

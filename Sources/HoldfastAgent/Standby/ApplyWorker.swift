@@ -18,6 +18,8 @@ package actor ApplyWorker {
   private var replica: Replica?
   private var index: (any Index)?
   private var isAdvancing = false
+  /// Told when the replica has reached another point.
+  private let applied: @Sendable () -> Void
 
   package enum Failure: Error, Sendable {
     case held(String)
@@ -26,8 +28,9 @@ package actor ApplyWorker {
 
   package init(
     pair: PairConfiguration, paths: [String], host: any Host, board: PairBoard,
-    identity: PairFiles.Identity, files: PairFiles
+    identity: PairFiles.Identity, files: PairFiles, applied: @escaping @Sendable () -> Void
   ) {
+    self.applied = applied
     executor = host.executor("apply \(pair.name)")
     self.pair = pair
     self.paths = paths
@@ -50,7 +53,8 @@ package actor ApplyWorker {
       if let marker = report.marker {
         guard marker.pair == identity.id else {
           throw Failure.held(
-            "replica \(path) is another pair's: if it belongs here, type: holdfast adopt \(pair.name)")
+            "replica \(path) is another pair's: if it belongs here, type: holdfast adopt \(pair.name)"
+          )
         }
         if !marker.filesystem.isEmpty, marker.filesystem != report.filesystem {
           throw Failure.held(
@@ -159,6 +163,7 @@ package actor ApplyWorker {
   }
 
   private func published(_ replica: Replica) {
+    defer { applied() }
     let shortfalls = replica.shortfalls
     board.update { view in
       view.marks.applied = replica.record.applied

@@ -129,6 +129,7 @@ package actor ReceiveWorker {
     board.update { view in
       view.marks.durable = newest?.number ?? .none
       view.marks.received = max(view.marks.received, view.marks.durable)
+      view.marks.captured = max(view.marks.captured, view.marks.received)
       view.grade = newest?.grade ?? view.grade
       view.segmentBytes = size
     }

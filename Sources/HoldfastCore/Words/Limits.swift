@@ -41,7 +41,7 @@ package enum Limits {
   package static let hintsInFrame = 64 << 10
   /// Missing names in one answer.
   package static let missingNamesMax = 1024
-  package static let heartbeatEvery = Duration.seconds(1)
+  package static let heartbeatEvery = Duration.milliseconds(250)
   package static let deadAfter = Duration.seconds(5)
   package static let dialTimeout = Duration.seconds(5)
   package static let backoffFirst = Duration.milliseconds(200)

@@ -40,13 +40,38 @@ package enum Roots {
     return unsafe String(cString: resolved)
   }
 
+  /// Whether two paths are one directory, as bind mounts make them.
+  package static func isSameDirectory(_ a: String, _ b: String) -> Bool {
+    guard let left = identity(a), let right = identity(b) else { return false }
+    return left == right
+  }
+
+  /// Whether `inner` or a directory above it is `outer`, by device and inode.
+  package static func isInside(_ inner: String, _ outer: String) -> Bool {
+    guard let wanted = identity(outer) else { return false }
+    var path = inner
+    while true {
+      if identity(path) == wanted { return true }
+      guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return false }
+      path = String(path[..<slash])
+    }
+  }
+
+  private static func identity(_ path: String) -> [UInt64]? {
+    var status = stat()
+    guard unsafe stat(path, &status) == 0 else { return nil }
+    return [UInt64(status.st_dev), UInt64(status.st_ino)]
+  }
+
   private static func readMarker(_ root: String) -> Marker? {
     let number = unsafe holdfast_openat(
       AT_FDCWD, root + markerName, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0)
     guard number >= 0 else { return nil }
     let file = Descriptor(number)
     var bytes = [UInt8](repeating: 0, count: 256)
-    let count = unsafe bytes.withUnsafeMutableBytes { unsafe read(file.number, $0.baseAddress, 256) }
+    let count = unsafe bytes.withUnsafeMutableBytes {
+      unsafe read(file.number, $0.baseAddress, 256)
+    }
     let text = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
     let lines = text.split(separator: "\n").map { $0.split(separator: " ") }
     guard let pair = lines.first(where: { $0.first == "pair" })?.last.flatMap({ Hex.decode($0) }),

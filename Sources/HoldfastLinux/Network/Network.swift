@@ -80,7 +80,11 @@ package final class Network: Sendable {
             verdict.succeed(Self.judge(certificates, proven, admits))
           }
           try channel.pipeline.syncOperations.addHandler(tls)
-          try self.finish(channel, proven) { link in accept(link) } ended: { self.ended() }
+          try self.finish(channel, proven) { link in
+            accept(link)
+          } ended: {
+            self.ended()
+          }
         }
       }
     do {
@@ -119,7 +123,9 @@ package final class Network: Sendable {
             verdict.succeed(Self.judge(certificates, proven, admits))
           }
           try channel.pipeline.syncOperations.addHandler(tls)
-          try self.finish(channel, proven) { ready.succeed($0) } ended: {
+          try self.finish(channel, proven) {
+            ready.succeed($0)
+          } ended: {
             ready.fail(ChannelError.ioOnClosedChannel)
           }
         }

@@ -52,7 +52,8 @@ final class Inbox: Sendable {
 
   /// - Returns: whether the channel should go on reading.
   func put(_ frame: [UInt8]) {
-    let waiter = state.withLock { state -> CheckedContinuation<Result<[UInt8]?, LinkError>, Never>? in
+    let waiter = state.withLock {
+      state -> CheckedContinuation<Result<[UInt8]?, LinkError>, Never>? in
       if let waiter = state.waiter {
         state.waiter = nil
         return waiter
@@ -74,7 +75,8 @@ final class Inbox: Sendable {
   }
 
   func finish(_ error: LinkError?) {
-    let waiter = state.withLock { state -> CheckedContinuation<Result<[UInt8]?, LinkError>, Never>? in
+    let waiter = state.withLock {
+      state -> CheckedContinuation<Result<[UInt8]?, LinkError>, Never>? in
       if state.isClosed { return nil }
       state.isClosed = true
       state.end = error

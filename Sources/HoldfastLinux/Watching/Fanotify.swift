@@ -42,7 +42,9 @@ package final class Fanotify: Watch {
       let marked = fanotify_mark(
         number, UInt32(FAN_MARK_ADD) | UInt32(FAN_MARK_FILESYSTEM), holdfast_fanotify_mask, top,
         nil)
-      guard marked == 0 else { throw Unavailable(reason: "fanotify mark on \(root): \(errnoText(errno))") }
+      guard marked == 0 else {
+        throw Unavailable(reason: "fanotify mark on \(root): \(errnoText(errno))")
+      }
       var answer = statfs()
       guard unsafe fstatfs(top, &answer) == 0 else { throw Unavailable(reason: "\(root): fstatfs") }
       filesystems.append(unsafe withUnsafeBytes(of: answer.f_fsid) { unsafe Array($0) })

@@ -25,7 +25,9 @@ struct StatusCommand: AsyncParsableCommand {
   }
 
   static func text(_ status: StatusAnswer) -> String {
-    var rows = [["PAIR", "ROLE", "EPOCH", "PEER", "CAPTURED", "DURABLE", "APPLIED", "GRADE", "LAG"]]
+    var rows = [
+      ["PAIR", "ROLE", "EPOCH", "PEER", "CAPTURED", "DURABLE", "APPLIED", "GRADE", "LAG"]
+    ]
     for pair in status.pairs {
       func point(_ number: UInt64?) -> String { number.map(String.init) ?? "-" }
       rows.append([

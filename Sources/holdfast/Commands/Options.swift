@@ -6,7 +6,9 @@ import HoldfastCore
 import HoldfastLinux
 
 struct CommonOptions: ParsableArguments {
-  @Option(name: .long, help: "The configuration file (default: HOLDFAST_CONFIG or /etc/holdfast/holdfast.yaml).")
+  @Option(
+    name: .long,
+    help: "The configuration file (default: HOLDFAST_CONFIG or /etc/holdfast/holdfast.yaml).")
   var config: String?
 
   var path: String {

@@ -126,18 +126,11 @@ struct Resume: AsyncParsableCommand {
     }
     print("\(pair): \(row.role) here, epoch \(row.epoch), \(row.peer.site) ", terminator: "")
     print(row.peer.connected ? "is connected" : "cannot be asked")
-    guard yes || Terminal.agree("Was \(row.peer.site) not promoted meanwhile, so that \(pair) may go on here?")
+    guard
+      yes
+        || Terminal.agree(
+          "Was \(row.peer.site) not promoted meanwhile, so that \(pair) may go on here?")
     else { throw CommandFailure(.refused, "not resumed: add --yes once you are sure") }
     print(try await client.post(TextAnswer.self, "/pairs/\(pair)/resume").message)
-  }
-}
-
-struct Approve: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Releases what is held.")
-  @OptionGroup var options: CommonOptions
-  @Argument(help: "The pair.") var pair: String
-
-  func run() async throws {
-    print(try await AgentClient(options).post(TextAnswer.self, "/pairs/\(pair)/approve").message)
   }
 }

@@ -48,7 +48,9 @@ struct ConfigurationReader {
       pairs.append(try pair(name, Keys(self, node, "pairs.\(name)", KnownKeys.pair), site, peers))
     }
     let spool = try keys.size("spool") ?? 10 << 30
-    for index in pairs.indices where pairs[index].spoolBytes == 0 { pairs[index].spoolBytes = spool }
+    for index in pairs.indices where pairs[index].spoolBytes == 0 {
+      pairs[index].spoolBytes = spool
+    }
     return Configuration(
       site: site, listen: try keys.address("listen") ?? HostPort(host: "0.0.0.0", port: 7433),
       state: try keys.path("state") ?? "/var/lib/holdfast",
@@ -104,7 +106,8 @@ struct ConfigurationReader {
 
   private func retention(_ keys: Keys) throws -> RetentionRule {
     guard let rule = try keys.map("retention", KnownKeys.retention) else {
-      return RetentionRule(all: .seconds(3600), hourly: .seconds(86400), daily: .seconds(30 * 86400))
+      return RetentionRule(
+        all: .seconds(3600), hourly: .seconds(86400), daily: .seconds(30 * 86400))
     }
     return RetentionRule(
       all: try rule.duration("all") ?? .seconds(3600),

@@ -132,7 +132,8 @@ struct Keys {
     let known = ["address", "unit", "exec", "check"]
     return try list("plan").map { node in
       guard let kind = node.mapping?.first?.key.string, known.contains(kind) else {
-        throw reader.error(node, "\(full("plan")): a step is one of \(known.joined(separator: ", "))")
+        throw reader.error(
+          node, "\(full("plan")): a step is one of \(known.joined(separator: ", "))")
       }
       return kind
     }
@@ -171,7 +172,8 @@ enum Quantity {
       rest = rest.dropFirst(digits.count)
       let unit = rest.prefix { $0.isLetter }
       rest = rest.dropFirst(unit.count)
-      guard let number = Int64(digits), let factor = unit.isEmpty ? 1_000_000_000 : units[String(unit)]
+      guard let number = Int64(digits),
+        let factor = unit.isEmpty ? 1_000_000_000 : units[String(unit)]
       else { return nil }
       let (product, overflow) = number.multipliedReportingOverflow(by: factor)
       let (sum, carry) = nanos.addingReportingOverflow(product)

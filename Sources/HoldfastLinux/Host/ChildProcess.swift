@@ -1,0 +1,69 @@
+import CLinux
+import Glibc
+
+/// A process that this one started and must end.
+package final class ChildProcess {
+  package let number: Int32
+  private var isReaped = false
+
+  package enum Failure: Error { case spawn(String, errno: Int32) }
+
+  /// - Parameters:
+  ///   - output: a file that takes what it prints.
+  ///   - environment: added to this process's own.
+  package init(
+    _ path: String, _ arguments: [String], environment: [String: String], output: String
+  ) throws(Failure) {
+    var actions = unsafe posix_spawn_file_actions_t()
+    unsafe posix_spawn_file_actions_init(&actions)
+    defer { unsafe _ = posix_spawn_file_actions_destroy(&actions) }
+    unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    unsafe posix_spawn_file_actions_addopen(
+      &actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+    unsafe posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    let own = Self.ownEnvironment.filter { line in
+      !environment.keys.contains { line.hasPrefix($0 + "=") }
+    }
+    let variables = own + environment.map { "\($0.key)=\($0.value)" }
+    var arguments = unsafe ([path] + arguments).map { unsafe strdup($0) }
+    unsafe arguments.append(nil)
+    var names = unsafe variables.map { unsafe strdup($0) }
+    unsafe names.append(nil)
+    defer {
+      unsafe (arguments + names).forEach { unsafe free($0) }
+    }
+    var number = pid_t()
+    let error = unsafe posix_spawn(&number, path, &actions, nil, arguments, names)
+    guard error == 0 else { throw .spawn(path, errno: error) }
+    self.number = number
+  }
+
+  private static var ownEnvironment: [String] {
+    var lines: [String] = []
+    guard var pointer = unsafe Optional(environ) else { return [] }
+    while let line = unsafe pointer.pointee {
+      unsafe lines.append(String(cString: line))
+      unsafe pointer += 1
+    }
+    return lines
+  }
+
+  package func send(_ signal: Int32) { if !isReaped { _ = kill(number, signal) } }
+
+  /// Waits for the end.
+  /// - Returns: the exit code, or 128 and the signal.
+  @discardableResult
+  package func wait() -> Int32 {
+    var status: Int32 = 0
+    guard !isReaped, unsafe waitpid(number, &status, 0) == number else { return -1 }
+    isReaped = true
+    return status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + (status & 0x7F)
+  }
+
+  deinit {
+    guard !isReaped else { return }
+    _ = kill(number, SIGKILL)
+    var status: Int32 = 0
+    unsafe _ = waitpid(number, &status, 0)
+  }
+}

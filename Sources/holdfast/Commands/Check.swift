@@ -1,0 +1,135 @@
+import ArgumentParser
+import FoundationEssentials
+import HoldfastAgent
+import HoldfastCore
+import HoldfastLinux
+
+struct Check: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Checks configuration, roots and peers before they matter.")
+  @OptionGroup var options: CommonOptions
+  @Flag(name: .long, help: "Only what the agent cannot start without.") var start = false
+
+  private struct Finding {
+    enum Weight { case warning, missing, unsafe }
+    var weight: Weight
+    var text: String
+  }
+
+  func run() async throws {
+    let configuration = try options.load()
+    _ = try StateFiles.key(configuration)
+    var findings: [Finding] = []
+    for pair in configuration.pairs {
+      findings += Self.overlaps(pair, configuration).map { Finding(weight: .unsafe, text: $0) }
+    }
+    if start {
+      if let first = findings.first { throw CommandFailure(.refused, first.text) }
+      return
+    }
+    for pair in configuration.pairs { findings += roots(pair, configuration) }
+    findings += await peers(configuration)
+    for finding in findings {
+      let mark =
+        finding.weight == .warning ? "warning" : finding.weight == .missing ? "missing" : "refused"
+      print("\(mark): \(finding.text)")
+    }
+    if let first = findings.first(where: { $0.weight == .unsafe }) {
+      throw CommandFailure(.refused, first.text)
+    }
+    if findings.contains(where: { $0.weight == .missing }) {
+      throw CommandFailure(.unreachable, "peers are missing: see above")
+    }
+    print("\(options.path) is in order")
+  }
+
+  /// Trees that may not lie inside one another, whatever they hold: also through bind mounts and
+  /// symbolic links.
+  static func overlaps(_ pair: PairConfiguration, _ configuration: Configuration) -> [String] {
+    let here = pair.paths(on: configuration.site)
+    let state = Place(configuration.state)
+    var found: [String] = []
+    for path in here {
+      let root = Place(path)
+      if root.overlaps(state) {
+        found.append(
+          """
+          pairs.\(pair.name).roots: \(path) and the state directory \(configuration.state) lie \
+          inside one another: move `state` elsewhere
+          """)
+      }
+    }
+    for (index, path) in here.enumerated() {
+      for other in here.dropFirst(index + 1) where Place(path).overlaps(Place(other)) {
+        found.append("pairs.\(pair.name).roots: \(path) and \(other) lie inside one another")
+      }
+    }
+    for other in configuration.pairs where other.name > pair.name {
+      for path in here {
+        for theirs in other.paths(on: configuration.site)
+        where Place(path).overlaps(Place(theirs)) {
+          found.append("roots of \(pair.name) and \(other.name) lie inside one another: \(theirs)")
+        }
+      }
+    }
+    return found
+  }
+
+  /// A path with what it really is.
+  private struct Place {
+    let real: String
+    init(_ path: String) { real = Roots.realPath(path) ?? path }
+    func overlaps(_ other: Place) -> Bool {
+      if real == other.real || real.hasPrefix(other.real + "/") || other.real.hasPrefix(real + "/")
+      {
+        return true
+      }
+      return Roots.isSameDirectory(real, other.real)
+        || Roots.isInside(real, other.real) || Roots.isInside(other.real, real)
+    }
+  }
+
+  private func roots(_ pair: PairConfiguration, _ configuration: Configuration) -> [Finding] {
+    var findings: [Finding] = []
+    let isPrimary = pair.primary == configuration.site
+    for path in pair.paths(on: configuration.site) {
+      let report = Roots.report(path)
+      switch report.state {
+      case .absent where isPrimary:
+        findings.append(
+          Finding(weight: .unsafe, text: "root \(path) does not exist: create or mount it"))
+      case .notDirectory:
+        findings.append(Finding(weight: .unsafe, text: "\(path) is not a directory"))
+      case .unreadable(let why):
+        findings.append(Finding(weight: .unsafe, text: "\(path) cannot be read: \(why)"))
+      case .directory where report.marker == nil && (isPrimary || !report.isEmpty):
+        findings.append(
+          Finding(weight: .warning, text: "\(path) is not marked: type holdfast adopt \(pair.name)")
+        )
+      case .absent, .directory: break
+      }
+    }
+    if !pair.dormantKeys.isEmpty {
+      findings.append(
+        Finding(
+          weight: .warning,
+          text: "pairs.\(pair.name): not yet at work: \(pair.dormantKeys.joined(separator: ", "))"))
+    }
+    return findings
+  }
+
+  private func peers(_ configuration: Configuration) async -> [Finding] {
+    let status = try? await AgentClient(configuration: configuration)
+      .get(StatusAnswer.self, "/status")
+    guard let status else {
+      return [
+        Finding(
+          weight: .missing,
+          text: "this site's agent does not answer: systemctl start holdfast-agent")
+      ]
+    }
+    return status.pairs.filter { !$0.peer.connected }.map {
+      Finding(weight: .missing, text: "\($0.peer.site) is not connected (pair \($0.pair))")
+    }
+  }
+}

@@ -1,0 +1,170 @@
+package import HoldfastCore
+import Synchronization
+
+/// Which call of a kind fails, and how: the n-th, and each after it where a disk stays broken.
+package final class FaultPlan: Sendable {
+  package enum Kind: Sendable, CaseIterable { case write, flush, rename }
+  package enum Failure: Sendable, CaseIterable { case inputOutput, full }
+  private let kind: Kind
+  private let failure: Failure
+  private let left: Mutex<Int>
+  private let hits = Mutex(0)
+
+  package init(_ kind: Kind, _ failure: Failure, at number: Int) {
+    self.kind = kind
+    self.failure = failure
+    left = Mutex(number)
+  }
+
+  /// Whether a call was made to fail.
+  package var wasReached: Bool { hits.withLock { $0 > 0 } }
+
+  /// - Returns: how this call is to fail, if it is.
+  func next(_ kind: Kind) -> Failure? {
+    guard kind == self.kind else { return nil }
+    let isNow = left.withLock { left in
+      left -= 1
+      return left == 0
+    }
+    guard isNow else { return nil }
+    hits.withLock { $0 += 1 }
+    return failure
+  }
+}
+
+extension FaultPlan.Failure {
+  func disk(_ path: String, flushing: Bool) -> DiskError {
+    if flushing { return .flushFailed(path, errno: self == .full ? 28 : 5) }
+    return self == .full ? .full(path) : .failed(path, call: "write", errno: 5)
+  }
+  func tree(_ path: TreePath, flushing: Bool) -> TreeError {
+    if flushing { return .flushFailed(errno: self == .full ? 28 : 5) }
+    return self == .full ? .full(path) : .failed(path, call: "write", errno: 5)
+  }
+}
+
+/// A disk that fails as planned, and otherwise does what the real one does.
+package struct FaultDisk: Disk {
+  private let inner: any Disk
+  private let plan: FaultPlan
+  package init(_ inner: any Disk, _ plan: FaultPlan) {
+    self.inner = inner
+    self.plan = plan
+  }
+  package func list() throws(DiskError) -> [String] { try inner.list() }
+  package func create(_ name: String) throws(DiskError) -> any DiskFile {
+    if let failure = plan.next(.write) { throw failure.disk(name, flushing: false) }
+    return FaultFile(try inner.create(name), name, plan)
+  }
+  package func open(_ name: String, writable: Bool) throws(DiskError) -> any DiskFile {
+    FaultFile(try inner.open(name, writable: writable), name, plan)
+  }
+  package func remove(_ name: String) throws(DiskError) { try inner.remove(name) }
+  package func flushNames() throws(DiskError) {
+    if let failure = plan.next(.flush) { throw failure.disk(".", flushing: true) }
+    try inner.flushNames()
+  }
+  package func replace(_ name: String, with bytes: [UInt8]) throws(DiskError) {
+    if let failure = plan.next(.write) { throw failure.disk(name, flushing: false) }
+    if let failure = plan.next(.flush) { throw failure.disk(name, flushing: true) }
+    if let failure = plan.next(.rename) { throw failure.disk(name, flushing: false) }
+    try inner.replace(name, with: bytes)
+  }
+  package func contents(of name: String) throws(DiskError) -> [UInt8]? {
+    try inner.contents(of: name)
+  }
+  package func freeBytes() throws(DiskError) -> Int64 { try inner.freeBytes() }
+}
+
+final class FaultFile: DiskFile {
+  private let inner: any DiskFile
+  private let name: String
+  private let plan: FaultPlan
+  init(_ inner: any DiskFile, _ name: String, _ plan: FaultPlan) {
+    self.inner = inner
+    self.name = name
+    self.plan = plan
+  }
+  func size() throws(DiskError) -> Int64 { try inner.size() }
+  func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int64) throws(DiskError) {
+    if let failure = plan.next(.write) {
+      // A failing disk may have taken some of it.
+      let half = range.lowerBound..<(range.lowerBound + range.count / 2)
+      try? inner.write(bytes, half, at: offset)
+      throw failure.disk(name, flushing: false)
+    }
+    try inner.write(bytes, range, at: offset)
+  }
+  func read(at offset: Int64, count: Int) throws(DiskError) -> [UInt8] {
+    try inner.read(at: offset, count: count)
+  }
+  func truncate(to size: Int64) throws(DiskError) { try inner.truncate(to: size) }
+  func flush() throws(DiskError) {
+    if let failure = plan.next(.flush) { throw failure.disk(name, flushing: true) }
+    try inner.flush()
+  }
+  func close() { inner.close() }
+}
+
+/// A tree that fails as planned.
+package final class FaultTree: Tree {
+  private let inner: any Tree
+  private let plan: FaultPlan
+  package init(_ inner: any Tree, _ plan: FaultPlan) {
+    self.inner = inner
+    self.plan = plan
+  }
+  private func fail(_ kind: FaultPlan.Kind, _ path: TreePath) throws(TreeError) {
+    if let failure = plan.next(kind) { throw failure.tree(path, flushing: kind == .flush) }
+  }
+  package func status(_ path: TreePath) throws(TreeError) -> Status? { try inner.status(path) }
+  package func list(_ path: TreePath) throws(TreeError) -> [[UInt8]] { try inner.list(path) }
+  package func attributes(_ path: TreePath) throws(TreeError) -> [Attribute] {
+    try inner.attributes(path)
+  }
+  package func target(_ path: TreePath) throws(TreeError) -> [UInt8] { try inner.target(path) }
+  package func open(_ path: TreePath) throws(TreeError) -> any TreeFile { try inner.open(path) }
+  package func create(_ path: TreePath) throws(TreeError) -> any TreeFile {
+    try fail(.write, path)
+    return try inner.create(path)
+  }
+  package func make(
+    _ path: TreePath, kind: Kind, target: [UInt8], device: UInt64
+  ) throws(TreeError) {
+    try fail(.write, path)
+    try inner.make(path, kind: kind, target: target, device: device)
+  }
+  package func link(_ existing: TreePath, as path: TreePath) throws(TreeError) {
+    try fail(.write, path)
+    try inner.link(existing, as: path)
+  }
+  package func rename(_ old: TreePath, to new: TreePath) throws(TreeError) {
+    try fail(.rename, new)
+    try inner.rename(old, to: new)
+  }
+  package func remove(_ path: TreePath, directory: Bool) throws(TreeError) {
+    try inner.remove(path, directory: directory)
+  }
+  package func setOwner(_ path: TreePath, owner: UInt32, group: UInt32) throws(TreeError) {
+    try inner.setOwner(path, owner: owner, group: group)
+  }
+  package func setMode(_ path: TreePath, mode: UInt16) throws(TreeError) {
+    try inner.setMode(path, mode: mode)
+  }
+  package func setAttribute(_ path: TreePath, _ attribute: Attribute) throws(TreeError) {
+    try fail(.write, path)
+    try inner.setAttribute(path, attribute)
+  }
+  package func removeAttribute(_ path: TreePath, name: [UInt8]) throws(TreeError) {
+    try inner.removeAttribute(path, name: name)
+  }
+  package func setModified(_ path: TreePath, to time: WallTime) throws(TreeError) {
+    try inner.setModified(path, to: time)
+  }
+  package func flush() throws(TreeError) {
+    try fail(.flush, .top)
+    try inner.flush()
+  }
+  package func freeBytes() throws(TreeError) -> Int64 { try inner.freeBytes() }
+  package func forgetDirectories() { inner.forgetDirectories() }
+}

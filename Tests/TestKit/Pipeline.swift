@@ -1,0 +1,128 @@
+import Glibc
+package import HoldfastBytes
+package import HoldfastCore
+package import HoldfastIndex
+package import HoldfastLinux
+package import HoldfastStore
+
+/// The data path in one process, from a tree to its replica, on real disks: what the agents do,
+/// without the link.
+package final class Pipeline {
+  package let scratch = Scratch()
+  package let secret: PairSecret
+  package let digests: PairDigests
+  package let source: String
+  package let replica: String
+  package let pair = RandomID(high: 1, low: 2)
+  private let reign = Reign(epoch: Epoch(rawValue: 1), id: RandomID(high: 3, low: 4))
+  private let catalog: any Catalog
+  private let spool: Journal
+  private let writer: PointWriter
+  private let capture: Capture
+  package private(set) var index: any Index
+  package private(set) var journal: Journal
+  package private(set) var ingest: Ingest
+  private var shipped: [UInt64: Int64] = [:]
+  private var number = PointNumber.none
+  package private(set) var points: [Point] = []
+
+  package init() throws {
+    source = scratch("source")
+    replica = scratch("replica")
+    for path in [source, replica] { _ = unsafe mkdir(path, 0o755) }
+    for name in ["a", "b", "a/spool", "b/journal"] { _ = unsafe mkdir(scratch(name), 0o700) }
+    guard let secret = PairSecret([UInt8](repeating: 7, count: 32)) else { preconditionFailure() }
+    self.secret = secret
+    let digests = PairDigests(secret)
+    self.digests = digests
+    catalog = try SQLiteCatalog(path: scratch("a/catalog.sqlite"))
+    spool = try Journal(disk: try LinuxDisk(scratch("a/spool")), secret: secret) { _, _ in }
+    writer = PointWriter(
+      spool: spool, secret: secret, catalog: catalog,
+      identity: .init(pair: pair, reign: reign, writer: Fingerprint(.zero)), codec: .zstd,
+      dice: SystemDice(), probe: NoProbe())
+    capture = try Capture(
+      trees: [try LinuxTree(source)], exclusions: [Exclusion()], catalog: catalog, writer: writer,
+      cutter: ContentCutter(secret: secret), watch: NoWatch(), clock: SystemClock(),
+      probe: NoProbe())
+    index = try SQLiteIndex(path: scratch("b/index.sqlite")) { digests.entry($0, $1) }
+    journal = try Journal(disk: try LinuxDisk(scratch("b/journal")), secret: secret) { _, _ in }
+    ingest = try Ingest(journal: journal, index: index, digests: digests)
+    try ingest.catchUp(journalID: RandomID(high: 9, low: 9)) { _ in }
+  }
+
+  /// Captures the source as it is.
+  @discardableResult
+  package func captureAll() throws -> Point {
+    let head = try catalog.head()
+    number = number.next
+    writer.begin(number, isWhole: head.seal == .none)
+    let top = Place(root: RootNumber(rawValue: 0), path: .top)
+    var (_, next) = try capture.read(
+      scans: [top], places: [], forced: [], isWhole: head.seal == .none)
+    let point = try writer.seal(
+      parent: head.seal, time: SystemClock().wall(), grade: .crash, tree: next.tree,
+      totals: next.totals)
+    next.number = number
+    next.seal = point.seal
+    try catalog.setHead(next)
+    try catalog.commit()
+    points.append(point)
+    return point
+  }
+
+  /// Carries what the spool has into the journal, and the index up to it.
+  package func ship() throws {
+    for piece in spool.segments.keys.sorted() {
+      guard let info = spool.segments[piece] else { continue }
+      if shipped[piece] == nil {
+        _ = try journal.begin(info.header)
+        shipped[piece] = Int64(SegmentHeader.encodedBytes)
+      }
+      let from = shipped[piece] ?? 0
+      guard info.size > from, let target = journal.number(of: info.header.id) else { continue }
+      let bytes = try spool.bytes(piece, at: from, count: Int(info.size - from))
+      try journal.append(target, bytes, 0..<bytes.count)
+      shipped[piece] = info.size
+    }
+    try journal.flush()
+    try ingest.catchUp(journalID: RandomID(high: 9, low: 9)) { _ in }
+  }
+
+  /// Opens the standby's side anew, as after a crash.
+  package func reopen(removingIndex: Bool = false) throws {
+    if removingIndex {
+      for suffix in ["", "-wal", "-shm"] { _ = unsafe unlink(scratch("b/index.sqlite" + suffix)) }
+    }
+    let digests = digests
+    index = try SQLiteIndex(path: scratch("b/index.sqlite")) { digests.entry($0, $1) }
+    journal = try Journal(disk: try LinuxDisk(scratch("b/journal")), secret: secret) { _, _ in }
+    ingest = try Ingest(journal: journal, index: index, digests: digests)
+    try ingest.catchUp(journalID: RandomID(high: 9, low: 9)) { _ in }
+  }
+
+  package func reader() -> ContentReader {
+    ContentReader(journal: journal, index: index, digests: digests, verifying: true)
+  }
+
+  /// - Parameter tree: the replica, or one that fails on purpose.
+  package func makeReplica(
+    tree: (any Tree)? = nil, disk: (any Disk)? = nil
+  ) throws -> Replica {
+    try Replica(
+      trees: [try tree ?? LinuxTree(replica)], exclusions: [Exclusion()], index: index,
+      catalog: try SQLiteCatalog(path: scratch("b/catalog.sqlite")),
+      materials: Materials(
+        reader: reader(), isPrivileged: geteuid() == 0, ownUser: geteuid(), ownGroup: getegid()),
+      digests: digests, disk: try disk ?? LinuxDisk(scratch("b")), probe: NoProbe())
+  }
+}
+
+/// Tells nothing: tests scan.
+package final class NoWatch: Watch {
+  package init() {}
+  package let kind = WatchKind.scan
+  package let shortfall: String? = nil
+  package func drain() -> [WatchEvent] { [] }
+  package func cover(_ place: Place) -> String? { nil }
+}
