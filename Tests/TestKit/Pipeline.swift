@@ -1,8 +1,8 @@
 import Glibc
-package import HoldfastBytes
 package import HoldfastCore
-package import HoldfastIndex
-package import HoldfastLinux
+import HoldfastBytes
+import HoldfastIndex
+import HoldfastLinux
 package import HoldfastStore
 
 /// The data path in one process, from a tree to its replica, on real disks: what the agents do,

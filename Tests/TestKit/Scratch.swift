@@ -1,5 +1,4 @@
 import Glibc
-package import HoldfastCore
 import HoldfastLinux
 
 /// A directory of its own for each test, gone afterwards.

@@ -120,6 +120,7 @@ struct DemoStory {
           \(other): { address: "127.0.0.1:\(theirs)" }
         pairs:
           demo:
+            rpo: 1s
             primary: east
             standby: west
             roots:

@@ -1,0 +1,67 @@
+# What a person types here: make demo, make test, make install.
+
+SWIFT ?= swift
+PREFIX ?= /usr/local
+DESTDIR ?=
+# One configuration for everything, so that each dependency is compiled once.
+BUILD = $(SWIFT) build -c release
+BINARY = .build/release/holdfast
+
+BUILD_PACKAGES = libz-dev libssl-dev libzstd-dev libsqlite3-dev
+TEST_PACKAGES = rsync acl attr openssl netcat-openbsd git systemd
+SOURCES = Package.swift $(shell git ls-files '*.swift' ':!:*.pb.swift' ':!:Package.swift')
+
+.PHONY: all build build-tests demo test lint unit end-to-end night install clean \
+  packages test-packages proto
+
+all: build
+
+packages:
+	@scripts/need $(BUILD_PACKAGES)
+
+test-packages: packages
+	@scripts/need $(TEST_PACKAGES)
+
+build: packages
+	$(BUILD) --product holdfast
+
+build-tests: test-packages build
+	$(BUILD) --build-tests
+
+demo: build
+	$(BINARY) demo
+
+lint:
+	$(SWIFT) format lint --strict $(SOURCES)
+
+# Tests of processes run after the others: they want the machine for themselves.
+test: lint build-tests
+	$(SWIFT) test -c release --skip-build --skip EndToEndTests
+	$(SWIFT) test -c release --skip-build --filter EndToEndTests --no-parallel
+	scripts/check-units
+
+night: test
+	for seed in $$(seq 100 160); do \
+	  HOLDFAST_SEED=$$seed $(SWIFT) test -c release --skip-build --filter StoreTests || exit 1; \
+	done
+
+install: build
+	install -D -m 755 -s $(BINARY) $(DESTDIR)$(PREFIX)/bin/holdfast
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|g' systemd/holdfast-agent.service \
+	  > $(DESTDIR)$(PREFIX)/lib/systemd/system/holdfast-agent.service
+	install -D -m 644 systemd/holdfast.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/holdfast.conf
+	install -D -m 644 systemd/holdfast.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/holdfast.conf
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	$(BINARY) --generate-completion-script bash \
+	  > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfast
+
+# Needs protoc (Debian: protobuf-compiler); the result is committed, so that no build does.
+proto:
+	$(BUILD) --product protoc-gen-swift
+	cd Sources/HoldfastWire && protoc --plugin=protoc-gen-swift=../../.build/release/protoc-gen-swift \
+	  --swift_opt=Visibility=Package --swift_opt=UseAccessLevelOnImports=true --swift_out=. \
+	  holdfast.proto
+
+clean:
+	rm -rf .build

@@ -1,0 +1,133 @@
+import FoundationEssentials
+import Glibc
+import HoldfastLinux
+
+/// Two sites on loopback, each a real agent in a process of its own.
+package final class TestPair {
+  package let scratch = Scratch()
+  package let source: String
+  package let replica: String
+  private var agents: [String: ChildProcess] = [:]
+  private let ports: [String: Int]
+
+  package static let binary: String = {
+    let file = #filePath.split(separator: "/").dropLast(3)
+    return "/" + file.joined(separator: "/") + "/.build/release/holdfast"
+  }()
+
+  /// - Parameter extra: lines of the pair's configuration, such as `rpo: 1s`.
+  package init(extra: [String] = [], roots: String? = nil) {
+    source = scratch("source")
+    replica = scratch("replica")
+    _ = unsafe mkdir(source, 0o755)
+    let base = 20_000 + Int(getpid()) % 20_000 + Int.random(in: 0..<10_000)
+    ports = ["a": base, "b": base + 10_001]
+    for (site, other) in [("a", "b"), ("b", "a")] {
+      let pair = (["primary: a", "standby: b"] + extra).map { "    \($0)\n" }.joined()
+      let text = """
+        site: \(site)
+        listen: 127.0.0.1:\(ports[site] ?? 0)
+        state: \(scratch("state-" + site))
+        control: \(scratch("run-" + site))
+        peers:
+          \(other): { address: "127.0.0.1:\(ports[other] ?? 0)" }
+        pairs:
+          p:
+        \(pair)    roots:
+              - path: \(source)
+                replica: \(replica)
+
+        """
+      let fixed = text.replacing("    roots:", with: "    roots:")
+      write(fixed, to: configuration(site))
+      run("init --site \(site)", on: site)
+    }
+  }
+
+  package func configuration(_ site: String) -> String { scratch("\(site).yaml") }
+  package func state(_ site: String) -> String { scratch("state-" + site) }
+  package func log(_ site: String) -> String { scratch("\(site).log") }
+  package func port(_ site: String) -> Int { ports[site] ?? 0 }
+
+  package func write(_ text: String, to path: String) {
+    guard FileManager.default.createFile(atPath: path, contents: Data(text.utf8)) else {
+      preconditionFailure("cannot write \(path)")
+    }
+  }
+
+  /// Types a command on a site.
+  @discardableResult
+  package func run(_ command: String, on site: String) -> Shell.Answer {
+    Shell.run("HOLDFAST_CONFIG='\(configuration(site))' '\(Self.binary)' \(command)")
+  }
+
+  /// - Parameter probe: see `HOLDFAST_PROBE`.
+  package func start(_ site: String, probe: String? = nil) {
+    do {
+      agents[site] = try ChildProcess(
+        Self.binary, ["agent", "--config", configuration(site)],
+        environment: probe.map { ["HOLDFAST_PROBE": $0] } ?? [:], output: log(site))
+    } catch {
+      preconditionFailure("\(error)")
+    }
+    _ = wait { self.run("status --json", on: site).code == 0 || !self.isAlive(site) }
+  }
+
+  package func isAlive(_ site: String) -> Bool {
+    guard let agent = agents[site] else { return false }
+    var status: Int32 = 0
+    return unsafe waitpid(agent.number, &status, WNOHANG | 0x0100_0000) == 0
+  }
+
+  package func kill(_ site: String, _ signal: Int32 = SIGKILL) {
+    guard let agent = agents.removeValue(forKey: site) else { return }
+    agent.send(signal)
+    agent.wait()
+  }
+
+  /// - Returns: the signal or code with which the agent ended by itself.
+  package func end(_ site: String) -> Int32? { agents.removeValue(forKey: site)?.wait() }
+
+  /// Starts both, pairs them, and marks the roots.
+  package func begin() -> Bool {
+    start("a")
+    start("b")
+    return pair()
+  }
+
+  package func pair() -> Bool {
+    let token = run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
+    guard run("join '\(token)'", on: "b").code == 0 else { return false }
+    return wait { self.run("status --json", on: "a").output.contains("\"role\":\"primary\"") }
+  }
+
+  /// Asks again until it is so, for half a minute at most.
+  package func wait(_ isSo: () -> Bool) -> Bool {
+    let clock = ContinuousClock()
+    let deadline = clock.now + .seconds(30)
+    while clock.now < deadline {
+      if isSo() { return true }
+      // Not for luck: between two questions.
+      usleep(20_000)
+    }
+    return false
+  }
+
+  /// Captures now and waits until the replica has it.
+  /// - Returns: the point's number; 0 where it did not come through.
+  package func sync(_ goal: String = "applied", timeout: String = "60s") -> UInt64 {
+    let answer = run("sync p --wait \(goal) --timeout \(timeout)", on: "a")
+    return answer.code == 0 ? UInt64(answer.output.filter(\.isNumber)) ?? 0 : 0
+  }
+
+  package func status(_ site: String) -> String { run("status --json", on: site).output }
+
+  /// All that the agents said: printed where a test fails.
+  package var story: String {
+    ["a", "b"].map { site in
+      "\(site): " + Shell.run("tail -n 20 '\(log(site))'").output + status(site)
+    }.joined(separator: "\n")
+  }
+
+  deinit { for agent in agents.values { agent.send(SIGKILL) } }
+}

@@ -1,0 +1,105 @@
+import Foundation
+import Testing
+
+/// The style guide as far as a machine can hold it.
+@Suite struct `The sources` {
+  private static let root = URL(filePath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+  private struct Source {
+    var target: String
+    var name: String
+    var lines: [Substring]
+  }
+
+  private static let sources: [Source] = {
+    let folder = root.appending(path: "Sources")
+    let files = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil)
+    var found: [Source] = []
+    for case let file as URL in files ?? .init() where file.pathExtension == "swift" {
+      guard let text = try? String(contentsOf: file, encoding: .utf8) else { continue }
+      let parts = file.pathComponents
+      guard let index = parts.firstIndex(of: "Sources"), index + 1 < parts.count else { continue }
+      found.append(
+        Source(
+          target: parts[index + 1], name: parts[(index + 1)...].joined(separator: "/"),
+          lines: text.split(separator: "\n", omittingEmptySubsequences: false)))
+    }
+    return found
+  }()
+
+  /// Which of our targets each may import: docs/architecture.md draws it.
+  private static let allowed: [String: Set<String>] = [
+    "HoldfastCore": [],
+    "HoldfastBytes": ["CCrypto", "CZlib", "CZstd"],
+    "HoldfastWire": ["HoldfastCore", "SwiftProtobuf", "Foundation", "FoundationEssentials"],
+    "HoldfastStore": ["HoldfastBytes", "HoldfastCore"],
+    "HoldfastIndex": ["HoldfastCore", "GRDB", "Foundation"],
+    "HoldfastLinux": [
+      "HoldfastCore", "CLinux", "CCrypto", "Glibc", "Dispatch", "Synchronization", "NIOCore",
+      "NIOPosix", "NIOHTTP1", "NIOTLS", "NIOSSL",
+    ],
+    "HoldfastAgent": [
+      "HoldfastStore", "HoldfastBytes", "HoldfastWire", "HoldfastCore", "Logging",
+      "Synchronization", "FoundationEssentials",
+    ],
+    "holdfast": [
+      "HoldfastAgent", "HoldfastLinux", "HoldfastIndex", "HoldfastStore", "HoldfastBytes",
+      "HoldfastWire", "HoldfastCore", "ArgumentParser", "Logging", "Yams", "Glibc", "Dispatch",
+      "Synchronization", "FoundationEssentials",
+    ],
+  ]
+
+  private static func importedModule(_ line: Substring) -> String? {
+    let words = line.split(separator: " ")
+    guard let index = words.firstIndex(of: "import"), index <= 1, index + 1 < words.count,
+      index == 0 || ["package", "public", "internal", "@preconcurrency"].contains(words[0])
+    else { return nil }
+    return String(words[index + 1])
+  }
+
+  @Test func `are there to be judged`() {
+    #expect(Self.sources.count > 50)
+    #expect(Set(Self.sources.map(\.target)) == Set(Self.allowed.keys))
+  }
+
+  @Test func `import in one direction only`() {
+    for source in Self.sources {
+      let allowed = Self.allowed[source.target] ?? []
+      for line in source.lines {
+        guard let module = Self.importedModule(line) else { continue }
+        #expect(allowed.contains(module), "\(source.name) imports \(module)")
+      }
+    }
+  }
+
+  @Test func `read clocks and chance only where the world is made`() {
+    let banned = ["ContinuousClock", "SuspendingClock", "Date()", ".random(", "Task.sleep", "getenv"]
+    for source in Self.sources where !["HoldfastLinux", "holdfast"].contains(source.target) {
+      for line in source.lines where !line.contains("//") {
+        for word in banned {
+          #expect(!line.contains(word), "\(source.name): \(line)")
+        }
+      }
+    }
+  }
+
+  @Test func `are unsafe only where it is said`() {
+    let allowed: Set = ["HoldfastBytes", "HoldfastLinux", "holdfast"]
+    for source in Self.sources where !allowed.contains(source.target) {
+      for line in source.lines where line.contains("unsafe ") {
+        let isExecutor = line.contains("asUnownedSerialExecutor")
+        #expect(isExecutor || line.contains("//"), "\(source.name): \(line)")
+      }
+    }
+  }
+
+  @Test func `hold their width`() {
+    for source in Self.sources where !source.name.hasSuffix(".pb.swift") {
+      for (number, line) in source.lines.enumerated() {
+        let isText = line.contains("\"")
+        #expect(line.count <= 100 || isText, "\(source.name):\(number + 1)")
+      }
+    }
+  }
+}
