@@ -98,8 +98,10 @@ let package = Package(
       path: "Tests/TestKit", swiftSettings: settings),
     .testTarget(name: "CoreTests", dependencies: ["HoldfastCore"], swiftSettings: settings),
     .testTarget(name: "BytesTests", dependencies: ["HoldfastBytes"], swiftSettings: settings),
-    .testTarget(name: "StoreTests",
-      dependencies: ["TestKit", "HoldfastCore", "HoldfastLinux", "HoldfastStore"], swiftSettings: settings),
+    .testTarget(
+      name: "StoreTests",
+      dependencies: ["TestKit", "HoldfastCore", "HoldfastLinux", "HoldfastStore"],
+      swiftSettings: settings),
     .testTarget(name: "TidyTests", swiftSettings: settings),
     .testTarget(
       name: "EndToEndTests", dependencies: ["TestKit"], swiftSettings: settings),

@@ -22,7 +22,7 @@ package struct CutBounds: Sendable {
 }
 
 /// Cuts bytes by content: a gear hash with normalised chunking (Xia et al., "FastCDC", USENIX ATC
-/// 2016). The table comes from a key, so that cut lengths tell an onlooker nothing he could look up.
+/// 2016). The table comes from a key, so that cut lengths tell an onlooker nothing.
 package struct Cutter: Sendable {
   private let table: [UInt64]
   private let bounds: CutBounds

@@ -70,11 +70,12 @@ extension SQLiteIndex {
   }
 
   package func forEachDifference(
-    from old: PointNumber, to new: PointNumber, descending: Bool,
-    _ body: (_ place: Place, _ old: Entry?, _ new: Entry?) throws -> Void
+    among points: [PointNumber], descending: Bool,
+    _ body: (_ place: Place, _ entries: [Entry?]) throws -> Void
   ) throws {
-    let low = min(old, new).stored
-    let high = max(old, new).stored
+    guard let low = points.map(\.stored).min(), let high = points.map(\.stored).max() else {
+      return
+    }
     let order = descending ? "DESC" : "ASC"
     // Taken down first: what `body` does may be slow, and may read the index.
     let places = try store.read { db in
@@ -90,13 +91,13 @@ extension SQLiteIndex {
       ).map { row -> (Int, Data) in (row[0], row[1]) }
     }
     for (root, key) in places {
-      let (before, after) = try store.read { db in
-        (try self.body(db, root, key, old.stored), try self.body(db, root, key, new.stored))
+      let bodies = try store.read { db in
+        try points.map { try self.body(db, root, key, $0.stored) }
       }
-      if before == after { continue }
+      if bodies.dropFirst().allSatisfy({ $0 == bodies[0] }) { continue }
       try body(
         Place(root: RootNumber(rawValue: root), path: try path(key)),
-        try before.map { try Entry(decoding: $0) }, try after.map { try Entry(decoding: $0) })
+        try bodies.map { try $0.map { try Entry(decoding: $0) } })
     }
   }
 

@@ -186,7 +186,8 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
     let now = 1_000_000 * hour
     let ages = (0..<200).map { Int64($0) * hour / 4 }
     let dropped = Set(
-      Retention.drop(rows(ages, now: now), rule: rule, require: .crash, held: [], now: WallTime(nanos: now)))
+      Retention.drop(
+        rows(ages, now: now), rule: rule, require: .crash, held: [], now: WallTime(nanos: now)))
     let kept = ages.indices.filter { !dropped.contains(PointNumber(rawValue: UInt64(1000 - $0))) }
     #expect(kept.filter { ages[$0] <= hour }.count == 5)
     #expect(kept.filter { ages[$0] > hour && ages[$0] <= 24 * hour }.count == 23)
@@ -197,7 +198,8 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
     var points = rows([0, hour * 10_000], now: now, grade: .fuzzy)
     points[1].point.grade = .crash
     #expect(
-      Retention.drop(points, rule: rule, require: .crash, held: [], now: WallTime(nanos: now)) == [])
+      Retention.drop(points, rule: rule, require: .crash, held: [], now: WallTime(nanos: now)) == []
+    )
   }
   @Test func `keeps pinned points and branches`() {
     let now = 1_000_000 * hour
@@ -205,7 +207,8 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
     points[1].isPinned = true
     points[2].isBranch = true
     #expect(
-      Retention.drop(points, rule: rule, require: .crash, held: [], now: WallTime(nanos: now)) == [])
+      Retention.drop(points, rule: rule, require: .crash, held: [], now: WallTime(nanos: now)) == []
+    )
   }
 }
 

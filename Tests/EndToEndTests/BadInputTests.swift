@@ -41,7 +41,9 @@ import Testing
       #expect(pair.status("a").contains(word))
       #expect(Judge.differences(pair.scratch("copy"), pair.replica) == "", "\(fault)")
     }
-    Shell.run("rmdir '\(pair.source)'; mv '\(pair.scratch("away"))' '\(pair.source)'; echo z > '\(pair.source)/z'")
+    Shell.run(
+      "rmdir '\(pair.source)'; mv '\(pair.scratch("away"))' '\(pair.source)'; echo z > '\(pair.source)/z'"
+    )
     #expect(pair.sync() > 0, "\(pair.story)")
     #expect(Judge.differences(pair.source, pair.replica) == "")
     #expect(pair.isAlive("a") && pair.isAlive("b"))
@@ -99,7 +101,8 @@ import Testing
   @Test func `a root inside the state directory, or around it, is refused`() {
     let pair = TestPair()
     for path in [pair.state("a") + "/inner", pair.scratch.path] {
-      Shell.run("mkdir -p '\(path)'; sed -i 's|path: .*|path: \(path)|' '\(pair.configuration("a"))'")
+      Shell.run(
+        "mkdir -p '\(path)'; sed -i 's|path: .*|path: \(path)|' '\(pair.configuration("a"))'")
       let answer = pair.run("check --start", on: "a")
       #expect(answer.code == 3, "\(answer.output)")
       #expect(answer.output.contains(path) && answer.output.contains("state"))

@@ -20,7 +20,9 @@ import Testing
     pair.start(site, probe: "\(phase):\(number)")
     // Work goes on until the phase has been passed often enough.
     let wasHit = pair.wait {
-      Shell.run("cd '\(pair.source)'; for i in 1 2 3 4 5; do echo $RANDOM > f$i; done; rm -f f9; mv f8 f9; cp f9 f8")
+      Shell.run(
+        "cd '\(pair.source)'; for i in 1 2 3 4 5; do echo $RANDOM > f$i; done; rm -f f9; mv f8 f9; cp f9 f8"
+      )
       pair.run("sync p", on: "a")
       return !pair.isAlive(site)
     }

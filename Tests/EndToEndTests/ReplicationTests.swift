@@ -123,7 +123,9 @@ import Testing
   @Test func `make a lost catalog anew without sending the tree again`() throws {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")
-    Shell.run("cd '\(pair.source)'; cp /usr/lib/x86_64-linux-gnu/*.so* . 2>/dev/null; ls | tail -n +60 | xargs rm -rf")
+    Shell.run(
+      "cd '\(pair.source)'; cp /usr/lib/x86_64-linux-gnu/*.so* . 2>/dev/null; ls | tail -n +60 | xargs rm -rf"
+    )
     #expect(pair.sync() > 0)
     let bytes = Int64(Shell.run("du -sb '\(pair.source)'").output.prefix { $0.isNumber }) ?? 0
     pair.kill("a", SIGTERM)
@@ -134,7 +136,8 @@ import Testing
     #expect(pair.sync() > 0, "\(pair.story)")
     #expect(Judge.differences(pair.source, pair.replica) == "")
     let status = pair.status("a")
-    let sent = Int64(status.split(separator: "\"sentBytes\":").last?.prefix { $0.isNumber } ?? "") ?? .max
+    let sent =
+      Int64(status.split(separator: "\"sentBytes\":").last?.prefix { $0.isNumber } ?? "") ?? .max
     #expect(sent <= bytes / 100, "\(sent) of \(bytes) bytes")
   }
 }

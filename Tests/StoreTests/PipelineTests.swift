@@ -23,10 +23,14 @@ private func churn(_ path: String, _ dice: inout SeededDice, steps: Int) {
     case 7: script += "rm -rf s\(a); ln -s f\(b) s\(a)\n"
     case 8: script += "[ -f f\(a) ] && truncate -s \(size * 3) f\(a)\n"
     case 9: script += "rm -rf d\(a)\n"
-    case 10: script += "[ -f f\(a) ] && chmod \(["600", "755", "4711"].randomElement(using: &dice) ?? "600") f\(a)\n"
+    case 10:
+      script +=
+        "[ -f f\(a) ] && chmod \(["600", "755", "4711"].randomElement(using: &dice) ?? "600") f\(a)\n"
     case 11: script += "[ -f f\(a) ] && setfattr -n user.k\(b) -v v\(seed) f\(a)\n"
     case 12: script += "rm -rf p\(a); mkfifo p\(a)\n"
-    default: script += "[ -f f\(a) ] && printf x\(seed) | dd of=f\(a) bs=1 seek=\(b * 100) conv=notrunc 2>/dev/null\n"
+    default:
+      script +=
+        "[ -f f\(a) ] && printf x\(seed) | dd of=f\(a) bs=1 seek=\(b * 100) conv=notrunc 2>/dev/null\n"
     }
   }
   Shell.run(script + "true")
@@ -86,7 +90,9 @@ private func churn(_ path: String, _ dice: inout SeededDice, steps: Int) {
 
   @Test func `keeps holes as holes`() throws {
     let pipeline = try Pipeline()
-    Shell.run("cd '\(pipeline.source)'; truncate -s 1G big; printf end >> big; printf x | dd of=big bs=1 seek=500M conv=notrunc")
+    Shell.run(
+      "cd '\(pipeline.source)'; truncate -s 1G big; printf end >> big; printf x | dd of=big bs=1 seek=500M conv=notrunc"
+    )
     let point = try pipeline.captureAll()
     try pipeline.ship()
     try pipeline.makeReplica().move(to: point)
@@ -123,7 +129,8 @@ private func churn(_ path: String, _ dice: inout SeededDice, steps: Int) {
         #expect(plan.wasReached, "\(error)")
       }
       let again = try Journal(
-        disk: try LinuxDisk(scratch("j")), secret: pipeline.secret) { _, _ in }
+        disk: try LinuxDisk(scratch("j")), secret: pipeline.secret
+      ) { _, _ in }
       let kept = again.segments.values.map(\.size).max() ?? 0
       #expect(kept >= durable, "\(kind) \(failure) \(number)")
       for segment in again.segments.keys {

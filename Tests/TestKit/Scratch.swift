@@ -40,7 +40,8 @@ package enum Shell {
       let code = child.wait()
       var bytes = [UInt8](repeating: 0, count: 1 << 20)
       let count = unsafe pread(number, &bytes, bytes.count, 0)
-      return Answer(code: code, output: String(decoding: bytes.prefix(max(0, count)), as: UTF8.self))
+      return Answer(
+        code: code, output: String(decoding: bytes.prefix(max(0, count)), as: UTF8.self))
     } catch {
       return Answer(code: 127, output: "\(error)")
     }

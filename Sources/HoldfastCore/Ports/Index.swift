@@ -68,11 +68,13 @@ package protocol Index: AnyObject {
   func forEachEntry(
     at point: PointNumber, _ body: (Place, Entry) throws -> Void
   ) throws
-  /// Every place whose entry differs between two points, by root and path.
-  /// - Parameter descending: children before their directories.
+  /// Every place whose entries at some points are not all equal, by root and path.
+  /// - Parameters:
+  ///   - descending: children before their directories.
+  ///   - body: takes the entries in the order of the points.
   func forEachDifference(
-    from old: PointNumber, to new: PointNumber, descending: Bool,
-    _ body: (_ place: Place, _ old: Entry?, _ new: Entry?) throws -> Void
+    among points: [PointNumber], descending: Bool,
+    _ body: (_ place: Place, _ entries: [Entry?]) throws -> Void
   ) throws
   /// All names of one object at a point, in order; empty for link group 0.
   func members(

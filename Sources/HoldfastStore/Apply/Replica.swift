@@ -1,32 +1,34 @@
 package import HoldfastCore
 
-/// What is durably known of the replica: the point it is, or the two it lies between.
+/// What is durably known of the replica: the point it is, or those it lies between.
 package struct ReplicaRecord: Hashable, Sendable {
   package static let fileName = "replica"
   package var applied: PointNumber
-  /// Set while an intent is open: the replica is on its way to this point and offered to nobody.
-  package var target: PointNumber?
+  /// Not empty while an intent is open: the points that the replica was on its way to since it
+  /// was `applied`. It is offered to nobody meanwhile.
+  package var intents: [PointNumber]
 
-  package init(applied: PointNumber = .none, target: PointNumber? = nil) {
+  package init(applied: PointNumber = .none, intents: [PointNumber] = []) {
     self.applied = applied
-    self.target = target
+    self.intents = intents
   }
 
   var encoded: [UInt8] {
     var out = Writer()
     out.fixed(applied.rawValue)
-    out.fixed(target?.rawValue ?? 0)
-    out.fixed(target == nil ? UInt8(0) : 1)
+    out.variable(UInt64(intents.count))
+    for intent in intents { out.fixed(intent.rawValue) }
     return out.bytes
   }
 
   package static func load(_ disk: any Disk) throws -> ReplicaRecord {
     guard let bytes = try disk.contents(of: fileName) else { return ReplicaRecord() }
     var reader = Reader(bytes)
-    let applied = PointNumber(rawValue: try reader.fixed())
-    let target = PointNumber(rawValue: try reader.fixed())
-    return ReplicaRecord(
-      applied: applied, target: try reader.fixed(UInt8.self) == 1 ? target : nil)
+    var record = ReplicaRecord(applied: PointNumber(rawValue: try reader.fixed()))
+    for _ in 0..<(try reader.count(max: 10_000)) {
+      record.intents.append(PointNumber(rawValue: try reader.fixed()))
+    }
+    return record
   }
 
   package func store(_ disk: any Disk) throws(DiskError) {
@@ -57,6 +59,8 @@ package final class Replica {
   private let probe: any Probe
   package private(set) var record: ReplicaRecord
 
+  /// Where intents led that were open when this move began.
+  private var unknown: [PointNumber] = []
   /// Directories whose times changes below them have moved.
   private var touched: Set<Place> = []
   /// Names of linked objects, whose stamps the next link may move.
@@ -87,17 +91,20 @@ package final class Replica {
   /// Makes the replica exactly `point`.
   package func move(to point: Point) throws(ApplyError) {
     do {
-      if record.target == nil, record.applied == point.number { return }
-      let isEmpty = record.applied == .none && record.target == nil
-      if isEmpty, try isVacant() {
+      if record.intents.isEmpty, record.applied == point.number { return }
+      unknown = record.intents
+      let isFirst = record.applied == .none
+      if isFirst, unknown.isEmpty, try isVacant() {
         try fill(point)
       } else {
-        try change(to: point, isForced: isEmpty || record.target != nil)
+        try change(to: point, isForced: isFirst || !unknown.isEmpty)
       }
-    } catch let error as ApplyError {
-      throw error
     } catch {
-      throw .store(error)
+      touched = []
+      linked = []
+      // What was not finished is put again by the next move.
+      try? catalog.rollback()
+      throw error as? ApplyError ?? .store(error)
     }
   }
 
@@ -127,10 +134,10 @@ package final class Replica {
   }
 
   private func change(to point: Point, isForced: Bool) throws {
-    let from = isForced && record.target == nil ? .none : record.applied
+    let from = record.applied
     let target = point.number
     for index in trees.indices { try clearStaging(trees[index]) }
-    let swept = isForced ? try strangers(at: target) : []
+    let swept = from == .none ? try strangers(at: target) : []
     // New contents first, durable, so that a full disk changes nothing.
     var needed: Int64 = 0
     try forEachDifference(from, target, isForced) { place, old, new in
@@ -172,23 +179,20 @@ package final class Replica {
     try finish(point)
   }
 
-  /// The differences, or under force every entry of the target with everything else unknown.
+  /// The places to change. Under force what stands there is unknown, also where only an intent
+  /// that was never closed meant to change it.
   private func forEachDifference(
     _ old: PointNumber, _ new: PointNumber, _ isForced: Bool, descending: Bool = false,
     _ body: (Place, Entry?, Entry?) throws -> Void
   ) throws {
-    if isForced, old == .none {
-      // Strangers are removed apart.
+    if old == .none {
+      // What is there and does not belong is removed apart.
       if !descending { try index.forEachEntry(at: new) { try body($0, nil, $1) } }
       return
     }
-    try index.forEachDifference(from: old, to: new, descending: descending, body)
-    if isForced, let target = record.target, target != new, target != old {
-      // An intent to a third point was open: what it changed is unknown as well.
-      try index.forEachDifference(from: old, to: target, descending: descending) { place, _, _ in
-        let wanted = try index.entry(place, at: new)
-        if try index.entry(place, at: old) == wanted { try body(place, nil, wanted) }
-      }
+    try index.forEachDifference(among: [old, new] + unknown, descending: descending) {
+      place, entries in
+      try body(place, isForced ? nil : entries[0], entries[1])
     }
   }
 
@@ -205,14 +209,8 @@ package final class Replica {
     isForced: Bool
   ) throws -> Action {
     if new.kind == .directory { return .directory }
-    if new.linkGroup != 0 {
-      let members = try index.members(
-        root: place.root, linkGroup: new.linkGroup, at: target)
-      if let base = members.first, base != place,
-        try index.entry(base, at: target) == new
-      {
-        return .link(base: base.path)
-      }
+    if let base = try base(of: place, new, from, target, isForced), base != place {
+      return .link(base: base.path)
     }
     let isRegular = new.kind == .regular
     guard !isForced, let old, old.kind == new.kind else { return isRegular ? .build : .make }
@@ -227,6 +225,22 @@ package final class Replica {
       }
     }
     return .dress
+  }
+
+  /// The name that the others of a linked object are linked to: one that this move leaves alone,
+  /// else the first.
+  private func base(
+    of place: Place, _ new: Entry, _ from: PointNumber, _ target: PointNumber, _ isForced: Bool
+  ) throws -> Place? {
+    guard new.linkGroup != 0 else { return nil }
+    let members = try index.members(
+      root: place.root, linkGroup: new.linkGroup, at: target
+    ).filter { try index.entry($0, at: target) == new }
+    let kept = try members.first { member in
+      guard from != .none, try index.entry(member, at: from) == new else { return false }
+      return try unknown.allSatisfy { try index.entry(member, at: $0) == new }
+    }
+    return kept ?? members.first
   }
 
   private func staged(_ number: Int) -> TreePath {
@@ -335,7 +349,7 @@ package final class Replica {
 
   private func open(intentTo target: PointNumber) throws(DiskError) {
     var next = record
-    next.target = target
+    if !next.intents.contains(target) { next.intents.append(target) }
     try next.store(disk)
     record = next
   }
