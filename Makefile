@@ -26,7 +26,8 @@ build: packages
 	$(BUILD) --product holdfast
 
 build-tests: test-packages build
-	$(BUILD) --build-tests
+	# Not --build-tests: that compiles the protobuf compiler too.
+	$(BUILD) --product holdfastPackageTests
 
 demo: build
 	$(BINARY) demo

@@ -10,9 +10,9 @@ package final class SQLiteCatalog: Catalog {
     CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS file(
       root INTEGER, parent BLOB, name BLOB, device INTEGER, inode INTEGER, size INTEGER,
-      modified INTEGER, changed INTEGER, settled INTEGER, linked INTEGER, body BLOB,
+      modified INTEGER, changed INTEGER, settled INTEGER, body BLOB,
       PRIMARY KEY(root, parent, name)) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS file_linked ON file(root, device, inode) WHERE linked = 1;
+    CREATE INDEX IF NOT EXISTS file_object ON file(root, device, inode);
     CREATE INDEX IF NOT EXISTS file_unsettled ON file(root) WHERE settled = 0;
     """
   private static let knownSchema = "CREATE TABLE IF NOT EXISTS known(prefix INTEGER PRIMARY KEY)"
@@ -92,12 +92,12 @@ package final class SQLiteCatalog: Catalog {
       try db.run(
         """
         INSERT OR REPLACE INTO file(root, parent, name, device, inode, size, modified, changed,
-        settled, linked, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        settled, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         [
           root, parent, name, Int64(bitPattern: row.stamp.device),
           Int64(bitPattern: row.stamp.inode), row.stamp.size, row.stamp.modified.nanos,
-          row.stamp.changed.nanos, row.isSettled ? 1 : 0, row.entry.linkGroup == 0 ? 0 : 1,
+          row.stamp.changed.nanos, row.isSettled ? 1 : 0,
           Data(row.entry.encoded),
         ])
     }
@@ -156,7 +156,11 @@ package final class SQLiteCatalog: Catalog {
     root: RootNumber, device: UInt64, inode: UInt64
   ) throws(IndexError) -> [Place] {
     try find(
-      "SELECT root, parent, name FROM file WHERE root = ? AND device = ? AND inode = ? AND linked = 1",
+      // Named, because without statistics SQLite would rather walk the whole root.
+      """
+      SELECT root, parent, name FROM file INDEXED BY file_object
+      WHERE root = ? AND device = ? AND inode = ?
+      """,
       [root.rawValue, Int64(bitPattern: device), Int64(bitPattern: inode)])
   }
 

@@ -285,7 +285,10 @@ package final class SQLiteIndex: Index {
     try store.write { db in
       try db.run("DELETE FROM entry WHERE first = ?", [attempt.number.stored])
       try db.run(
-        "UPDATE entry SET last = \(Self.open) WHERE last = ?", [attempt.number.stored])
+        """
+        UPDATE entry INDEXED BY entry_last SET last = \(Self.open)
+        WHERE last = ? AND last < \(Self.open)
+        """, [attempt.number.stored])
       try db.run("DELETE FROM mention")
       try self.saveAttempt(db)
     }

@@ -109,8 +109,8 @@ extension SQLiteIndex {
       let rows = try Row.fetchAll(
         db.cachedStatement(
           sql: """
-            SELECT path FROM entry WHERE root = ? AND link = ? AND link <> 0
-            AND +first <= ? AND +last > ? ORDER BY path
+            SELECT path FROM entry INDEXED BY entry_link
+            WHERE root = ? AND link = ? AND link <> 0 AND +first <= ? AND +last > ? ORDER BY path
             """),
         arguments: [
           root.rawValue, Int64(bitPattern: linkGroup), point.stored, point.stored,

@@ -9,7 +9,7 @@ import Testing
     let answer = pair.run("check --start", on: "a")
     #expect(answer.code == 2)
     #expect(answer.output.contains("unknown key `stanby`: did you mean `standby`?"))
-    #expect(answer.output.contains("a.yaml:9:"))
+    #expect(answer.output.contains("a.yaml:10:"))
     Shell.run("sed -i 's/stanby:/standby:/' '\(pair.configuration("a"))'")
     #expect(pair.run("check --start", on: "a").code == 0)
   }

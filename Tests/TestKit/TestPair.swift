@@ -73,11 +73,7 @@ package final class TestPair {
     _ = wait { self.run("status --json", on: site).code == 0 || !self.isAlive(site) }
   }
 
-  package func isAlive(_ site: String) -> Bool {
-    guard let agent = agents[site] else { return false }
-    var status: Int32 = 0
-    return unsafe waitpid(agent.number, &status, WNOHANG | 0x0100_0000) == 0
-  }
+  package func isAlive(_ site: String) -> Bool { agents[site]?.isRunning ?? false }
 
   package func kill(_ site: String, _ signal: Int32 = SIGKILL) {
     guard let agent = agents.removeValue(forKey: site) else { return }

@@ -101,7 +101,7 @@ import Testing
     for source in Self.sources where !source.name.hasSuffix(".pb.swift") {
       for (number, line) in source.lines.enumerated() {
         let isText = line.contains("\"")
-        #expect(line.count <= 100 || isText, "\(source.name):\(number + 1)")
+        #expect(line.count <= 100 || isText, "\(source.name):\(number + 1): \(line)")
       }
     }
   }

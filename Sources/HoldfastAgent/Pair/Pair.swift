@@ -227,7 +227,10 @@ package actor Pair {
     case .hintsWanted: try await sendHints(link)
     case .hints(let hints): try await capture?.learn(hints.prefixes, isLast: hints.last)
     case .stalled(let stalled): board.hold(.peer, "the standby takes no more: \(stalled.reason)")
-    case .refusal(let refusal): board.hold(.peer, "the other site refuses: \(refusal.reason)")
+    case .refusal(let refusal):
+      // What this side found out by itself says more.
+      guard standing?.refusal == nil else { return }
+      board.hold(.peer, "the other site refuses: \(refusal.reason)")
     case .hello, .heartbeat, .join, .joined: break
     }
   }

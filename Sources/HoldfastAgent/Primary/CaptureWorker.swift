@@ -189,7 +189,10 @@ package actor CaptureWorker {
     let spooled = spoolBoard.view.points
     let base = spooled.first?.point.parent ?? head.seal
     let isInStep: Bool
-    if let wholeParent, spooled.isEmpty {
+    if head.seal == .none, seal != .none {
+      // The catalog is gone: what the standby holds is asked for, so that it is not sent again.
+      isInStep = false
+    } else if let wholeParent, spooled.isEmpty {
       isInStep = seal == wholeParent
     } else {
       isInStep = seal == base || seal == head.seal || spooled.contains { $0.point.seal == seal }

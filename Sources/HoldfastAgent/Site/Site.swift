@@ -225,7 +225,11 @@ package actor Site {
       answer = joined
     } catch {
       throw FailureAnswer(
-        code: 3, "the other site ended the talk: \(error); is the token the newest?")
+        code: 3,
+        """
+        the other site ended the talk (\(error)): if the token was used or is old, type there: \
+        holdfast invite
+        """)
     }
     guard answer.refusal.isEmpty else { throw FailureAnswer(code: 3, answer.refusal) }
     guard configuration.peers[answer.site] != nil else {

@@ -156,8 +156,8 @@ package actor ApplyWorker {
     let rows = try index.points()
     // An intent that a crash left open is finished first, whatever came since.
     let wanted = rows.first { !$0.isBranch && $0.point.grade >= pair.require }
-    guard let wanted, wanted.point.number > replica.record.applied || !replica.record.intents.isEmpty
-    else { return }
+    let isOpen = !replica.record.intents.isEmpty
+    guard let wanted, isOpen || wanted.point.number > replica.record.applied else { return }
     try replica.move(to: wanted.point)
     published(replica)
   }

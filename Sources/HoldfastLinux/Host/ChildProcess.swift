@@ -4,7 +4,8 @@ import Glibc
 /// A process that this one started and must end.
 package final class ChildProcess {
   package let number: Int32
-  private var isReaped = false
+  /// The exit code, or 128 and the signal, once it has ended and was waited for.
+  private var ended: Int32?
 
   package enum Failure: Error { case spawn(String, errno: Int32) }
 
@@ -48,20 +49,25 @@ package final class ChildProcess {
     return lines
   }
 
-  package func send(_ signal: Int32) { if !isReaped { _ = kill(number, signal) } }
+  package func send(_ signal: Int32) { if ended == nil { _ = kill(number, signal) } }
+
+  package var isRunning: Bool { reap(WNOHANG) == nil }
 
   /// Waits for the end.
   /// - Returns: the exit code, or 128 and the signal.
   @discardableResult
-  package func wait() -> Int32 {
+  package func wait() -> Int32 { reap(0) ?? -1 }
+
+  private func reap(_ options: Int32) -> Int32? {
+    if let ended { return ended }
     var status: Int32 = 0
-    guard !isReaped, unsafe waitpid(number, &status, 0) == number else { return -1 }
-    isReaped = true
-    return status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + (status & 0x7F)
+    guard unsafe waitpid(number, &status, options) == number else { return nil }
+    ended = status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + (status & 0x7F)
+    return ended
   }
 
   deinit {
-    guard !isReaped else { return }
+    guard ended == nil else { return }
     _ = kill(number, SIGKILL)
     var status: Int32 = 0
     unsafe _ = waitpid(number, &status, 0)
