@@ -161,6 +161,10 @@ package final class FaultTree: Tree {
   package func setModified(_ path: TreePath, to time: WallTime) throws(TreeError) {
     try inner.setModified(path, to: time)
   }
+  package func flush(_ path: TreePath) throws(TreeError) {
+    try fail(.flush, path)
+    try inner.flush(path)
+  }
   package func flush() throws(TreeError) {
     try fail(.flush, .top)
     try inner.flush()

@@ -105,4 +105,22 @@ import Testing
       }
     }
   }
+
+  @Test func `and docs/configuration.md name the same keys`() throws {
+    let reader = try #require(Self.sources.first { $0.name.hasSuffix("ConfigurationReader.swift") })
+    let start = try #require(reader.lines.firstIndex { $0.hasPrefix("enum KnownKeys") })
+    let known = Set(
+      reader.lines[start...].flatMap { line in
+        line.split(separator: "\"", omittingEmptySubsequences: false).enumerated()
+          .filter { $0.offset % 2 == 1 }.map { String($0.element) }
+      })
+    let path = Self.root.appending(path: "docs/configuration.md")
+    let page = try String(contentsOf: path, encoding: .utf8)
+    let documented = Set(
+      page.split(separator: "\n").filter { $0.hasPrefix("| `") }.compactMap { line in
+        line.split(separator: "`").dropFirst().first?.split(separator: ".").last.map(String.init)
+      })
+    #expect(known.subtracting(documented) == ["retention", "link", "failover"])
+    #expect(documented.subtracting(known) == [])
+  }
 }

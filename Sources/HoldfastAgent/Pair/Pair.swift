@@ -176,6 +176,7 @@ package actor Pair {
     shipping.set()
     shipTask = nil
     board.update { $0.peerConnected = false }
+    await capture?.peerLeft()
   }
 
   /// Sends the durable record of this side.
@@ -238,8 +239,23 @@ package actor Pair {
   private func met(_ hello: Holdfast_PairHello, _ link: any Link) async throws {
     guard let theirs = hello.record else { throw CodingError.invalid("record of a pair") }
     disagreement(hello)
-    guard standing != nil else { return }
+    guard let part = standing?.record.part else { return }
     board.hold(.peer, nil)
+    if part == .primary { startCapture() }
+    // Nothing is captured before it is known what the other side holds.
+    await capture?.expectPeer(true)
+    do {
+      try await settle(hello, theirs, link)
+    } catch {
+      await capture?.expectPeer(false)
+      throw error
+    }
+    await capture?.expectPeer(false)
+  }
+
+  private func settle(
+    _ hello: Holdfast_PairHello, _ theirs: RoleRecord, _ link: any Link
+  ) async throws {
     let orders = standing?.on(.peer(theirs)) ?? []
     try await obey(orders)
     if standing?.record.part == .standby { await greet() }

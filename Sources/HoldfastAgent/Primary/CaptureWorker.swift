@@ -33,6 +33,7 @@ package actor CaptureWorker {
   private var wholeParent: Seal?
   /// A whole point waits for the peer's hints.
   private var awaitsHints = false
+  private var awaitsPeer = false
   private var highest = PointNumber.none
   private var nextScan: Instant
   private var nextSettling: Instant?
@@ -167,6 +168,20 @@ package actor CaptureWorker {
   }
 
   package func pause() { isServing = false }
+
+  /// While the other side is being asked how far it is, nothing is captured.
+  package func expectPeer(_ isExpected: Bool) {
+    awaitsPeer = isExpected
+    wake.set()
+  }
+
+  /// What was asked of the other side will not be answered: a whole point then carries more than
+  /// it had to, and nothing waits.
+  package func peerLeft() {
+    awaitsHints = false
+    awaitsPeer = false
+    wake.set()
+  }
 
   package enum Agreement: Sendable {
     /// The spool holds all that the standby lacks.
@@ -312,7 +327,7 @@ package actor CaptureWorker {
     }
     drain()
     schedule(now)
-    if awaitsHints { return "waiting for the standby to say what it holds" }
+    if awaitsHints || awaitsPeer { return "waiting for the standby to say what it holds" }
     guard isUrgent || (pace.due.map { $0 <= now } ?? false) || wholeParent != nil else {
       breathe(now)
       return nil

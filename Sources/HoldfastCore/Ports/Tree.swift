@@ -128,6 +128,8 @@ package protocol Tree: AnyObject {
   func setAttribute(_ path: TreePath, _ attribute: Attribute) throws(TreeError)
   func removeAttribute(_ path: TreePath, name: [UInt8]) throws(TreeError)
   func setModified(_ path: TreePath, to time: WallTime) throws(TreeError)
+  /// Returns once a regular file or directory is durable (fsync(2)).
+  func flush(_ path: TreePath) throws(TreeError)
   /// Returns once all changes to the tree's filesystem are durable (syncfs(2)).
   func flush() throws(TreeError)
   func freeBytes() throws(TreeError) -> Int64

@@ -66,6 +66,9 @@ package enum Limits {
   package static let syncEvery = Duration.seconds(2)
   /// Free bytes that receiving leaves on the standby's state and replica.
   package static let freeBytesReserve: Int64 = 256 << 20
+  /// Up to so many objects an apply flushes one by one; beyond, their whole filesystems, which also
+  /// waits for what others wrote.
+  package static let flushedSinglyMax = 64
   /// Live share of a closed segment below which retention rewrites it.
   package static let liveShareMin = 0.5
   package static let retainEvery = Duration.seconds(60)

@@ -252,6 +252,13 @@ package final class LinuxTree: Tree {
     unsafe try at(path, "utimensat") { unsafe utimensat($0, $1, times, AT_SYMLINK_NOFOLLOW) }
   }
 
+  package func flush(_ path: TreePath) throws(TreeError) {
+    let number = open(path, flags: O_RDONLY | O_NONBLOCK)
+    guard number >= 0 else { throw Self.error(path, "open", -number) }
+    let object = Descriptor(number)
+    guard fsync(object.number) == 0 else { throw .flushFailed(errno: errno) }
+  }
+
   package func flush() throws(TreeError) {
     guard holdfast_syncfs(top.number) == 0 else { throw .flushFailed(errno: errno) }
   }

@@ -61,6 +61,8 @@ package final class Replica {
 
   /// Where intents led that were open when this move began.
   private var unknown: [PointNumber] = []
+  /// What this move has changed, while that is little; `nil` once it is much.
+  private var changed: Set<Place>? = []
   /// Directories whose times changes below them have moved.
   private var touched: Set<Place> = []
   /// Names of linked objects, whose stamps the next link may move.
@@ -93,6 +95,7 @@ package final class Replica {
     do {
       if record.intents.isEmpty, record.applied == point.number { return }
       unknown = record.intents
+      changed = []
       let isFirst = record.applied == .none
       if isFirst, unknown.isEmpty, try isVacant() {
         try fill(point)
@@ -120,6 +123,8 @@ package final class Replica {
   /// The first point, into empty roots: nothing needs to be kept, so objects are made in place.
   private func fill(_ point: Point) throws {
     try reserve(point.totals.bytes)
+    // Now, since making its directory moves the time of the top, which is set at the end.
+    for tree in trees { try clearStaging(tree) }
     try open(intentTo: point.number)
     try catalog.erase()
     var roots = Set<RootNumber>()
@@ -155,17 +160,21 @@ package final class Replica {
         _ = try materials.build(tree(place), staged(number), new)
       }
     }
-    if number > 0 { try flush() }
+    // Only to meet errors before anything is displaced: a crash from here on rebuilds it all.
+    if number > Limits.flushedSinglyMax { try flush() }
     try open(intentTo: target)
     for place in swept.sorted().reversed() {
       try tree(place).removeAll(place.path)
       touch(place)
     }
-    try forEachDifference(from, target, isForced, descending: true) { place, old, new in
-      try clear(place, new, isForced: isForced, old)
+    try forEachDifference(from, target, isForced, descending: true) { place, _, new in
+      try clear(place, new)
+      try settleIfMany(at: target)
     }
     number = 0
     try forEachDifference(from, target, isForced) { place, old, new in
+      // What failed before may have moved the time of any directory on its way.
+      if isForced { touch(place) }
       guard let new else { return }
       let action = try action(place, old, new, from, target, isForced: isForced)
       var staged: TreePath?
@@ -251,7 +260,7 @@ package final class Replica {
   }
 
   /// Takes away what stands where nothing, or another kind of object, is to be.
-  private func clear(_ place: Place, _ new: Entry?, isForced: Bool, _ old: Entry?) throws {
+  private func clear(_ place: Place, _ new: Entry?) throws {
     let tree = tree(place)
     guard let status = try tree.status(place.path) else { return }
     if let new, (new.kind == .directory) == (status.kind == .directory) { return }
@@ -263,6 +272,11 @@ package final class Replica {
     try tree.remove(place.path, directory: status.kind == .directory)
     try catalog.remove(place)
     touch(place)
+  }
+
+  private func note(_ place: Place) {
+    changed?.insert(place)
+    if let count = changed?.count, count > Limits.flushedSinglyMax { changed = nil }
   }
 
   private func touch(_ place: Place) {
@@ -302,11 +316,14 @@ package final class Replica {
     case .dress:
       status = try materials.dress(tree, place.path, entry)
     }
+    note(place)
+    // A node or symbolic link cannot be flushed by itself.
+    if entry.kind != .regular, entry.kind != .directory { changed = nil }
     if let status {
       try catalog.put(place, CatalogRow(stamp: status.stamp, entry: entry, isSettled: true))
     }
     if entry.linkGroup != 0 { linked.insert(place) }
-    if touched.count + linked.count > Self.touchedMax { try settle(at: target) }
+    try settleIfMany(at: target)
   }
 
   private func link(_ tree: any Tree, _ base: TreePath, _ place: Place) throws {
@@ -317,12 +334,18 @@ package final class Replica {
     try tree.link(base, as: place.path)
   }
 
-  /// Gives touched directories their times again and takes down stamps that others moved.
+  private func settleIfMany(at target: PointNumber) throws {
+    if touched.count + linked.count > Self.touchedMax { try settle(at: target) }
+  }
+
+  /// Gives touched directories their times again and takes down stamps that others moved. One that
+  /// is not made yet is touched again when it is.
   private func settle(at target: PointNumber) throws {
     for place in touched.sorted().reversed() {
-      guard let entry = try index.entry(place, at: target), entry.kind == .directory else {
-        continue
-      }
+      guard let entry = try index.entry(place, at: target), entry.kind == .directory,
+        try tree(place).status(place.path)?.kind == .directory
+      else { continue }
+      note(place)
       if let status = try materials.dress(tree(place), place.path, entry) {
         try catalog.put(place, CatalogRow(stamp: status.stamp, entry: entry, isSettled: true))
       }
@@ -347,6 +370,19 @@ package final class Replica {
     }
   }
 
+  private func flushChanged() throws {
+    guard let changed else { return try flush() }
+    for place in changed.sorted() where try tree(place).status(place.path) != nil {
+      do throws(TreeError) {
+        try tree(place).flush(place.path)
+      } catch {
+        // Without privileges a file that its owner may not read cannot be opened.
+        guard case .refused = error else { throw ApplyError.tree(place.root, error) }
+        return try flush()
+      }
+    }
+  }
+
   private func open(intentTo target: PointNumber) throws(DiskError) {
     var next = record
     if !next.intents.contains(target) { next.intents.append(target) }
@@ -357,7 +393,7 @@ package final class Replica {
   private func finish(_ point: Point) throws {
     try settle(at: point.number)
     for tree in trees { try clearStaging(tree) }
-    try flush()
+    try flushChanged()
     try catalog.setHead(
       CatalogHead(
         number: point.number, seal: point.seal, tree: point.tree, totals: point.totals,

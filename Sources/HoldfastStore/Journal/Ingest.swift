@@ -20,8 +20,6 @@ package final class Ingest {
   private let digests: PairDigests
   package private(set) var newest: Point?
   private var missing: [ChunkName] = []
-  /// Lists that were looked into and found complete.
-  private var attemptStart = RecordPosition.start
 
   package init(journal: Journal, index: any Index, digests: PairDigests) throws {
     self.journal = journal

@@ -2,6 +2,7 @@ import ArgumentParser
 import FoundationEssentials
 import Glibc
 import HoldfastAgent
+import HoldfastBytes
 import HoldfastCore
 import HoldfastLinux
 import HoldfastStore
@@ -87,15 +88,17 @@ struct DemoStory {
     let answer = try await client("west").post(
       FailoverAnswer.self, "/pairs/demo/failover",
       FailoverRequest(point: nil, acceptLoss: true, otherSiteIsDown: true, preview: false))
-    phases.append(("failover", clock.now - killed))
+    let promoted = clock.now - killed
+    phases.append(("failover", promoted))
+    let digests = try compare(answer.point)
     let restart = clock.now
     let second = try start(["demo-service", "\(folder)/replica", "west"], log: "service")
     defer { second.send(SIGKILL) }
     let lost = try await missing(through: "west")
     phases.append(("service start and check of receipts", clock.now - restart))
+    let rto = promoted + (clock.now - restart)
     try await file(1, through: "west", isPaced: false)
-    let digests = try compare(answer.point)
-    report(answer, lost, digests, rto: clock.now - killed)
+    report(answer, lost, digests, rto: rto)
   }
 
   private func prepare() throws {
@@ -209,7 +212,7 @@ struct DemoStory {
     return lost
   }
 
-  /// Restores the promoted point from the journal and compares it with what the point sealed.
+  /// Restores the promoted point from the journal and compares it with the replica.
   private func compare(_ number: UInt64) throws -> String {
     var options = CommonOptions()
     options.config = configuration("west")
@@ -218,8 +221,43 @@ struct DemoStory {
     let store = try PairStore(settings, pair)
     guard let row = try store.index.points().first(where: { $0.point.number.rawValue == number })
     else { return "the point is gone" }
-    let sealed = row.point.tree
-    return try store.index.treeDigest(at: row.point.number) == sealed ? "equal" : "DIFFERENT"
+    guard try store.index.treeDigest(at: row.point.number) == row.point.tree else {
+      return "the index is DIFFERENT from the seal"
+    }
+    let restored = "\(folder)/restored"
+    try StateFiles.makeDirectory(restored, mode: 0o755)
+    _ = try store.restore(row.point, root: RootNumber(rawValue: 0), to: restored, only: nil)
+    return try sum(restored) == sum("\(folder)/replica")
+      ? "replica, journal and seal are equal" : "replica and journal are DIFFERENT"
+  }
+
+  /// Over names, kinds, modes, times and contents of a tree.
+  private func sum(_ path: String) throws -> TreeDigest {
+    let tree = try LinuxTree(path)
+    var total = TreeDigest()
+    var work = [TreePath.top]
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    while let place = work.popLast() {
+      guard let status = try tree.status(place) else { continue }
+      var text = Array("\(place) \(status.kind) \(status.mode) \(status.size)".utf8)
+      text += Array("\(status.kind == .symlink ? 0 : status.modified.nanos)".utf8)
+      if status.kind == .regular {
+        let file = try tree.open(place)
+        var offset: Int64 = 0
+        while true {
+          let count = try file.read(at: offset, count: buffer.count, into: &buffer)
+          if count == 0 { break }
+          text += Sha256.hash(Array(buffer[..<count]))
+          offset += Int64(count)
+        }
+      }
+      if let digest = Digest32(Sha256.hash(text)) { total.add(digest) }
+      guard status.kind == .directory else { continue }
+      for name in try tree.list(place) where name != Reserved.name {
+        if let child = place.appending(name) { work.append(child) }
+      }
+    }
+    return total
   }
 
   private func report(
