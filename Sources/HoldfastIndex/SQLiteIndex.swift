@@ -24,7 +24,7 @@ package final class SQLiteIndex: Index {
   private static let schema = """
     CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS chunk(
-      name BLOB PRIMARY KEY, segment INTEGER, offset INTEGER) WITHOUT ROWID;
+      name BLOB PRIMARY KEY, segment INTEGER, offset INTEGER, bytes INTEGER) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS point(
       number INTEGER PRIMARY KEY, body BLOB, branch INTEGER, pinned INTEGER);
     CREATE TABLE IF NOT EXISTS entry(
@@ -118,20 +118,26 @@ package final class SQLiteIndex: Index {
   // MARK: Chunks
 
   package func insertChunk(
-    _ name: ChunkName, at position: RecordPosition
+    _ name: ChunkName, at position: RecordPosition, bytes: Int
   ) throws(IndexError) {
     try store.write { db in
       try db.run(
-        "INSERT OR IGNORE INTO chunk(name, segment, offset) VALUES (?, ?, ?)",
-        [Data(name.digest.bytes), Int64(bitPattern: position.segment), position.offset])
+        "INSERT OR IGNORE INTO chunk(name, segment, offset, bytes) VALUES (?, ?, ?, ?)",
+        [
+          Data(name.digest.bytes), Int64(bitPattern: position.segment), position.offset, bytes,
+        ])
     }
   }
 
-  package func moveChunk(_ name: ChunkName, to position: RecordPosition) throws(IndexError) {
+  package func moveChunk(
+    _ name: ChunkName, to position: RecordPosition, bytes: Int
+  ) throws(IndexError) {
     try store.write { db in
       try db.run(
-        "UPDATE chunk SET segment = ?, offset = ? WHERE name = ?",
-        [Int64(bitPattern: position.segment), position.offset, Data(name.digest.bytes)])
+        "UPDATE chunk SET segment = ?, offset = ?, bytes = ? WHERE name = ?",
+        [
+          Int64(bitPattern: position.segment), position.offset, bytes, Data(name.digest.bytes),
+        ])
     }
   }
 
@@ -143,36 +149,33 @@ package final class SQLiteIndex: Index {
     }
   }
 
-  package func forEachChunk(_ body: (ChunkName, RecordPosition) throws -> Void) throws {
+  package func forEachChunkPrefix(_ body: ([UInt64]) throws -> Void) throws {
     var after = Data()
     while true {
       let rows = try store.read { db in
         try Row.fetchAll(
           db.cachedStatement(
-            sql: "SELECT name, segment, offset FROM chunk WHERE name > ? ORDER BY name LIMIT 4096"),
+            sql: "SELECT name FROM chunk WHERE name > ? ORDER BY name LIMIT \(Limits.hintsInFrame)"),
           arguments: [after])
       }
-      for row in rows {
-        let data: Data = row[0]
-        guard let name = Digest32(data) else { throw IndexError.unusable("chunk name") }
-        try body(
-          ChunkName(name), RecordPosition(segment: UInt64(bitPattern: row[1]), offset: row[2]))
-      }
       guard let last = rows.last else { return }
+      try body(
+        try rows.map { row in
+          let data: Data = row[0]
+          guard let name = Digest32(data) else { throw IndexError.unusable("chunk name") }
+          return name.prefix
+        })
       after = last[0]
     }
   }
 
-  package func forEachChunkPrefix(_ body: ([UInt64]) throws -> Void) throws {
-    var portion: [UInt64] = []
-    try forEachChunk { name, _ in
-      portion.append(name.digest.prefix)
-      if portion.count == Limits.hintsInFrame {
-        try body(portion)
-        portion.removeAll(keepingCapacity: true)
-      }
+  package func liveBytes() throws(IndexError) -> [UInt64: Int64] {
+    try store.read { db in
+      let rows = try Row.fetchAll(
+        db, sql: "SELECT segment, SUM(bytes) FROM chunk GROUP BY segment")
+      return Dictionary(
+        uniqueKeysWithValues: rows.map { (UInt64(bitPattern: $0[0]), $0[1]) })
     }
-    if !portion.isEmpty { try body(portion) }
   }
 
   // MARK: The open attempt
@@ -181,8 +184,8 @@ package final class SQLiteIndex: Index {
     _ number: PointNumber, id: RandomID, whole: Bool
   ) throws(IndexError) {
     try abandonAttempt()
-    let newest = try points().first { !$0.isBranch }
-    running = newest?.point.tree ?? TreeDigest()
+    let newest = try newest(atLeast: .fuzzy)
+    running = newest?.tree ?? TreeDigest()
     let hasRows = newest != nil
     attemptState = Attempt(number: number, id: id, keepsMentions: whole && hasRows)
     try store.write { db in

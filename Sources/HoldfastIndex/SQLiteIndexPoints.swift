@@ -8,12 +8,34 @@ extension SQLiteIndex {
     try store.read { db in
       let rows = try Row.fetchAll(
         db, sql: "SELECT body, branch, pinned FROM point ORDER BY number DESC")
-      return try rows.map { row in
-        let body: Data = row[0]
-        var reader = Reader(Array(body))
-        return PointRow(
-          point: try Point(stored: &reader), isBranch: row[1] == 1, isPinned: row[2] == 1)
+      return try rows.map(Self.decode)
+    }
+  }
+
+  private static func decode(_ row: Row) throws -> PointRow {
+    let body: Data = row[0]
+    var reader = Reader(Array(body))
+    return PointRow(
+      point: try Point(stored: &reader), isBranch: row[1] == 1, isPinned: row[2] == 1)
+  }
+
+  package func newest(atLeast grade: Grade) throws(IndexError) -> Point? {
+    try store.read { db in
+      let rows = try Row.fetchCursor(
+        db.cachedStatement(
+          sql: "SELECT body, branch, pinned FROM point WHERE branch = 0 ORDER BY number DESC"))
+      while let row = try rows.next() {
+        let point = try Self.decode(row).point
+        if point.grade >= grade { return point }
       }
+      return nil
+    }
+  }
+
+  package func point(_ number: PointNumber) throws(IndexError) -> PointRow? {
+    try store.read { db in
+      try db.row("SELECT body, branch, pinned FROM point WHERE number = ?", [number.stored])
+        .map(Self.decode)
     }
   }
 
@@ -155,12 +177,24 @@ extension SQLiteIndex {
       for point in points {
         try db.run("DELETE FROM point WHERE number = ?", [point.stored])
       }
-      // An interval that holds no kept point, and is not open, is nobody's any more.
-      try db.execute(
-        sql: """
-          DELETE FROM entry WHERE last < \(Self.open) AND NOT EXISTS (
-            SELECT 1 FROM point WHERE number >= entry.first AND number < entry.last)
-          """)
+      var gaps: [Int64: Int64] = [:]
+      for point in points {
+        let below = try Int64.fetchOne(
+          db.cachedStatement(sql: "SELECT MAX(number) FROM point WHERE number < ?"),
+          arguments: [point.stored])
+        let above = try Int64.fetchOne(
+          db.cachedStatement(sql: "SELECT MIN(number) FROM point WHERE number > ?"),
+          arguments: [point.stored])
+        if let above { gaps[below ?? 0] = above }
+      }
+      // An interval between two kept neighbours holds no kept point: it is nobody's any more.
+      for (below, above) in gaps {
+        try db.run(
+          """
+          DELETE FROM entry INDEXED BY entry_last
+          WHERE last > ?1 AND last <= ?2 AND last < \(Self.open) AND +first > ?1
+          """, [below, above])
+      }
     }
   }
 
@@ -223,6 +257,7 @@ extension SQLiteIndex {
   }
 
   package func restoreRows(_ portion: [UInt8]) throws(IndexError) {
+    guard !portion.isEmpty else { return }
     try store.write { db in
       var reader = Reader(portion)
       if try reader.fixed(UInt8.self) == Self.pointPortion {
@@ -251,7 +286,9 @@ extension SQLiteIndex {
     }
   }
 
-  package func sweepChunks(list: (ChunkName) throws -> [UInt8]) throws {
+  package func sweepChunks(
+    before position: RecordPosition, list: (ChunkName) throws -> [UInt8]
+  ) throws -> Int {
     try store.write { db in
       try db.execute(
         sql: "CREATE TEMP TABLE IF NOT EXISTS live(name BLOB PRIMARY KEY) WITHOUT ROWID")
@@ -279,9 +316,14 @@ extension SQLiteIndex {
       key = last[1]
       first = last[2]
     }
-    try store.write { db in
-      try db.execute(sql: "DELETE FROM chunk WHERE name NOT IN (SELECT name FROM live)")
+    return try store.write { db in
+      try db.execute(
+        sql: """
+          DELETE FROM chunk WHERE (segment, offset) < (?, ?) AND name NOT IN (SELECT name FROM live)
+          """, arguments: [Int64(bitPattern: position.segment), position.offset])
+      let count = db.changesCount
       try db.execute(sql: "DELETE FROM live")
+      return count
     }
   }
 

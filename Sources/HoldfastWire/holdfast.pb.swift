@@ -395,6 +395,9 @@ package nonisolated struct Holdfast_Hints: Sendable {
 
   package var last: Bool = false
 
+  /// What was taken for held before is forgotten: retention may have dropped it.
+  package var replaces: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1251,7 +1254,7 @@ nonisolated extension Holdfast_HintsWanted: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Holdfast_Hints: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Hints"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}prefixes\0\u{1}last\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}prefixes\0\u{1}last\0\u{1}replaces\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1262,6 +1265,7 @@ nonisolated extension Holdfast_Hints: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 1: try { try decoder.decodeSingularStringField(value: &self.pair) }()
       case 2: try { try decoder.decodeRepeatedFixed64Field(value: &self.prefixes) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.last) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.replaces) }()
       default: break
       }
     }
@@ -1277,6 +1281,9 @@ nonisolated extension Holdfast_Hints: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if self.last != false {
       try visitor.visitSingularBoolField(value: self.last, fieldNumber: 3)
     }
+    if self.replaces != false {
+      try visitor.visitSingularBoolField(value: self.replaces, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1284,6 +1291,7 @@ nonisolated extension Holdfast_Hints: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.pair != rhs.pair {return false}
     if lhs.prefixes != rhs.prefixes {return false}
     if lhs.last != rhs.last {return false}
+    if lhs.replaces != rhs.replaces {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -26,7 +26,8 @@ package final class Pipeline {
   private var number = PointNumber.none
   package private(set) var points: [Point] = []
 
-  package init() throws {
+  /// - Parameter segmentBytes: small where a test wants many segments.
+  package init(segmentBytes: Int = 64 << 20) throws {
     source = scratch("source")
     replica = scratch("replica")
     for path in [source, replica] { _ = unsafe mkdir(path, 0o755) }
@@ -40,7 +41,7 @@ package final class Pipeline {
     writer = PointWriter(
       spool: spool, secret: secret, catalog: catalog,
       identity: .init(pair: pair, reign: reign, writer: Fingerprint(.zero)), codec: .zstd,
-      dice: SystemDice(), probe: NoProbe())
+      dice: SystemDice(), probe: NoProbe(), segmentBytes: segmentBytes)
     capture = try Capture(
       trees: [try LinuxTree(source)], exclusions: [Exclusion()], catalog: catalog, writer: writer,
       cutter: ContentCutter(secret: secret), watch: NoWatch(), clock: SystemClock(),
@@ -90,13 +91,17 @@ package final class Pipeline {
   }
 
   /// Opens the standby's side anew, as after a crash.
-  package func reopen(removingIndex: Bool = false) throws {
+  /// - Parameter folder: a copy of that side, taken at the crash.
+  package func reopen(_ folder: String = "b", removingIndex: Bool = false) throws {
+    let path = scratch(folder + "/index.sqlite")
     if removingIndex {
-      for suffix in ["", "-wal", "-shm"] { _ = unsafe unlink(scratch("b/index.sqlite" + suffix)) }
+      for suffix in ["", "-wal", "-shm"] { _ = unsafe unlink(path + suffix) }
     }
     let digests = digests
-    index = try SQLiteIndex(path: scratch("b/index.sqlite")) { digests.entry($0, $1) }
-    journal = try Journal(disk: try LinuxDisk(scratch("b/journal")), secret: secret) { _, _ in }
+    index = try SQLiteIndex(path: path) { digests.entry($0, $1) }
+    journal = try Journal(
+      disk: try LinuxDisk(scratch(folder + "/journal")), secret: secret
+    ) { _, _ in }
     ingest = try Ingest(journal: journal, index: index, digests: digests)
     try ingest.catchUp(journalID: RandomID(high: 9, low: 9)) { _ in }
   }
@@ -115,6 +120,44 @@ package final class Pipeline {
       materials: Materials(
         reader: reader(), isPrivileged: geteuid() == 0, ownUser: geteuid(), ownGroup: getegid()),
       digests: digests, disk: try disk ?? LinuxDisk(scratch("b")), probe: NoProbe())
+  }
+}
+
+extension Pipeline {
+  /// Drops points and gives their space back, as retention does.
+  package func drop(_ numbers: [PointNumber], probe: any Probe) throws {
+    try index.drop(numbers)
+    probe.hit(.retaining)
+    let compaction = Compaction(
+      journal: journal, index: index, secret: secret, digests: digests, probe: probe
+    ) { [self] in header() }
+    let last = journal.segments.filter { $0.value.header.writer != writerOfNotes }.keys.max()
+    _ = try compaction.run(sealedUpTo: ingest.sealedUpTo, open: Set(last.map { [$0] } ?? []))
+  }
+
+  private var writerOfNotes: Fingerprint { Fingerprint(Digest32(words: .one)) }
+
+  private func header() -> SegmentHeader {
+    let dice = SystemDice()
+    return SegmentHeader(
+      pair: pair, id: RandomID(dice),
+      salt: Digest32(words: SIMD4(dice.word(), dice.word(), dice.word(), dice.word())),
+      reign: Reign(epoch: Epoch(rawValue: 1), id: RandomID(high: 3, low: 4)),
+      writer: writerOfNotes)
+  }
+
+  /// Makes a point's tree anew in a directory of its own.
+  package func restore(_ point: Point, to name: String) throws {
+    for folder in [name, name + ".state"] {
+      guard unsafe mkdir(scratch(folder), 0o755) == 0 else { preconditionFailure("mkdir \(name)") }
+    }
+    let replica = try Replica(
+      trees: [try LinuxTree(scratch(name))], exclusions: [Exclusion()], index: index,
+      catalog: try SQLiteCatalog(path: scratch(name + ".state/catalog.sqlite")),
+      materials: Materials(
+        reader: reader(), isPrivileged: geteuid() == 0, ownUser: geteuid(), ownGroup: getegid()),
+      digests: digests, disk: try LinuxDisk(scratch(name + ".state")), probe: NoProbe())
+    try replica.move(to: point)
   }
 }
 

@@ -29,6 +29,7 @@ package actor Pair {
   private var linkGeneration = 0
   /// Refusals up to this point are of the spool that was thrown away.
   private var refusedUpTo: PointNumber?
+  private var nextRetaining = Instant(nanos: 0)
   var isMoving = false
 
   package init(
@@ -128,9 +129,20 @@ package actor Pair {
     guard let receiver else { return }
     do {
       if let status = try await receiver.tick() { await say(status) }
+      try await retain(receiver)
     } catch {
       board.hold(.disk, "journal: \(error)")
     }
+  }
+
+  private func retain(_ receiver: ReceiveWorker) async throws {
+    let now = host.clock.now()
+    guard now >= nextRetaining, !isMoving, let record = standing?.record else { return }
+    let isSwept = try await receiver.retain(
+      configuration.retention, require: configuration.require, reign: record.reign)
+    // Held longer than the shortest span of the rule, no point is.
+    nextRetaining = now + min(Limits.retainEvery, max(configuration.retention.all, .seconds(1)))
+    if isSwept, let link, record.part == .standby { try await sendHints(link, replacing: true) }
   }
 
   // MARK: Role
@@ -225,8 +237,9 @@ package actor Pair {
     case .segmentData(let message): try await take(message)
     case .progress(let progress): await advanced(progress)
     case .missing(let missing): try await refused(missing, link)
-    case .hintsWanted: try await sendHints(link)
-    case .hints(let hints): try await capture?.learn(hints.prefixes, isLast: hints.last)
+    case .hintsWanted: try await sendHints(link, replacing: false)
+    case .hints(let hints):
+      try await capture?.learn(hints.prefixes, replacing: hints.replaces, isLast: hints.last)
     case .stalled(let stalled): board.hold(.peer, "the standby takes no more: \(stalled.reason)")
     case .refusal(let refusal):
       // What this side found out by itself says more.
@@ -420,7 +433,8 @@ package actor Pair {
     try? await link?.send(Frames.encode(.progress(progress)))
   }
 
-  private func sendHints(_ link: any Link) async throws {
+  /// - Parameter replacing: what the primary took for held may be gone.
+  private func sendHints(_ link: any Link, replacing: Bool) async throws {
     guard let receiver else { return }
     var portions = try await receiver.hints()
     if portions.isEmpty { portions = [[]] }
@@ -429,6 +443,7 @@ package actor Pair {
       hints.pair = name
       hints.prefixes = portion
       hints.last = index == portions.count - 1
+      hints.replaces = replacing && index == 0
       try await link.send(Frames.encode(.hints(hints)))
     }
   }

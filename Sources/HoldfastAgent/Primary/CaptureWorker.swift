@@ -242,7 +242,9 @@ package actor CaptureWorker {
     awaitsHints = true
   }
 
-  package func learn(_ prefixes: [UInt64], isLast: Bool) throws {
+  /// - Parameter replacing: all that was known before is forgotten.
+  package func learn(_ prefixes: [UInt64], replacing: Bool, isLast: Bool) throws {
+    if replacing { try catalog?.forgetKnown() }
     try catalog?.learn(prefixes)
     if isLast {
       awaitsHints = false

@@ -153,12 +153,13 @@ package actor ApplyWorker {
     try prepare()
     let replica = try open()
     guard let index else { return }
-    let rows = try index.points()
+    let reading = try host.readingJournal(pair: pair.name)
+    defer { withExtendedLifetime(reading) {} }
+    let wanted = try index.newest(atLeast: pair.require)
     // An intent that a crash left open is finished first, whatever came since.
-    let wanted = rows.first { !$0.isBranch && $0.point.grade >= pair.require }
     let isOpen = !replica.record.intents.isEmpty
-    guard let wanted, isOpen || wanted.point.number > replica.record.applied else { return }
-    try replica.move(to: wanted.point)
+    guard let wanted, isOpen || wanted.number > replica.record.applied else { return }
+    try replica.move(to: wanted)
     published(replica)
   }
 
@@ -185,9 +186,9 @@ package actor ApplyWorker {
     // What was read before may be older than what is durable.
     replica = nil
     let replica = try open()
-    guard let row = try index?.points().first(where: { $0.point.number == number }) else {
-      throw Failure.unknownPoint(number)
-    }
+    let reading = try host.readingJournal(pair: pair.name)
+    defer { withExtendedLifetime(reading) {} }
+    guard let row = try index?.point(number) else { throw Failure.unknownPoint(number) }
     try replica.move(to: row.point)
     published(replica)
     self.replica = nil

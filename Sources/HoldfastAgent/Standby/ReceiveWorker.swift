@@ -25,6 +25,10 @@ package actor ReceiveWorker {
   private var unflushedSince: Instant?
   /// Set by ``hold()``: a promotion began.
   private var isHeld = false
+  /// When the newest point was taken in by this process.
+  private var sealedAt: Instant?
+  /// Of the journal, when it was last looked at.
+  private var liveBytes: Int64 = 0
 
   /// How far this side has come; what `Progress` says on the wire.
   package struct Status: Sendable {
@@ -109,8 +113,19 @@ package actor ReceiveWorker {
     let digests = PairDigests(identity.secret)
     let index = try host.index(pair: pair, isReader: false) { digests.entry($0, $1) }
     let ingest = try Ingest(journal: journal, index: index, digests: self.digests)
-    try ingest.catchUp(journalID: journalID) { [board] bytes in
+    var damaged: [RecordPosition] = []
+    try ingest.catchUp(journalID: journalID) {
+      damaged.append($0)
+    } progress: { [board] bytes in
       board.update { $0.notes = ["reading the journal: \(bytes >> 20) MiB"] }
+    }
+    if let first = damaged.first {
+      board.hold(
+        .journal,
+        """
+        the journal is damaged in \(damaged.count) places (first in segment \(first.segment) at \
+        \(first.offset)): type: holdfast verify \(pair), which names the files
+        """)
     }
     board.update { $0.notes = [] }
     if !fresh, let newest = ingest.newest, try index.attempt() == nil {
@@ -147,15 +162,24 @@ package actor ReceiveWorker {
     try open()
     guard let journal, let ingest else { throw Failure.disk("journal is not open") }
     try flush()
-    let last = journal.segments.filter { $0.value.header.writer != siteKey }.keys.max()
-    current = last
-    let info = last.flatMap { journal.segments[$0] }
+    current = try tail(of: journal)
+    let info = current.flatMap { journal.segments[$0] }
     let attempt = try index?.attempt()?.number ?? .none
     return Greeting(
       journal: journalID, durable: ingest.newest,
       tail: info.map { ($0.header.id, $0.writerSize) },
       isEmpty: journal.segments.isEmpty,
       highest: max(ingest.newest?.number ?? .none, attempt))
+  }
+
+  /// The file at whose end receiving goes on. Records keep the order of their files, so behind one
+  /// that this site wrote a new file begins.
+  private func tail(of journal: Journal) throws -> UInt64? {
+    let last = journal.segments.filter { $0.value.header.writer != siteKey }.keys.max()
+    guard let last, last != journal.lastNumber, let info = journal.segments[last] else {
+      return last
+    }
+    return try journal.begin(info.header, base: info.writerSize)
   }
 
   // MARK: Receiving
@@ -209,7 +233,10 @@ package actor ReceiveWorker {
       let position = RecordPosition(
         segment: current, offset: base + Int64(record.range.lowerBound))
       do {
-        if try ingest.take(position, bytes, record) != nil { isSealed = true }
+        if try ingest.take(position, bytes, record) != nil {
+          isSealed = true
+          sealedAt = host.clock.now()
+        }
       } catch let error as Ingest.Refusal {
         refusal = error
       } catch let error as CodingError {
@@ -239,6 +266,10 @@ package actor ReceiveWorker {
         guard
           let record = try RawRecord.parse(bytes, at: start, end: bytes.count, checking: true)
         else { throw .short }
+        // What this site decides about its points nobody else writes.
+        guard record.header.kind != .note, record.header.kind != .carried else {
+          throw .invalid("record of a kind that only the standby writes")
+        }
         records.append(record)
         start = record.range.upperBound
       } catch {
@@ -344,12 +375,7 @@ package actor ReceiveWorker {
   package func note(_ note: Note, reign: Reign) throws {
     try open()
     guard let journal, let index, let ingest else { throw Failure.disk("journal is not open") }
-    let header = SegmentHeader(
-      pair: identity.id, id: RandomID(host.dice),
-      salt: Digest32(
-        words: SIMD4(
-          host.dice.word(), host.dice.word(), host.dice.word(), host.dice.word())),
-      reign: reign, writer: siteKey)
+    let header = ownHeader(reign)
     let interrupted = current.flatMap { journal.segments[$0] }
     let number = try journal.begin(header)
     let encoder = SegmentEncoder(header: header, secret: identity.secret)
@@ -362,7 +388,10 @@ package actor ReceiveWorker {
     try journal.flush()
     let position = RecordPosition(
       segment: number, offset: Int64(SegmentHeader.encodedBytes))
-    for record in try parse(bytes) { _ = try ingest.take(position, bytes, record) }
+    guard
+      let record = try RawRecord.parse(bytes, at: 0, end: bytes.count, checking: false)
+    else { preconditionFailure("note cut short") }
+    _ = try ingest.take(position, bytes, record)
     try index.commit(
       upTo: RecordPosition(segment: number, offset: journal.segments[number]?.size ?? 0))
     if let interrupted {
@@ -370,5 +399,76 @@ package actor ReceiveWorker {
       current = try journal.begin(interrupted.header, base: interrupted.writerSize)
     }
     publish()
+  }
+
+  private func ownHeader(_ reign: Reign) -> SegmentHeader {
+    SegmentHeader(
+      pair: identity.id, id: RandomID(host.dice),
+      salt: Digest32(
+        words: SIMD4(
+          host.dice.word(), host.dice.word(), host.dice.word(), host.dice.word())),
+      reign: reign, writer: siteKey)
+  }
+
+  // MARK: Retention
+
+  /// Drops the points that the rule lets go and gives their space back, unless somebody reads the
+  /// journal or a point is being received: then the next call does.
+  /// - Returns: whether chunks were forgotten that the primary may take for held.
+  package func retain(
+    _ rule: RetentionRule, require: Grade, reign: Reign
+  ) throws -> Bool {
+    guard !isHeld, let journal, let index, let ingest, let newest = ingest.newest,
+      try index.attempt() == nil, let moving = try host.movingJournal(pair: pair)
+    else { return false }
+    defer { withExtendedLifetime(moving) {} }
+    let now = Retention.presentTime(
+      wall: host.clock.wall(), newest: newest.time,
+      sinceNewest: sealedAt.map { host.clock.now() - $0 })
+    // What the replica is, or was on its way to, it needs to get anywhere else.
+    let replica = try ReplicaRecord.load(try host.disk(["pairs", pair]))
+    let dropped = Retention.drop(
+      try index.points(), rule: rule, require: require,
+      held: Set([replica.applied] + replica.intents), now: now)
+    if !dropped.isEmpty {
+      host.probe.hit(.retaining)
+      for start in stride(from: 0, to: dropped.count, by: Limits.droppedInNote) {
+        let end = min(dropped.count, start + Limits.droppedInNote)
+        try note(.dropped(Array(dropped[start..<end])), reign: reign)
+      }
+      host.probe.hit(.retaining)
+    }
+    guard Retention.isCompactionDue(journal: journal.sizeBytes, live: liveBytes) else {
+      return false
+    }
+    return try compact(journal, index, ingest, reign)
+  }
+
+  private func compact(
+    _ journal: Journal, _ index: any Index, _ ingest: Ingest, _ reign: Reign
+  ) throws -> Bool {
+    try flush()
+    let interrupted = try tail(of: journal)
+    current = interrupted
+    let compaction = Compaction(
+      journal: journal, index: index, secret: identity.secret, digests: digests,
+      probe: host.probe
+    ) { [self] in ownHeader(reign) }
+    let outcome = try compaction.run(
+      sealedUpTo: ingest.sealedUpTo, open: Set(interrupted.map { [$0] } ?? []))
+    if let interrupted, let info = journal.segments[interrupted],
+      interrupted != journal.lastNumber
+    {
+      current = try journal.begin(info.header, base: info.writerSize)
+    }
+    // What could not be given back counts as used until the journal has grown again.
+    liveBytes = outcome.removed == 0 ? journal.sizeBytes : outcome.live
+    if !outcome.damaged.isEmpty {
+      board.hold(
+        .journal,
+        "the journal is damaged: type: holdfast verify \(pair), which names the files")
+    }
+    publish()
+    return outcome.removed > 0
   }
 }

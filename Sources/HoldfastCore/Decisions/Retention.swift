@@ -15,7 +15,12 @@ package struct RetentionRule: Hashable, Sendable {
 package enum Retention {
   /// The points that may go, oldest first. Never the newest, the newest of the required grade, a
   /// pinned one, a branch, or one of `held`.
-  /// - Parameter points: newest first.
+  ///
+  /// Times are the primary's, so they are not believed where they would shorten what is kept: a
+  /// point counts as no older than the one before it.
+  /// - Parameters:
+  ///   - points: newest first.
+  ///   - now: see ``presentTime(wall:newest:sinceNewest:)``.
   package static func drop(
     _ points: [PointRow], rule: RetentionRule, require: Grade, held: Set<PointNumber>,
     now: WallTime
@@ -27,21 +32,45 @@ package enum Retention {
     }
     var hours = Set<Int64>()
     var days = Set<Int64>()
-    for row in points {
+    for (row, time) in zip(points, times(points)) {
       let point = row.point
-      // A clock that was set back makes ages negative: such points count as new.
-      let age = now - point.time
+      // A time in the future makes the age negative: such points count as new.
+      let age = now - time
       // Within a bucket a point of the required grade is worth more than a later one without.
       let counts = point.grade >= require
-      let isFirstOfHour =
-        counts && hours.insert(point.time.nanos / 3_600_000_000_000).inserted
-      let isFirstOfDay = counts && days.insert(point.time.nanos / 86_400_000_000_000).inserted
-      if row.isPinned || row.isBranch || age <= rule.all || (isFirstOfHour && age <= rule.hourly)
-        || (isFirstOfDay && age <= rule.daily)
+      let isLastOfHour = counts && hours.insert(time.nanos / 3_600_000_000_000).inserted
+      let isLastOfDay = counts && days.insert(time.nanos / 86_400_000_000_000).inserted
+      if row.isPinned || row.isBranch || age <= rule.all || (isLastOfHour && age <= rule.hourly)
+        || (isLastOfDay && age <= rule.daily)
       {
         kept.insert(point.number)
       }
     }
     return points.map(\.point.number).filter { !kept.contains($0) }.sorted()
+  }
+
+  private static func times(_ points: [PointRow]) -> [WallTime] {
+    var latest = WallTime(nanos: .min)
+    let ascending = points.reversed().map { row in
+      latest = max(latest, row.point.time)
+      return latest
+    }
+    return ascending.reversed()
+  }
+
+  /// The moment from which ages count. A wall clock that jumps ahead must not drop what the rule
+  /// keeps, so that it may run at most as far past the newest point as time has really gone by.
+  /// - Parameter sinceNewest: since this process took the newest point in; `nil` where another
+  ///   did.
+  package static func presentTime(
+    wall: WallTime, newest: WallTime, sinceNewest: Duration?
+  ) -> WallTime {
+    min(wall, newest + (sinceNewest ?? .zero))
+  }
+
+  /// Whether so much of the journal may be nobody's that giving it back pays.
+  /// - Parameter live: bytes that were somebody's when it was last looked at.
+  package static func isCompactionDue(journal: Int64, live: Int64) -> Bool {
+    journal - live > max(Limits.garbageBytesMin, live / 4)
   }
 }

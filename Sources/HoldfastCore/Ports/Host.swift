@@ -67,6 +67,12 @@ package protocol Host: Sendable {
   ) throws(IndexError) -> any Index
   /// Throws away the file of an index that cannot be used.
   func removeIndex(pair: String)
+  /// Keeps retention from moving what somebody reads, until the result is released; waits while
+  /// retention is at it.
+  func readingJournal(pair: String) throws(DiskError) -> any Sendable
+  /// The same for retention itself.
+  /// - Returns: `nil` while anybody reads.
+  func movingJournal(pair: String) throws(DiskError) -> (any Sendable)?
   func catalog(pair: String) throws(IndexError) -> any Catalog
   func removeCatalog(pair: String)
   /// A thread of its own, which blocking calls may block.

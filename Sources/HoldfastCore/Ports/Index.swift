@@ -43,9 +43,14 @@ package protocol Index: AnyObject {
   func commit(upTo position: RecordPosition) throws(IndexError)
 
   // Chunks.
-  func insertChunk(_ name: ChunkName, at position: RecordPosition) throws(IndexError)
+  /// - Parameter bytes: of its record in the journal.
+  func insertChunk(
+    _ name: ChunkName, at position: RecordPosition, bytes: Int
+  ) throws(IndexError)
   func chunk(_ name: ChunkName) throws(IndexError) -> RecordPosition?
-  func moveChunk(_ name: ChunkName, to position: RecordPosition) throws(IndexError)
+  func moveChunk(
+    _ name: ChunkName, to position: RecordPosition, bytes: Int
+  ) throws(IndexError)
   /// Calls `body` with the prefixes of all names, in no order, in portions.
   func forEachChunkPrefix(_ body: ([UInt64]) throws -> Void) throws
 
@@ -63,6 +68,9 @@ package protocol Index: AnyObject {
   // Points.
   /// Newest first.
   func points() throws(IndexError) -> [PointRow]
+  /// The newest that is on no branch and promises at least this.
+  func newest(atLeast grade: Grade) throws(IndexError) -> Point?
+  func point(_ number: PointNumber) throws(IndexError) -> PointRow?
   func entry(_ place: Place, at point: PointNumber) throws(IndexError) -> Entry?
   /// All entries of a point, by root and path.
   func forEachEntry(
@@ -91,10 +99,14 @@ package protocol Index: AnyObject {
   /// retention carries into new segments when it removes those that held the changes.
   func forEachPortion(_ body: ([UInt8]) throws -> Void) throws
   func restoreRows(_ portion: [UInt8]) throws(IndexError)
-  /// Chunk names that no kept point and no open attempt refers to are forgotten.
+  /// Forgets chunks that no kept entry refers to and that lie before `position`: what lies behind
+  /// it may belong to an attempt that is still to open.
   /// - Parameter list: reads a chunk that holds references.
-  func sweepChunks(list: (ChunkName) throws -> [UInt8]) throws
-  /// Bytes of live records by segment: those of chunks that are still known.
-  func forEachChunk(_ body: (ChunkName, RecordPosition) throws -> Void) throws
+  /// - Returns: how many were forgotten.
+  func sweepChunks(
+    before position: RecordPosition, list: (ChunkName) throws -> [UInt8]
+  ) throws -> Int
+  /// Bytes of records of known chunks by segment.
+  func liveBytes() throws(IndexError) -> [UInt64: Int64]
   func pin(_ point: PointNumber, _ pinned: Bool) throws(IndexError)
 }

@@ -71,7 +71,13 @@ package enum Limits {
   package static let flushedSinglyMax = 64
   /// Live share of a closed segment below which retention rewrites it.
   package static let liveShareMin = 0.5
+  /// Points in one note that drops them.
+  package static let droppedInNote = 10_000
   package static let retainEvery = Duration.seconds(60)
+  /// Bytes that may be nobody's before retention looks for them; beyond, a quarter of what is used.
+  package static let garbageBytesMin: Int64 = 64 << 20
+  /// Live bytes that one pass of retention copies at most: receiving waits for it.
+  package static let compactionBytes: Int64 = 256 << 20
 
   // Trust.
   package static let tokenTriesMax = 5

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+package import HoldfastCore
 
 /// Keeps two agents off one state directory, for as long as it lives (flock(2)).
 package final class StateLock: Sendable {
@@ -24,5 +25,34 @@ package final class StateLock: Sendable {
     let own = Array("\(getpid())".utf8)
     _ = ftruncate(number, 0)
     unsafe _ = pwrite(number, own, own.count, 0)
+  }
+}
+
+/// Shared by whoever reads a journal, in any process, and exclusive for whoever moves its records;
+/// held until it is released (flock(2)).
+package final class JournalLock: Sendable {
+  private let descriptor: Descriptor
+
+  /// Waits while records are moved.
+  package init(reading path: String) throws(DiskError) {
+    descriptor = try Self.open(path)
+    while flock(descriptor.number, LOCK_SH) != 0 {
+      guard errno == EINTR else { throw .failed(path, call: "flock", errno: errno) }
+    }
+  }
+
+  /// - Returns: `nil` while anybody reads.
+  package init?(moving path: String) throws(DiskError) {
+    descriptor = try Self.open(path)
+    guard flock(descriptor.number, LOCK_EX | LOCK_NB) == 0 else {
+      guard errno == EWOULDBLOCK else { throw .failed(path, call: "flock", errno: errno) }
+      return nil
+    }
+  }
+
+  private static func open(_ path: String) throws(DiskError) -> Descriptor {
+    let number = unsafe holdfast_openat(AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    guard number >= 0 else { throw .failed(path, call: "open", errno: errno) }
+    return Descriptor(number)
   }
 }

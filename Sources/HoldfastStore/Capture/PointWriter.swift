@@ -30,6 +30,7 @@ package final class PointWriter: ChunkSink {
 
   private var encoder: SegmentEncoder?
   private var segment: UInt64 = 0
+  private let segmentBytes: Int
   private var pending: [UInt8] = []
   private static let pendingBytes = 1 << 20
 
@@ -42,8 +43,9 @@ package final class PointWriter: ChunkSink {
 
   package init(
     spool: Journal, secret: PairSecret, catalog: any Catalog, identity: Identity, codec: Codec,
-    dice: any Dice, probe: any Probe
+    dice: any Dice, probe: any Probe, segmentBytes: Int = Limits.segmentBytes
   ) {
+    self.segmentBytes = segmentBytes
     self.spool = spool
     self.secret = secret
     digests = PairDigests(secret)
@@ -142,11 +144,7 @@ package final class PointWriter: ChunkSink {
     guard let encoder else { preconditionFailure("no segment") }
     encoder.append(
       kind, name: name, bytes, range, compressor: compressor, codec: codec, into: &pending)
-    guard pending.count >= Self.pendingBytes else { return }
-    try flushPending()
-    if let info = spool.segments[segment], info.size >= Int64(Limits.segmentBytes) {
-      self.encoder = nil
-    }
+    if pending.count >= Self.pendingBytes { try flushPending() }
   }
 
   private func flushPending() throws {
@@ -159,6 +157,7 @@ package final class PointWriter: ChunkSink {
       encoder = nil
       throw error
     }
+    if let info = spool.segments[segment], info.size >= Int64(segmentBytes) { encoder = nil }
     try flushLearned()
     grew()
   }

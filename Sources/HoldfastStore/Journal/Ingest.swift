@@ -19,19 +19,31 @@ package final class Ingest {
   private let index: any Index
   private let digests: PairDigests
   package private(set) var newest: Point?
+  /// What lies before this belongs to points that are sealed, or to nobody. Not known beyond the
+  /// start before a point is sealed here.
+  package private(set) var sealedUpTo = RecordPosition.start
+  /// Set while an index is rebuilt: what came before a whole snapshot of it is in the snapshot.
+  private var snapshot: RecordPosition?
+  /// What was once sealed stays a point though a disk has lost some of its content.
+  private var isCatchingUp = false
   private var missing: [ChunkName] = []
 
   package init(journal: Journal, index: any Index, digests: PairDigests) throws {
     self.journal = journal
     self.index = index
     self.digests = digests
-    newest = try index.points().first { !$0.isBranch }?.point
+    newest = try index.newest(atLeast: .fuzzy)
   }
 
   /// Brings the index up to the journal's end, from the beginning where it is new, another
   /// journal's, or beyond the end.
-  /// - Parameter journalID: see ``Index/reset(journal:)``.
-  package func catchUp(journalID: RandomID, progress: (Int64) -> Void) throws {
+  /// - Parameters:
+  ///   - journalID: see ``Index/reset(journal:)``.
+  ///   - damaged: told where a record is not what was written: content that only it held is gone,
+  ///     and every point that does not need it stays.
+  package func catchUp(
+    journalID: RandomID, damaged: (RecordPosition) -> Void = { _ in }, progress: (Int64) -> Void
+  ) throws {
     var start = RecordPosition.start
     if let covered = try index.covered(), covered.journal == journalID,
       isInside(covered.upTo)
@@ -39,13 +51,20 @@ package final class Ingest {
       start = covered.upTo
     } else {
       try index.reset(journal: journalID)
+      snapshot = try newestSnapshot()
     }
-    newest = try index.points().first { !$0.isBranch }?.point
+    isCatchingUp = true
+    defer {
+      snapshot = nil
+      isCatchingUp = false
+    }
+    newest = try index.newest(atLeast: .fuzzy)
     var end = start
     var done: Int64 = 0
     for number in journal.segments.keys.sorted() where number >= start.segment {
       let from = number == start.segment ? start.offset : 0
-      try journal.scan(number, from: from) { position, bytes, record in
+      try journal.scan(number, from: from, damaged: { at, _ in damaged(at) }) {
+        position, bytes, record in
         // What could not become a point then cannot now either.
         _ = try? take(position, bytes, record)
         end = RecordPosition(
@@ -55,6 +74,24 @@ package final class Ingest {
       progress(done)
     }
     try index.commit(upTo: end)
+  }
+
+  /// Where the newest snapshot begins that is there to its end.
+  private func newestSnapshot() throws -> RecordPosition? {
+    var begun: RecordPosition?
+    var whole: RecordPosition?
+    for number in journal.segments.keys.sorted() {
+      try journal.scan(number, from: 0, damaged: { _, _ in }) { position, bytes, record in
+        guard record.header.kind == .carried else { return }
+        let plain = try journal.plain(number, bytes, record, at: position)
+        switch try Carried(decoding: plain).part {
+        case .first: begun = position
+        case .middle: break
+        case .last: whole = begun
+        }
+      }
+    }
+    return whole
   }
 
   private func isInside(_ position: RecordPosition) -> Bool {
@@ -67,20 +104,27 @@ package final class Ingest {
   package func take(
     _ position: RecordPosition, _ bytes: [UInt8], _ record: RawRecord
   ) throws -> Point? {
-    switch record.header.kind {
+    let kind = record.header.kind
+    if let snapshot, kind != .chunk, position < snapshot { return nil }
+    switch kind {
     case .chunk:
-      try index.insertChunk(record.header.name, at: position)
+      try index.insertChunk(record.header.name, at: position, bytes: record.range.count)
       return nil
     case .changes:
       try changes(try journal.plain(position.segment, bytes, record, at: position), position)
       return nil
     case .seal:
-      return try seal(try journal.plain(position.segment, bytes, record, at: position))
+      let point = try seal(try journal.plain(position.segment, bytes, record, at: position))
+      sealedUpTo = position
+      return point
     case .note:
       try note(try journal.plain(position.segment, bytes, record, at: position))
       return nil
     case .carried:
-      try carried(try journal.plain(position.segment, bytes, record, at: position))
+      // An index that is not being rebuilt holds all that a snapshot says.
+      if snapshot != nil {
+        try carried(try journal.plain(position.segment, bytes, record, at: position))
+      }
       return nil
     }
   }
@@ -121,7 +165,7 @@ package final class Ingest {
     // An attempt without changes never opened.
     try open(ChangesHead(attempt: record.attempt, number: point.number, isWhole: false))
     do throws(Refusal) {
-      if !missing.isEmpty { throw .missing(missing) }
+      if !missing.isEmpty, !isCatchingUp { throw .missing(missing) }
       let expected = newest?.seal ?? .none
       guard point.parent == expected else {
         throw .parent(expected: expected, got: point.parent)
@@ -147,12 +191,13 @@ package final class Ingest {
     case .promoted(let from, let number, _):
       try index.abandonAttempt()
       try index.revert(to: from, as: number)
-      newest = try index.points().first { !$0.isBranch }?.point
+      newest = try index.newest(atLeast: .fuzzy)
     }
   }
 
   private func carried(_ plain: [UInt8]) throws {
-    try index.restoreRows(plain)
-    newest = try index.points().first { !$0.isBranch }?.point
+    let record = try Carried(decoding: plain)
+    try index.restoreRows(record.rows)
+    if record.part == .last { newest = try index.newest(atLeast: .fuzzy) }
   }
 }

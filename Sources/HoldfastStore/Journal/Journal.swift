@@ -282,8 +282,11 @@ package final class Journal {
   }
 
   /// Calls `body` with every whole record of a segment from `offset` on, in order.
+  /// - Parameter damaged: told of what is not a record any more, which is stepped over as far as
+  ///   its length can be believed; otherwise the scan ends with an error there.
   package func scan(
     _ number: UInt64, from offset: Int64,
+    damaged: (RecordPosition, String) throws -> Void = { throw JournalError.damaged($0, $1) },
     _ body: (RecordPosition, [UInt8], RawRecord) throws -> Void
   ) throws {
     var offset = max(offset, Int64(SegmentHeader.encodedBytes))
@@ -297,17 +300,29 @@ package final class Journal {
         do throws(CodingError) {
           record = try RawRecord.parse(bytes, at: start, end: bytes.count, checking: true)
         } catch {
-          throw JournalError.damaged(position, "\(error)")
+          try damaged(position, "\(error)")
+          guard let next = Self.end(ofDamaged: bytes, at: start) else { return }
+          start = next
+          continue
         }
         guard let record else { break }
         try body(position, bytes, record)
         start = record.range.upperBound
       }
       if start == 0 {
-        throw JournalError.damaged(
-          RecordPosition(segment: number, offset: offset), "record cut short")
+        return try damaged(RecordPosition(segment: number, offset: offset), "record cut short")
       }
       offset += Int64(start)
+    }
+  }
+
+  /// Where a record ends whose checksum is wrong, if its length still makes sense.
+  private static func end(ofDamaged bytes: [UInt8], at start: Int) -> Int? {
+    do throws(CodingError) {
+      let record = try RawRecord.parse(bytes, at: start, end: bytes.count, checking: false)
+      return record?.range.upperBound
+    } catch {
+      return nil
     }
   }
 

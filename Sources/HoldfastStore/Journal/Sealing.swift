@@ -164,3 +164,30 @@ package enum Note: Hashable, Sendable {
     guard reader.isAtEnd else { throw .invalid("bytes after a note") }
   }
 }
+
+/// A piece of a snapshot of the index: what retention carries over before it removes the segments
+/// whose changes made it so. It counts only once its last piece is there.
+package struct Carried: Hashable, Sendable {
+  package enum Part: UInt8, Hashable, Sendable {
+    case first = 1
+    case middle = 2
+    case last = 3
+  }
+  package var part: Part
+  /// See ``Index/forEachPortion(_:)``; empty in the last.
+  package var rows: [UInt8]
+
+  package init(_ part: Part, rows: [UInt8]) {
+    self.part = part
+    self.rows = rows
+  }
+
+  package var encoded: [UInt8] { [part.rawValue] + rows }
+
+  package init(decoding bytes: [UInt8]) throws(CodingError) {
+    guard let first = bytes.first, let part = Part(rawValue: first) else {
+      throw .invalid("part of a snapshot")
+    }
+    self.init(part, rows: Array(bytes.dropFirst()))
+  }
+}

@@ -76,6 +76,8 @@ struct PairStore {
   let reader: ContentReader
   let digests: PairDigests
   private let host: SystemHost
+  /// While it is held, retention moves and drops nothing.
+  private let reading: any Sendable
 
   init(_ configuration: Configuration, _ pair: PairConfiguration) throws {
     host = SystemHost(
@@ -84,6 +86,7 @@ struct PairStore {
     guard let identity = try files.identity() else {
       throw CommandFailure(.refused, "\(pair.name) has no journal here: join the sites first")
     }
+    reading = try host.readingJournal(pair: pair.name)
     let digests = PairDigests(identity.secret)
     self.digests = digests
     do {

@@ -49,6 +49,12 @@ struct SystemHost: Host {
   func removeIndex(pair: String) {
     for suffix in Self.suffixes { _ = unsafe unlink(file(pair, "index.sqlite" + suffix)) }
   }
+  func readingJournal(pair: String) throws(DiskError) -> any Sendable {
+    try JournalLock(reading: file(pair, "journal.lock"))
+  }
+  func movingJournal(pair: String) throws(DiskError) -> (any Sendable)? {
+    try JournalLock(moving: file(pair, "journal.lock"))
+  }
   func catalog(pair: String) throws(IndexError) -> any Catalog {
     try SQLiteCatalog(path: file(pair, "catalog.sqlite"), cacheBytes: cacheBytes)
   }

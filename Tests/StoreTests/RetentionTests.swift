@@ -1,0 +1,69 @@
+import Glibc
+import HoldfastCore
+import HoldfastStore
+import Synchronization
+import TestKit
+import Testing
+
+/// Takes a copy of the standby's side at every pass.
+private final class CopyingProbe: Probe {
+  private let folder: String
+  private let count = Mutex(0)
+  init(_ scratch: Scratch) { folder = scratch.path }
+  var copies: Int { count.withLock { $0 } }
+  func hit(_ place: ProbePlace) {
+    guard place == .retaining else { return }
+    let number = count.withLock { count in
+      count += 1
+      return count
+    }
+    Shell.run("cp -a '\(folder)/b' '\(folder)/crash\(number)'")
+  }
+}
+
+@Suite struct `Giving back the space of dropped points` {
+  @Test(arguments: Seeds.take(3))
+  func `keeps every other point, whenever a crash comes`(seed: UInt64) throws {
+    var dice = SeededDice(seed: seed)
+    let pipeline = try Pipeline(segmentBytes: 512)
+    for round in 0..<8 {
+      churn(pipeline.source, &dice, steps: 20)
+      try pipeline.captureAll()
+      try pipeline.ship()
+      Shell.run("cp -a '\(pipeline.source)' '\(pipeline.scratch("copy\(round)"))'")
+    }
+    let before = pipeline.journal.sizeBytes
+    let dropped = [0, 1, 3, 4, 5].map { pipeline.points[$0].number }
+    let probe = CopyingProbe(pipeline.scratch)
+    try pipeline.drop(dropped, probe: probe)
+    #expect(pipeline.journal.sizeBytes < before, "seed \(seed)")
+    #expect(probe.copies >= 4, "seed \(seed)")
+    let places =
+      ["b"] + (1...max(1, probe.copies)).map { "crash\($0)" }
+    for (number, folder) in places.enumerated() {
+      for isRemoving in [false, true] {
+        // The drop itself is a note of the agent's, which this test does not write.
+        let isWhole = folder == "b"
+        try pipeline.reopen(folder, removingIndex: isRemoving)
+        let kept = try pipeline.index.points().map(\.point.number)
+        for index in [2, 6, 7] {
+          let point = pipeline.points[index]
+          #expect(kept.contains(point.number), "seed \(seed), \(folder), \(isRemoving)")
+          let name = "out-\(number)-\(isRemoving)-\(index)"
+          try pipeline.restore(point, to: name)
+          let differences = Judge.differences(
+            pipeline.scratch("copy\(index)"), pipeline.scratch(name))
+          #expect(differences == "", "seed \(seed), \(folder), \(isRemoving), point \(index)")
+        }
+        if isWhole { #expect(Set(kept).isDisjoint(with: dropped)) }
+      }
+    }
+    // It goes on: the next point builds on what was kept.
+    try pipeline.reopen("b")
+    churn(pipeline.source, &dice, steps: 20)
+    let next = try pipeline.captureAll()
+    try pipeline.ship()
+    try pipeline.restore(next, to: "next")
+    #expect(Judge.differences(pipeline.source, pipeline.scratch("next")) == "", "seed \(seed)")
+  }
+}
