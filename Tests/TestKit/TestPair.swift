@@ -61,11 +61,19 @@ package final class TestPair {
     Shell.run("HOLDFAST_CONFIG='\(configuration(site))' '\(Self.binary)' \(command)")
   }
 
+  /// Whether agents see no other processes: then they can tell that nobody has a file mapped, and
+  /// points are of grade `crash` also where the system's own processes cannot be looked into.
+  package var isAlone = false
+
   /// - Parameter probe: see `HOLDFAST_PROBE`.
   package func start(_ site: String, probe: String? = nil) {
+    let command = [Self.binary, "agent", "--config", configuration(site)]
+    // The first process of a namespace is deaf to its own signals, so a shell is.
+    let alone = ["-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", "\"$@\"; exit $?", "sh"]
     do {
       agents[site] = try ChildProcess(
-        Self.binary, ["agent", "--config", configuration(site)],
+        isAlone ? "/usr/bin/unshare" : Self.binary,
+        isAlone ? alone + command : Array(command.dropFirst()),
         environment: probe.map { ["HOLDFAST_PROBE": $0] } ?? [:], output: log(site))
     } catch {
       preconditionFailure("\(error)")
@@ -79,6 +87,8 @@ package final class TestPair {
     guard let agent = agents.removeValue(forKey: site) else { return }
     agent.send(signal)
     agent.wait()
+    // In a namespace of its own it ends a little after the process that made that.
+    if isAlone { Shell.run("flock -w 30 '\(state(site))/lock' true") }
   }
 
   /// - Returns: the signal or code with which the agent ended by itself.
@@ -109,11 +119,48 @@ package final class TestPair {
     return false
   }
 
+  /// A third site: what the standby had on its disks at this moment, with no peer in reach.
+  /// - Returns: its name.
+  package func copyStandby(_ number: Int) -> String {
+    let name = "copy\(number)"
+    Shell.run(
+      """
+      cd '\(scratch.path)'; cp -a state-b state-\(name); cp -a replica replica-\(name)
+      sed -e 's|state-b|state-\(name)|; s|run-b|run-\(name)|; s|/replica$|/replica-\(name)|' \
+        -e 's|listen: .*|listen: 127.0.0.1:0|; s|  a: {.*|  a: {}|' b.yaml > \(name).yaml
+      """)
+    return name
+  }
+
   /// Captures now and waits until the replica has it.
   /// - Returns: the point's number; 0 where it did not come through.
   package func sync(_ goal: String = "applied", timeout: String = "60s") -> UInt64 {
     let answer = run("sync p --wait \(goal) --timeout \(timeout)", on: "a")
     return answer.code == 0 ? UInt64(answer.output.filter(\.isNumber)) ?? 0 : 0
+  }
+
+  /// What `points --json` says, newest first.
+  package struct KeptPoint: Decodable {
+    package var point: UInt64
+    package var grade: String
+    package var branch: Bool
+  }
+  private struct KeptPoints: Decodable { var points: [KeptPoint] }
+  package func kept(_ site: String) -> [KeptPoint] {
+    let answer = run("points p --json", on: site).output
+    return (try? JSONDecoder().decode(KeptPoints.self, from: Data(answer.utf8)))?.points ?? []
+  }
+
+  /// The watermarks that a site shows.
+  package struct Marks: Decodable {
+    package var captured: UInt64?
+    package var durable: UInt64?
+    package var applied: UInt64?
+  }
+  private struct PairStatus: Decodable { var points: Marks }
+  private struct SiteStatus: Decodable { var pairs: [PairStatus] }
+  package func points(_ site: String) -> Marks? {
+    try? JSONDecoder().decode(SiteStatus.self, from: Data(status(site).utf8)).pairs.first?.points
   }
 
   package func status(_ site: String) -> String { run("status --json", on: site).output }
