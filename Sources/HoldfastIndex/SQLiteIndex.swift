@@ -141,6 +141,12 @@ package final class SQLiteIndex: Index {
     }
   }
 
+  package func forgetChunk(_ name: ChunkName) throws(IndexError) {
+    try store.write { db in
+      try db.run("DELETE FROM chunk WHERE name = ?", [Data(name.digest.bytes)])
+    }
+  }
+
   package func chunk(_ name: ChunkName) throws(IndexError) -> RecordPosition? {
     try store.read { db in
       let row = try db.row(

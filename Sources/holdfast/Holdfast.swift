@@ -9,7 +9,7 @@ struct Holdfast: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [
       Init.self, Invite.self, Join.self, Adopt.self, Check.self, Agent.self, StatusCommand.self,
-      Sync.self, Points.self, Restore.self, Verify.self, Failover.self, Resume.self,
+      Sync.self, Points.self, Restore.self, Verify.self, Failover.self, Resume.self, Approve.self,
       Demo.self, DemoService.self,
     ])
 

@@ -32,7 +32,10 @@ struct `An agent that is killed` {
     func listen() { reported = max(reported, pair.points("a")?.durable ?? 0) }
     if phase == "promoting" {
       // Some points to choose from.
-      #expect(pair.wait { listen(); return reported > 8 }, "\(pair.story)")
+      #expect(
+        pair.wait {
+          listen(); return reported > 8
+        }, "\(pair.story)")
       pair.kill("a")
     }
     pair.kill(site)

@@ -1,7 +1,7 @@
 import Glibc
 import HoldfastLinux
 
-/// A directory of its own for each test, gone afterwards.
+/// A directory of its own for each test, gone afterwards unless `HOLDFAST_KEEP` is set.
 package final class Scratch {
   package let path: String
 
@@ -13,7 +13,7 @@ package final class Scratch {
 
   package func callAsFunction(_ name: String) -> String { path + "/" + name }
 
-  deinit { Shell.run("rm -rf '\(path)'") }
+  deinit { if unsafe getenv("HOLDFAST_KEEP") == nil { Shell.run("rm -rf '\(path)'") } }
 }
 
 /// Commands of the system, as administrators type them.

@@ -1,6 +1,33 @@
 import FoundationEssentials
 import Glibc
 import HoldfastLinux
+import Synchronization
+
+/// Ports that nobody listens on, below those that the kernel gives to clients.
+enum Ports {
+  private static let taken = Mutex<Set<Int>>([])
+
+  static func take() -> Int {
+    while true {
+      let port = Int.random(in: 10_000..<32_000)
+      if isFree(port), taken.withLock({ $0.insert(port).inserted }) { return port }
+    }
+  }
+
+  private static func isFree(_ port: Int) -> Bool {
+    let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { _ = close(number) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = UInt16(port).bigEndian
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    return unsafe withUnsafePointer(to: &address) { pointer in
+      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+        unsafe bind(number, generic, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+      }
+    }
+  }
+}
 
 /// Two sites on loopback, each a real agent in a process of its own.
 package final class TestPair {
@@ -20,8 +47,7 @@ package final class TestPair {
     source = scratch("source")
     replica = scratch("replica")
     _ = unsafe mkdir(source, 0o755)
-    let base = 20_000 + Int(getpid()) % 20_000 + Int.random(in: 0..<10_000)
-    ports = ["a": base, "b": base + 10_001]
+    ports = ["a": Ports.take(), "b": Ports.take()]
     for (site, other) in [("a", "b"), ("b", "a")] {
       let pair = (["primary: a", "standby: b"] + extra).map { "    \($0)\n" }.joined()
       let text = """
@@ -83,6 +109,8 @@ package final class TestPair {
 
   package func isAlive(_ site: String) -> Bool { agents[site]?.isRunning ?? false }
 
+  package func signal(_ site: String, _ signal: Int32) { agents[site]?.send(signal) }
+
   package func kill(_ site: String, _ signal: Int32 = SIGKILL) {
     guard let agent = agents.removeValue(forKey: site) else { return }
     agent.send(signal)
@@ -120,12 +148,14 @@ package final class TestPair {
   }
 
   /// A third site: what the standby had on its disks at this moment, with no peer in reach.
+  /// Its configuration may name another replica at once, as if it had always been so.
   /// - Returns: its name.
   package func copyStandby(_ number: Int) -> String {
     let name = "copy\(number)"
     Shell.run(
       """
       cd '\(scratch.path)'; cp -a state-b state-\(name); cp -a replica replica-\(name)
+      rm -f state-\(name)/pairs/p/guarded
       sed -e 's|state-b|state-\(name)|; s|run-b|run-\(name)|; s|/replica$|/replica-\(name)|' \
         -e 's|listen: .*|listen: 127.0.0.1:0|; s|  a: {.*|  a: {}|' b.yaml > \(name).yaml
       """)

@@ -1,3 +1,5 @@
+package import HoldfastCore
+
 /// Encodes an absent value as `null`, so that what is not known is said, not left out.
 @propertyWrapper
 package struct Nullable<Value: Codable & Sendable>: Codable, Sendable {
@@ -132,4 +134,38 @@ package struct InviteRequest: Codable, Sendable {
 package struct JoinRequest: Codable, Sendable {
   package var token: String
   package init(token: String) { self.token = token }
+}
+
+/// What `verify --repair` asks the agent to mend.
+package struct RepairRequest: Codable, Sendable {
+  package struct Path: Codable, Sendable {
+    package var root: Int
+    /// Bytes of the path, in hex: a name need not be text.
+    package var path: String
+  }
+  package var places: [Path]
+  /// Names of damaged chunks, in hex.
+  package var chunks: [String]
+  /// Whether the index is to be rebuilt from the journal.
+  package var index: Bool
+  package init(places: [Place], chunks: [ChunkName], index: Bool) {
+    self.places = places.map { Path(root: $0.root.rawValue, path: Hex.encode($0.path.bytes)) }
+    self.chunks = chunks.map(\.description)
+    self.index = index
+  }
+
+  /// - Returns: `nil` where something in it is no place or name.
+  var decoded: (places: [Place], chunks: [ChunkName])? {
+    var places: [Place] = []
+    for row in self.places {
+      guard let bytes = Hex.decode(row.path), let path = TreePath(bytes) else { return nil }
+      places.append(Place(root: RootNumber(rawValue: row.root), path: path))
+    }
+    var names: [ChunkName] = []
+    for text in chunks {
+      guard let bytes = Hex.decode(text), let digest = Digest32(bytes) else { return nil }
+      names.append(ChunkName(digest))
+    }
+    return (places, names)
+  }
 }

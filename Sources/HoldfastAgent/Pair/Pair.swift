@@ -7,7 +7,10 @@ package import HoldfastWire
 /// One pair on this site: knows its role, starts and stops the workers, and speaks with the other
 /// side while there is a link.
 package actor Pair {
+  /// What is in force: of guarded settings the old values, until the new ones are approved.
   package nonisolated let configuration: PairConfiguration
+  /// What the administrator wrote.
+  package nonisolated let wanted: PairConfiguration
   package nonisolated let board = PairBoard()
   let site: String
   let host: any Host
@@ -34,13 +37,31 @@ package actor Pair {
 
   package init(
     configuration: PairConfiguration, site: String, siteKey: Fingerprint, host: any Host
-  ) throws(DiskError) {
-    self.configuration = configuration
+  ) throws {
     self.site = site
     self.siteKey = siteKey
     self.host = host
-    files = try PairFiles(host, pair: configuration.name)
-    paths = configuration.paths(on: site)
+    wanted = configuration
+    let files = try PairFiles(host, pair: configuration.name)
+    self.files = files
+    var settled = configuration
+    // Before there is anything to protect, settings may be corrected freely.
+    if try files.identity() != nil, let inForce = try files.guarded() {
+      settled.guarded = inForce
+    } else {
+      try files.store(configuration.guarded)
+    }
+    self.configuration = settled
+    paths = settled.paths(on: site)
+    let changed = settled.guarded.differences(from: configuration.guarded)
+    if !changed.isEmpty {
+      board.hold(
+        .change,
+        """
+        \(changed.joined(separator: ", ")) changed in the configuration; the old value stays in \
+        force: to take the new one, type: holdfast approve \(configuration.name)
+        """)
+    }
   }
 
   package nonisolated var name: String { configuration.name }
@@ -78,6 +99,31 @@ package actor Pair {
     await capture?.pause()
     for task in tasks { await task.value }
     tasks = []
+    await shipTask?.value
+    // Whoever opens the same files next must find them closed.
+    await capture?.close()
+    await applier?.close()
+    await receiver?.close()
+    capture = nil
+    applier = nil
+    receiver = nil
+    shipper = nil
+  }
+
+  /// Takes the settings that were held; the pair is then to be made anew.
+  package func approve() async throws -> String {
+    let changed = configuration.guarded.differences(from: wanted.guarded)
+    guard !changed.isEmpty else {
+      throw FailureAnswer(code: 3, "nothing of \(name) is held for approval")
+    }
+    guard !isMoving else { throw FailureAnswer(code: 3, "another move of \(name) is under way") }
+    await stop()
+    if standing?.record.part == .standby, changed != ["standby"] {
+      // What stands in the replica is compared with the next point as a whole.
+      try ReplicaRecord().store(files.disk)
+    }
+    try files.store(wanted.guarded)
+    return "\(name): \(changed.joined(separator: ", ")) as in the configuration"
   }
 
   func showRole() {
@@ -107,7 +153,7 @@ package actor Pair {
       pair: name, host: host, board: board, identity: identity, siteKey: siteKey)
     let applier = ApplyWorker(
       pair: configuration, paths: paths, host: host, board: board, identity: identity,
-      files: files, applied: { [weak self] in Task { await self?.sayApplied() } })
+      siteKey: siteKey, files: files, applied: { [weak self] in Task { await self?.sayApplied() } })
     self.receiver = receiver
     self.applier = applier
     tasks.append(Task { await applier.run() })
@@ -390,7 +436,7 @@ package actor Pair {
     await say(answer.status)
   }
 
-  private func refuse(
+  func refuse(
     _ refusal: ReceiveWorker.Refusal, _ receiver: ReceiveWorker
   ) async throws {
     var missing = Holdfast_Missing()

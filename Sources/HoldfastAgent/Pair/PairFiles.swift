@@ -20,7 +20,7 @@ package struct PairFiles: Sendable {
 
   private static let secretName = "secret"
   private static let roleName = "role"
-  private static let rootsName = "roots"
+  private static let guardedName = "guarded"
 
   /// - Throws: `.failed` where the file is there and not what was written.
   package func identity() throws -> Identity? {
@@ -70,19 +70,31 @@ package struct PairFiles: Sendable {
   // MARK: Configuration in force
 
   /// The values that only `holdfast approve` may change once they were in force.
-  package func guarded() throws -> [String]? {
-    guard let bytes = try disk.contents(of: Self.rootsName) else { return nil }
+  package func guarded() throws -> GuardedSettings? {
+    guard let bytes = try disk.contents(of: Self.guardedName) else { return nil }
     var reader = Reader(bytes)
-    var values: [String] = []
-    while !reader.isAtEnd {
-      values.append(String(decoding: try reader.counted(max: 1 << 20), as: UTF8.self))
+    func text() throws(CodingError) -> String {
+      String(decoding: try reader.counted(max: 1 << 20), as: UTF8.self)
     }
-    return values
+    var settings = GuardedSettings(standby: try text(), roots: [])
+    for _ in 0..<(try reader.count(max: Limits.rootsMax)) {
+      var root = RootConfiguration(path: try text(), replica: try text(), exclude: [])
+      for _ in 0..<(try reader.count(max: 1 << 16)) { root.exclude.append(try text()) }
+      settings.roots.append(root)
+    }
+    return settings
   }
 
-  package func store(guarded values: [String]) throws(DiskError) {
+  package func store(_ settings: GuardedSettings) throws(DiskError) {
     var out = Writer()
-    for value in values { out.counted(Array(value.utf8)) }
-    try disk.replace(Self.rootsName, with: out.bytes)
+    out.counted(Array(settings.standby.utf8))
+    out.variable(UInt64(settings.roots.count))
+    for root in settings.roots {
+      out.counted(Array(root.path.utf8))
+      out.counted(Array(root.replica.utf8))
+      out.variable(UInt64(root.exclude.count))
+      for pattern in root.exclude { out.counted(Array(pattern.utf8)) }
+    }
+    try disk.replace(Self.guardedName, with: out.bytes)
   }
 }

@@ -83,9 +83,11 @@ extension Pair {
       standing = Standing(record: record)
     }
     guard let identity else { preconditionFailure("identity after adopt") }
+    let rootGuard = RootGuard(host: host, pair: configuration, paths: paths, site: siteKey)
+    if let problem = rootGuard.overlap(id: identity.id) { throw FailureAnswer(code: 3, problem) }
     for path in paths {
       do throws(TreeError) {
-        try host.mark(path, Marker(pair: identity.id, filesystem: ""))
+        try host.mark(path, Marker(pair: identity.id, filesystem: "", site: siteKey))
       } catch {
         throw FailureAnswer(code: 1, "cannot mark \(path): \(error)")
       }
@@ -127,6 +129,30 @@ extension Pair {
     } catch let failure as CaptureWorker.SyncFailure {
       throw FailureAnswer(code: failure.reason.contains("waiting") ? 4 : 3, failure.reason)
     }
+  }
+
+  // MARK: Repair
+
+  /// Mends what a comparison found damaged on this site.
+  package func repair(_ request: RepairRequest) async throws -> String {
+    guard let receiver, let applier, standing?.record.part == .standby else {
+      throw FailureAnswer(code: 3, "\(name) is not standby here: there is nothing to mend")
+    }
+    guard let (places, chunks) = request.decoded,
+      places.allSatisfy({ paths.indices.contains($0.root.rawValue) })
+    else { throw FailureAnswer(code: 2, "places or chunks that are none") }
+    if request.index { try await receiver.rebuildIndex() }
+    if !places.isEmpty { try await applier.mend(places) }
+    guard !chunks.isEmpty else { return "mended" }
+    guard board.view.peerConnected else {
+      throw FailureAnswer(
+        code: 4, "content must come again from \(peer), which is not connected: try later")
+    }
+    try await receiver.forget(chunks)
+    try await refuse(
+      ReceiveWorker.Refusal(missing: chunks, reason: "\(chunks.count) chunks are damaged"),
+      receiver)
+    return "asked \(peer) for \(chunks.count) chunks"
   }
 
   // MARK: Failover

@@ -6,15 +6,25 @@ package struct RootGuard: Sendable {
   package let host: any Host
   package let pair: String
   package let paths: [String]
+  /// Where the other site has its side: on another host as a rule.
+  package let others: [String]
+  package let site: Fingerprint
 
-  package init(host: any Host, pair: String, paths: [String]) {
+  /// - Parameter paths: on this site.
+  package init(
+    host: any Host, pair: PairConfiguration, paths: [String], site: Fingerprint
+  ) {
     self.host = host
-    self.pair = pair
+    self.pair = pair.name
     self.paths = paths
+    self.site = site
+    let roots = pair.roots.map(\.path)
+    others = roots == paths ? pair.roots.map(\.replica) : roots
   }
 
   /// Why the roots may not be read, with what to type; `nil` where all is well.
   package func problem(id: RandomID) -> String? {
+    if let problem = overlap(id: id) { return problem }
     for path in paths {
       let report = host.report(path)
       switch report.state {
@@ -34,14 +44,43 @@ package struct RootGuard: Sendable {
           type: holdfast adopt \(pair)
           """
       }
-      if marker.pair != id {
-        return
-          "root \(path) is marked for another pair: if it belongs here, type: holdfast adopt \(pair)"
+      if let problem = problem(path, marker, report, id) { return problem }
+    }
+    return nil
+  }
+
+  /// What is wrong with a marker.
+  package func problem(
+    _ path: String, _ marker: Marker, _ report: RootReport, _ id: RandomID
+  ) -> String? {
+    if marker.pair != id {
+      return "\(path) is marked for another pair: if it belongs here, type: holdfast adopt \(pair)"
+    }
+    if marker.site != site {
+      return """
+        \(path) is marked by another site's agent: root and replica may not be one directory; if \
+        it was carried here, type: holdfast adopt \(pair)
+        """
+    }
+    if !marker.filesystem.isEmpty, marker.filesystem != report.filesystem {
+      return """
+        \(path) lies on another filesystem than when it was marked: is the right one mounted? \
+        If so, type: holdfast adopt \(pair)
+        """
+    }
+    return nil
+  }
+
+  /// Where both sites are on one host, neither side may be or lie inside the other.
+  package func overlap(id: RandomID) -> String? {
+    for other in others {
+      guard let marker = host.report(other).marker, marker.pair == id, marker.site != site else {
+        continue
       }
-      if !marker.filesystem.isEmpty, marker.filesystem != report.filesystem {
+      for path in paths where path != other && host.overlaps(path, other) {
         return """
-          root \(path) lies on another filesystem than when it was marked: is the right one \
-          mounted? If so, type: holdfast adopt \(pair)
+          \(path) and \(other), the other side of pair \(pair), lie inside one another on this \
+          host: give `replica` another path
           """
       }
     }

@@ -54,7 +54,7 @@ package actor CaptureWorker {
     self.writerKey = writerKey
     self.shipping = shipping
     digests = PairDigests(identity.secret)
-    rootGuard = RootGuard(host: host, pair: pair.name, paths: paths)
+    rootGuard = RootGuard(host: host, pair: pair, paths: paths, site: writerKey)
     pace = Pace(rpo: pair.rpo)
     nextScan = host.clock.now() + Limits.scanEvery
   }
@@ -168,6 +168,16 @@ package actor CaptureWorker {
   }
 
   package func pause() { isServing = false }
+
+  package func close() {
+    isServing = false
+    try? writer?.abandon()
+    capture = nil
+    writer = nil
+    catalog = nil
+    spool = nil
+    watch = nil
+  }
 
   /// While the other side is being asked how far it is, nothing is captured.
   package func expectPeer(_ isExpected: Bool) {

@@ -43,6 +43,9 @@ package struct Control: Sendable {
       let request: JoinRequest = try decode(body)
       return encode(TextAnswer(message: try await site.join(request.token)))
     }
+    if parts.count == 3, parts[0] == "pairs", parts[2] == "approve" {
+      return encode(TextAnswer(message: try await site.approve(parts[1])))
+    }
     if parts.count == 3, parts[0] == "pairs" {
       return try await move(parts[2], try await site.pair(parts[1]), body)
     }
@@ -54,20 +57,20 @@ package struct Control: Sendable {
     case "sync": return encode(try await pair.sync())
     case "adopt": return encode(TextAnswer(message: try await pair.adopt()))
     case "resume": return encode(TextAnswer(message: try await pair.resume()))
+    case "repair": return encode(TextAnswer(message: try await pair.repair(decode(body))))
     case "failover": return encode(try await pair.failover(decode(body)))
     default: throw FailureAnswer(code: 2, "no such request: \(verb)")
     }
   }
 
   private func invite(_ request: InviteRequest) async throws -> [UInt8] {
-    let listen = site.configuration.listen
-    var address = HostPort(host: listen.host, port: await site.port)
+    var address = await site.listening
     if let text = request.address {
       guard let given = HostPort(text) else {
         throw FailureAnswer(code: 2, "\(text) is no address: write host:port")
       }
       address = given
-    } else if ["0.0.0.0", "::"].contains(listen.host) {
+    } else if ["0.0.0.0", "::"].contains(address.host) {
       throw FailureAnswer(
         code: 2,
         """

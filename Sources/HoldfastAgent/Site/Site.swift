@@ -13,9 +13,9 @@ package protocol Dialler: Sendable {
 
 /// The agent of one site: its pairs, its peers, and the sessions with them.
 package actor Site {
-  package nonisolated let configuration: Configuration
+  package private(set) var configuration: Configuration
   package nonisolated let pins: Pins
-  package nonisolated let pairs: [Pair]
+  private var pairs: [Pair] = []
   private let host: any Host
   private let ownKey: Fingerprint
   private let dialler: any Dialler
@@ -29,35 +29,94 @@ package actor Site {
   package init(
     configuration: Configuration, ownKey: Fingerprint, host: any Host, pins: Pins,
     dialler: any Dialler, log: Logger
-  ) throws(DiskError) {
+  ) throws {
     self.configuration = configuration
     self.ownKey = ownKey
     self.host = host
     self.pins = pins
     self.dialler = dialler
     self.log = log
-    var pairs: [Pair] = []
-    for pair in configuration.pairs {
-      pairs.append(
-        try Pair(configuration: pair, site: configuration.site, siteKey: ownKey, host: host))
+    pairs = try configuration.pairs.map {
+      try Pair(configuration: $0, site: configuration.site, siteKey: ownKey, host: host)
     }
-    self.pairs = pairs
   }
 
   package func start(port: Int) async {
     self.port = port
-    for pair in pairs {
-      do {
-        try await pair.start()
-      } catch {
-        pair.board.hold(.journal, "pair cannot start: \(error)")
-        log.error("pair \(pair.name) cannot start: \(error)")
-      }
+    for pair in pairs { await start(pair) }
+    dial()
+  }
+
+  private func start(_ pair: Pair) async {
+    do {
+      try await pair.start()
+    } catch {
+      pair.board.hold(.journal, "pair cannot start: \(error)")
+      log.error("pair \(pair.name) cannot start: \(error)")
     }
+  }
+
+  private func dial() {
     for (name, peer) in configuration.peers {
       guard let address = peer.address else { continue }
       tasks.append(Task { await self.keepDialling(name, address) })
     }
+  }
+
+  // MARK: Reload
+
+  /// Takes a configuration that was read again: pairs whose settings changed begin anew, the
+  /// others go on undisturbed.
+  /// - Returns: what only a restart changes.
+  package func reload(_ next: Configuration) async -> [String] {
+    var fixed: [String] = []
+    if next.site != configuration.site { fixed.append("site") }
+    if next.listen != configuration.listen { fixed.append("listen") }
+    if next.state != configuration.state { fixed.append("state") }
+    if next.control != configuration.control { fixed.append("control") }
+    if next.memoryBytes != configuration.memoryBytes { fixed.append("memory") }
+    let old = pairs
+    let gone = old.filter { pair in !next.pairs.contains(pair.wanted) }
+    let fresh = next.pairs.filter { pair in !old.contains { $0.wanted == pair } }
+    let isRedialling = next.peers != configuration.peers
+    configuration.peers = next.peers
+    configuration.pairs = next.pairs
+    guard isRedialling || !gone.isEmpty || !fresh.isEmpty else { return fixed }
+    await replace(gone, by: fresh, redialling: isRedialling)
+    return fixed
+  }
+
+  private func replace(
+    _ gone: [Pair], by fresh: [PairConfiguration], redialling: Bool
+  ) async {
+    if redialling {
+      for task in tasks { task.cancel() }
+      tasks = []
+    }
+    for pair in gone { await pair.stop() }
+    pairs.removeAll { pair in gone.contains { $0 === pair } }
+    for configuration in fresh {
+      do {
+        let pair = try Pair(
+          configuration: configuration, site: self.configuration.site, siteKey: ownKey, host: host)
+        await start(pair)
+        pairs.append(pair)
+      } catch {
+        log.error("pair \(configuration.name) cannot start: \(error)")
+      }
+    }
+    pairs.sort { $0.name < $1.name }
+    // A session knows the pairs that it began with.
+    for session in sessions.values { await session.link.close() }
+    if redialling { dial() }
+  }
+
+  /// See ``Pair/approve()``.
+  package func approve(_ name: String) async throws -> String {
+    let pair = try pair(name)
+    let answer = try await pair.approve()
+    await replace([pair], by: [pair.wanted], redialling: false)
+    return answer
   }
 
   package func stop() async {
@@ -74,6 +133,9 @@ package actor Site {
     }
     return pair
   }
+
+  /// Where the other site may dial.
+  package var listening: HostPort { HostPort(host: configuration.listen.host, port: port) }
 
   package func status() async -> StatusAnswer {
     var answer = StatusAnswer(site: configuration.site, pairs: [])

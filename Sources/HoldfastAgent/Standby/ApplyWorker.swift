@@ -14,6 +14,8 @@ package actor ApplyWorker {
   private let board: PairBoard
   private let identity: PairFiles.Identity
   private let files: PairFiles
+  private let siteKey: Fingerprint
+  private let rootGuard: RootGuard
   package nonisolated let wake = Signal()
   private var replica: Replica?
   private var index: (any Index)?
@@ -28,8 +30,11 @@ package actor ApplyWorker {
 
   package init(
     pair: PairConfiguration, paths: [String], host: any Host, board: PairBoard,
-    identity: PairFiles.Identity, files: PairFiles, applied: @escaping @Sendable () -> Void
+    identity: PairFiles.Identity, siteKey: Fingerprint, files: PairFiles,
+    applied: @escaping @Sendable () -> Void
   ) {
+    self.siteKey = siteKey
+    rootGuard = RootGuard(host: host, pair: pair, paths: paths, site: siteKey)
     self.applied = applied
     executor = host.executor("apply \(pair.name)")
     self.pair = pair
@@ -42,6 +47,7 @@ package actor ApplyWorker {
 
   /// Whether the replica may be written, making and marking it where it is missing or empty.
   private func prepare() throws {
+    if let problem = rootGuard.overlap(id: identity.id) { throw Failure.held(problem) }
     for path in paths {
       let report = host.report(path)
       switch report.state {
@@ -51,17 +57,8 @@ package actor ApplyWorker {
       case .absent, .directory: break
       }
       if let marker = report.marker {
-        guard marker.pair == identity.id else {
-          throw Failure.held(
-            "replica \(path) is another pair's: if it belongs here, type: holdfast adopt \(pair.name)"
-          )
-        }
-        if !marker.filesystem.isEmpty, marker.filesystem != report.filesystem {
-          throw Failure.held(
-            """
-            replica \(path) lies on another filesystem than when it was marked: is the right one \
-            mounted? If so, type: holdfast adopt \(pair.name)
-            """)
+        if let problem = rootGuard.problem(path, marker, report, identity.id) {
+          throw Failure.held("replica: \(problem)")
         }
         continue
       }
@@ -74,7 +71,7 @@ package actor ApplyWorker {
           mounted? If it may be overwritten, type: holdfast adopt \(pair.name)
           """)
       }
-      try host.mark(path, Marker(pair: identity.id, filesystem: ""))
+      try host.mark(path, Marker(pair: identity.id, filesystem: "", site: siteKey))
     }
   }
 
@@ -129,13 +126,13 @@ package actor ApplyWorker {
         board.update { $0.held[.replica] = nil }
       } catch {
         replica = nil
-        board.hold(.replica, "\(Self.describe(error))")
+        board.hold(.replica, describe(error))
         retry = host.clock.now() + .seconds(2)
       }
     }
   }
 
-  private static func describe(_ error: any Error) -> String {
+  private func describe(_ error: any Error) -> String {
     switch error {
     case Failure.held(let reason): reason
     case ApplyError.full(let needed, let free):
@@ -143,7 +140,17 @@ package actor ApplyWorker {
       the replica's filesystem has \(free >> 20) MiB free and \(needed >> 20) MiB more are \
       needed: free some; nothing is lost and applying goes on by itself
       """
+    case ApplyError.tree(_, .flushFailed(let number)):
+      """
+      the replica's disk cannot be relied on (flushing failed, errno \(number)): look at the \
+      system log; nothing that is durable in the journal is lost
+      """
     case ApplyError.tree(_, let error): "replica: \(error)"
+    case ApplyError.store(let error as TreeError):
+      """
+      the replica is not what was applied to it (\(error)): somebody else changed it; to make it \
+      so again, type: holdfast verify \(pair.name) --repair
+      """
     case ApplyError.store(let error): "replica: \(error)"
     default: "replica: \(error)"
     }
@@ -153,14 +160,35 @@ package actor ApplyWorker {
     try prepare()
     let replica = try open()
     guard let index else { return }
-    let reading = try host.readingJournal(pair: pair.name)
-    defer { withExtendedLifetime(reading) {} }
+    let locks = try lock()
+    defer { withExtendedLifetime(locks) {} }
     let wanted = try index.newest(atLeast: pair.require)
     // An intent that a crash left open is finished first, whatever came since.
     let isOpen = !replica.record.intents.isEmpty
     guard let wanted, isOpen || wanted.number > replica.record.applied else { return }
     try replica.move(to: wanted)
     published(replica)
+  }
+
+  private func lock() throws -> [any Sendable] {
+    [
+      try host.readingJournal(pair: pair.name),
+      try host.lockReplica(pair: pair.name, exclusive: true),
+    ]
+  }
+
+  /// See ``Replica/mend(_:)``.
+  package func mend(_ places: [Place]) throws {
+    try prepare()
+    let replica = try open()
+    let locks = try lock()
+    defer { withExtendedLifetime(locks) {} }
+    if replica.record.intents.isEmpty { return try replica.mend(places) }
+    // A move that could not be finished leaves nothing to compare with.
+    guard let wanted = try index?.newest(atLeast: pair.require) else { return }
+    try replica.rebuild(wanted)
+    published(replica)
+    wake.set()
   }
 
   private func published(_ replica: Replica) {
@@ -186,8 +214,8 @@ package actor ApplyWorker {
     // What was read before may be older than what is durable.
     replica = nil
     let replica = try open()
-    let reading = try host.readingJournal(pair: pair.name)
-    defer { withExtendedLifetime(reading) {} }
+    let locks = try lock()
+    defer { withExtendedLifetime(locks) {} }
     guard let row = try index?.point(number) else { throw Failure.unknownPoint(number) }
     try replica.move(to: row.point)
     published(replica)

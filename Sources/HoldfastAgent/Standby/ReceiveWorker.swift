@@ -102,6 +102,30 @@ package actor ReceiveWorker {
     publish()
   }
 
+  package func close() {
+    try? flush()
+    ingest = nil
+    index = nil
+    journal = nil
+  }
+
+  /// Throws the index away and makes it anew from the journal.
+  package func rebuildIndex() throws {
+    close()
+    host.removeIndex(pair: pair)
+    try open()
+    current = try journal.flatMap(tail)
+  }
+
+  /// These chunks are held no more, so that they are asked for when a point names them.
+  package func forget(_ names: [ChunkName]) throws {
+    try open()
+    try flush()
+    guard let index, let covered = try index.covered() else { return }
+    for name in names { try index.forgetChunk(name) }
+    try index.commit(upTo: covered.upTo)
+  }
+
   private func loadJournalID(_ disk: any Disk) throws -> RandomID {
     if let bytes = try disk.contents(of: "id"), let id = RandomID(bytes) { return id }
     let id = RandomID(host.dice)

@@ -137,6 +137,15 @@ package struct PairConfiguration: Hashable, Sendable {
     roots.map { site == primary ? $0.path : $0.replica }
   }
 
+  /// The part that a slip of the pen must not change: a new value waits for `holdfast approve`.
+  package var guarded: GuardedSettings {
+    get { GuardedSettings(standby: standby, roots: roots) }
+    set {
+      standby = newValue.standby
+      roots = newValue.roots
+    }
+  }
+
   /// What both sites must agree on, by key.
   package var agreement: [(key: String, value: String)] {
     [
@@ -147,5 +156,28 @@ package struct PairConfiguration: Hashable, Sendable {
       ("require", require.word), ("failover.arbiter", failover.arbiter),
       ("failover.ttl", "\(failover.ttl.nanos)"),
     ]
+  }
+}
+
+/// See ``PairConfiguration/guarded``.
+package struct GuardedSettings: Hashable, Sendable {
+  package var standby: String
+  package var roots: [RootConfiguration]
+  package init(standby: String, roots: [RootConfiguration]) {
+    self.standby = standby
+    self.roots = roots
+  }
+
+  /// The keys whose values differ.
+  package func differences(from other: GuardedSettings) -> [String] {
+    var keys: [String] = []
+    if standby != other.standby { keys.append("standby") }
+    if roots.map(\.path) != other.roots.map(\.path)
+      || roots.map(\.replica) != other.roots.map(\.replica)
+    {
+      keys.append("roots")
+    }
+    if roots.map(\.exclude) != other.roots.map(\.exclude) { keys.append("exclude") }
+    return keys
   }
 }

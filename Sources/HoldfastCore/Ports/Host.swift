@@ -31,9 +31,12 @@ package struct RootReport: Hashable, Sendable {
 package struct Marker: Hashable, Sendable {
   package var pair: RandomID
   package var filesystem: String
-  package init(pair: RandomID, filesystem: String) {
+  /// Whose agent may write or read it: of two sites on one host, one.
+  package var site: Fingerprint
+  package init(pair: RandomID, filesystem: String, site: Fingerprint) {
     self.pair = pair
     self.filesystem = filesystem
+    self.site = site
   }
 }
 
@@ -60,6 +63,9 @@ package protocol Host: Sendable {
   func watch(_ roots: [String], notify: @escaping @Sendable () -> Void) -> any Watch
   func mappings(_ roots: [String]) -> MappingReport
   func report(_ path: String) -> RootReport
+  /// Whether two directories are one, or one lies inside the other: through symbolic links and
+  /// bind mounts too. Either may be missing.
+  func overlaps(_ a: String, _ b: String) -> Bool
   /// Makes the directory where it is missing, its parents too, and marks it.
   func mark(_ path: String, _ marker: Marker) throws(TreeError)
   func index(
@@ -73,6 +79,8 @@ package protocol Host: Sendable {
   /// The same for retention itself.
   /// - Returns: `nil` while anybody reads.
   func movingJournal(pair: String) throws(DiskError) -> (any Sendable)?
+  /// Shared by who compares the replica, exclusive for who changes it; waits.
+  func lockReplica(pair: String, exclusive: Bool) throws(DiskError) -> any Sendable
   func catalog(pair: String) throws(IndexError) -> any Catalog
   func removeCatalog(pair: String)
   /// A thread of its own, which blocking calls may block.

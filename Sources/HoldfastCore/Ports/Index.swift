@@ -51,6 +51,8 @@ package protocol Index: AnyObject {
   func moveChunk(
     _ name: ChunkName, to position: RecordPosition, bytes: Int
   ) throws(IndexError)
+  /// The chunk is held no more: its record is damaged.
+  func forgetChunk(_ name: ChunkName) throws(IndexError)
   /// Calls `body` with the prefixes of all names, in no order, in portions.
   func forEachChunkPrefix(_ body: ([UInt64]) throws -> Void) throws
 

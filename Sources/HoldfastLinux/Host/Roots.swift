@@ -40,14 +40,17 @@ package enum Roots {
     return unsafe String(cString: resolved)
   }
 
-  /// Whether two paths are one directory, as bind mounts make them.
-  package static func isSameDirectory(_ a: String, _ b: String) -> Bool {
-    guard let left = identity(a), let right = identity(b) else { return false }
-    return left == right
+  /// See ``Host/overlaps(_:_:)``.
+  package static func overlaps(_ a: String, _ b: String) -> Bool {
+    let left = realPath(a) ?? a
+    let right = realPath(b) ?? b
+    return left == right || left.hasPrefix(right + "/") || right.hasPrefix(left + "/")
+      || isInside(left, right) || isInside(right, left)
   }
 
-  /// Whether `inner` or a directory above it is `outer`, by device and inode.
-  package static func isInside(_ inner: String, _ outer: String) -> Bool {
+  /// Whether `inner` or a directory above it is `outer`, by device and inode, as bind mounts make
+  /// them.
+  private static func isInside(_ inner: String, _ outer: String) -> Bool {
     guard let wanted = identity(outer) else { return false }
     var path = inner
     while true {
@@ -76,9 +79,11 @@ package enum Roots {
     let lines = text.split(separator: "\n").map { $0.split(separator: " ") }
     guard let pair = lines.first(where: { $0.first == "pair" })?.last.flatMap({ Hex.decode($0) }),
       let id = RandomID(pair),
-      let filesystem = lines.first(where: { $0.first == "filesystem" }), filesystem.count == 2
+      let filesystem = lines.first(where: { $0.first == "filesystem" }), filesystem.count == 2,
+      let site = lines.first(where: { $0.first == "site" })?.last.flatMap({ Hex.decode($0) }),
+      let key = Digest32(site)
     else { return nil }
-    return Marker(pair: id, filesystem: String(filesystem[1]))
+    return Marker(pair: id, filesystem: String(filesystem[1]), site: Fingerprint(key))
   }
 
   /// Durable when it returns.
@@ -95,7 +100,7 @@ package enum Roots {
     guard inner >= 0 else { throw LinuxTree.error(.top, "open .holdfast", errno) }
     let directory = Descriptor(inner)
     let filesystem = marker.filesystem.isEmpty ? filesystemID(number) : marker.filesystem
-    let text = "pair \(marker.pair)\nfilesystem \(filesystem)\n"
+    let text = "pair \(marker.pair)\nfilesystem \(filesystem)\nsite \(marker.site)\n"
     let file = unsafe holdfast_openat(
       inner, "marker.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
     guard file >= 0 else { throw LinuxTree.error(.top, "create marker", errno) }

@@ -28,21 +28,22 @@ package final class StateLock: Sendable {
   }
 }
 
-/// Shared by whoever reads a journal, in any process, and exclusive for whoever moves its records;
-/// held until it is released (flock(2)).
-package final class JournalLock: Sendable {
+/// Shared by whoever reads, in any process, and exclusive for whoever changes; held until it is
+/// released (flock(2)).
+package final class SharedLock: Sendable {
   private let descriptor: Descriptor
 
-  /// Waits while records are moved.
-  package init(reading path: String) throws(DiskError) {
+  /// Waits while somebody holds it otherwise.
+  package init(_ path: String, exclusive: Bool) throws(DiskError) {
     descriptor = try Self.open(path)
-    while flock(descriptor.number, LOCK_SH) != 0 {
+    while flock(descriptor.number, exclusive ? LOCK_EX : LOCK_SH) != 0 {
       guard errno == EINTR else { throw .failed(path, call: "flock", errno: errno) }
     }
   }
 
-  /// - Returns: `nil` while anybody reads.
-  package init?(moving path: String) throws(DiskError) {
+  /// Exclusive.
+  /// - Returns: `nil` while anybody else holds it.
+  package init?(ifFree path: String) throws(DiskError) {
     descriptor = try Self.open(path)
     guard flock(descriptor.number, LOCK_EX | LOCK_NB) == 0 else {
       guard errno == EWOULDBLOCK else { throw .failed(path, call: "flock", errno: errno) }

@@ -16,7 +16,11 @@ package struct Systemd: Sendable {
   package func ready(_ status: String) { send("READY=1\nSTATUS=\(status)") }
   package func alive() { send("WATCHDOG=1") }
   package func stopping() { send("STOPPING=1") }
-  package func reloading(at now: Int64) { send("RELOADING=1\nMONOTONIC_USEC=\(now / 1000)") }
+  package func reloading() {
+    var now = timespec()
+    unsafe clock_gettime(CLOCK_MONOTONIC, &now)
+    send("RELOADING=1\nMONOTONIC_USEC=\(now.tv_sec * 1_000_000 + now.tv_nsec / 1000)")
+  }
 
   private func send(_ text: String) {
     guard let socket, !socket.isEmpty else { return }

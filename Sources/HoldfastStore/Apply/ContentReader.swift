@@ -34,28 +34,36 @@ package final class ContentReader {
   package func forEachRun(
     _ content: Content, _ body: (_ offset: Int64, _ bytes: [UInt8]) throws -> Void
   ) throws {
+    try forEachReference(content) { offset, reference in
+      let bytes = try chunk(reference.name)
+      guard Int64(bytes.count) == reference.length else {
+        throw JournalError.damaged(.start, "length of chunk \(reference.name)")
+      }
+      try body(offset, bytes)
+    }
+  }
+
+  /// Calls `body` with every chunk of data, in order, reading only the lists that name them.
+  package func forEachReference(
+    _ content: Content, _ body: (_ offset: Int64, _ reference: ChunkReference) throws -> Void
+  ) throws {
     _ = try walk(content.references, content.depth, 0, body)
   }
 
   private func walk(
     _ references: [ChunkReference], _ depth: UInt8, _ start: Int64,
-    _ body: (Int64, [UInt8]) throws -> Void
+    _ body: (Int64, ChunkReference) throws -> Void
   ) throws -> Int64 {
     var offset = start
     for reference in references {
       if reference.name == .hole {
         offset += reference.length
-        continue
-      }
-      let bytes = try chunk(reference.name)
-      if depth > 0 {
-        let list = try ChunkReference.list(bytes, covering: reference.length)
+      } else if depth > 0 {
+        let list = try ChunkReference.list(
+          try chunk(reference.name), covering: reference.length)
         offset = try walk(list, depth - 1, offset, body)
       } else {
-        guard Int64(bytes.count) == reference.length else {
-          throw JournalError.damaged(.start, "length of chunk \(reference.name)")
-        }
-        try body(offset, bytes)
+        try body(offset, reference)
         offset += reference.length
       }
     }

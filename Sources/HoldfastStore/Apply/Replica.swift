@@ -100,7 +100,8 @@ package final class Replica {
       if isFirst, unknown.isEmpty, try isVacant() {
         try fill(point)
       } else {
-        try change(to: point, isForced: isFirst || !unknown.isEmpty)
+        try change(
+          from: record.applied, to: point, isForced: isFirst || !unknown.isEmpty)
       }
     } catch {
       touched = []
@@ -109,6 +110,67 @@ package final class Replica {
       try? catalog.rollback()
       throw error as? ApplyError ?? .store(error)
     }
+  }
+
+  /// Makes the replica exactly `point`, whatever stands there now.
+  package func rebuild(_ point: Point) throws(ApplyError) {
+    do {
+      unknown = []
+      changed = nil
+      try change(from: .none, to: point, isForced: true)
+    } catch {
+      touched = []
+      linked = []
+      try? catalog.rollback()
+      throw error as? ApplyError ?? .store(error)
+    }
+  }
+
+  /// Makes places that are no longer what the applied point says so again. After a crash in
+  /// between they are as damaged as they were, or mended.
+  package func mend(_ damaged: [Place]) throws(ApplyError) {
+    guard record.intents.isEmpty, record.applied != .none else { return }
+    do {
+      guard let point = try index.point(record.applied)?.point else { return }
+      changed = []
+      for tree in trees { try clearStaging(tree) }
+      // All names of one object are damaged with it.
+      var places = Set(damaged)
+      for place in damaged {
+        guard let entry = try index.entry(place, at: point.number) else { continue }
+        places.formUnion(
+          try index.members(root: place.root, linkGroup: entry.linkGroup, at: point.number))
+      }
+      for place in places.sorted().reversed() {
+        let entry = try index.entry(place, at: point.number)
+        if try !isExcludedHere(place, entry) { try clear(place, entry) }
+      }
+      for (number, place) in places.sorted().enumerated() {
+        guard let entry = try index.entry(place, at: point.number), !isExcluded(place, entry)
+        else { continue }
+        let action = try action(place, nil, entry, .none, point.number, isForced: true)
+        var staged: TreePath?
+        if case .build = action {
+          staged = self.staged(number)
+          _ = try materials.build(tree(place), self.staged(number), entry)
+        }
+        touch(place)
+        try self.place(place, entry, action, at: point.number, staged: staged)
+      }
+      try finish(point)
+    } catch {
+      touched = []
+      linked = []
+      try? catalog.rollback()
+      throw error as? ApplyError ?? .store(error)
+    }
+  }
+
+  private func isExcludedHere(_ place: Place, _ entry: Entry?) throws -> Bool {
+    if let entry { return isExcluded(place, entry) }
+    let isDirectory = try tree(place).status(place.path)?.kind == .directory
+    return exclusions[place.root.rawValue].excludesWithParents(
+      place.path, isDirectory: isDirectory)
   }
 
   private func isVacant() throws -> Bool {
@@ -127,10 +189,9 @@ package final class Replica {
     for tree in trees { try clearStaging(tree) }
     try open(intentTo: point.number)
     try catalog.erase()
-    var roots = Set<RootNumber>()
     try index.forEachEntry(at: point.number) { place, entry in
+      if isExcluded(place, entry) { return }
       probe.hit(.applying)
-      roots.insert(place.root)
       try self.place(
         place, entry, try action(place, nil, entry, .none, point.number, isForced: false),
         at: point.number, staged: nil)
@@ -138,8 +199,7 @@ package final class Replica {
     try finish(point)
   }
 
-  private func change(to point: Point, isForced: Bool) throws {
-    let from = record.applied
+  private func change(from: PointNumber, to point: Point, isForced: Bool) throws {
     let target = point.number
     for index in trees.indices { try clearStaging(trees[index]) }
     let swept = from == .none ? try strangers(at: target) : []
@@ -196,13 +256,24 @@ package final class Replica {
   ) throws {
     if old == .none {
       // What is there and does not belong is removed apart.
-      if !descending { try index.forEachEntry(at: new) { try body($0, nil, $1) } }
+      if !descending {
+        try index.forEachEntry(at: new) { place, entry in
+          if !isExcluded(place, entry) { try body(place, nil, entry) }
+        }
+      }
       return
     }
     try index.forEachDifference(among: [old, new] + unknown, descending: descending) {
       place, entries in
+      if entries.contains(where: { $0.map { isExcluded(place, $0) } ?? false }) { return }
       try body(place, isForced ? nil : entries[0], entries[1])
     }
+  }
+
+  /// What exclusion matches is never made, changed or deleted here, whatever the other side sends.
+  private func isExcluded(_ place: Place, _ entry: Entry) -> Bool {
+    exclusions[place.root.rawValue].excludesWithParents(
+      place.path, isDirectory: entry.kind == .directory)
   }
 
   private enum Action {

@@ -126,6 +126,9 @@ package final class Capture {
     }
     if isReserved(place) { return nil }
     if exclusion(place).excludesWithParents(place.path, isDirectory: status.kind == .directory) {
+      // Excluded since it was captured: no point has it any more, and the standby's own exclusion
+      // keeps it from deleting its copy.
+      if try catalog.row(place) != nil { try forgetAll(place) }
       return nil
     }
     return status
@@ -159,10 +162,14 @@ package final class Capture {
   private func recordAbsent(_ place: Place) throws {
     if exclusion(place).excludesWithParents(place.path, isDirectory: false) { return }
     guard let row = try catalog.row(place) else { return }
-    for child in try catalog.below(place).reversed() { try forget(child) }
-    try forget(place)
+    try forgetAll(place)
     // The names that are left of a removed hard link may be one less.
     if row.entry.linkGroup != 0 { try noteLinks(place, row.stamp) }
+  }
+
+  private func forgetAll(_ place: Place) throws {
+    for child in try catalog.below(place).reversed() { try forget(child) }
+    try forget(place)
   }
 
   private func forget(_ place: Place) throws {
@@ -205,7 +212,7 @@ package final class Capture {
   private func record(_ place: Place, _ status: Status, forced: Bool) throws -> Bool {
     let row = try catalog.row(place)
     if let row, !forced, row.isSettled, row.stamp == status.stamp, row.entry.kind == status.kind,
-      row.entry.linkGroup == linkGroup(status)
+      row.entry.linkGroup == linkGroup(status), try !isWhole || writer.holds(row.entry.content)
     {
       if isWhole { try putWhole(place, row.entry) }
       return false

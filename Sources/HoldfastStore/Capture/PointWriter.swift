@@ -78,6 +78,16 @@ package final class PointWriter: ChunkSink {
     return name
   }
 
+  /// Whether all of a file's content is known to be held by the standby. Of lists of chunks only
+  /// the file itself tells what they name.
+  package func holds(_ content: Content) throws -> Bool {
+    guard content.depth == 0 else { return false }
+    return try content.references.allSatisfy { reference in
+      let prefix = reference.name.digest.prefix
+      return try reference.name == .hole || fresh.contains(prefix) || catalog.knows(prefix)
+    }
+  }
+
   private func flushLearned() throws {
     try catalog.learn(learned)
     learned.removeAll(keepingCapacity: true)

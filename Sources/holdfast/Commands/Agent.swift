@@ -15,11 +15,14 @@ struct Agent: AsyncParsableCommand {
 
   func run() async throws {
     let configuration = try options.load()
-    try await Self.serve(configuration)
+    try await Self.serve(configuration) { try options.load() }
   }
 
   /// Runs until SIGTERM or SIGINT.
-  static func serve(_ configuration: Configuration) async throws {
+  /// - Parameter again: reads the configuration anew, at SIGHUP.
+  static func serve(
+    _ configuration: Configuration, again: @escaping @Sendable () throws -> Configuration
+  ) async throws {
     LoggingSystem.bootstrap { StandardErrorLog(label: $0) }
     let environment = ProcessInfo.processInfo.environment
     let log = Self.logger(isVerbose: environment["HOLDFAST_DEBUG"] != nil)
@@ -58,7 +61,7 @@ struct Agent: AsyncParsableCommand {
       }
     }
     await Signals.untilStopped {
-      log.notice("the configuration is read again at the next start")
+      Task { await reload(site, systemd, log, again) }
     }
     systemd.stopping()
     watchdog.cancel()
@@ -66,6 +69,34 @@ struct Agent: AsyncParsableCommand {
     await site.stop()
     await network.shutdown()
     log.notice("stopped")
+  }
+
+  /// A configuration with a mistake changes nothing.
+  private static func reload(
+    _ site: Site, _ systemd: Systemd, _ log: Logger,
+    _ again: @Sendable () throws -> Configuration
+  ) async {
+    systemd.reloading()
+    defer { systemd.ready("reloaded") }
+    do {
+      let next = try again()
+      for pair in next.pairs {
+        if let first = Check.overlaps(pair, next).first {
+          throw CommandFailure(.refused, first)
+        }
+      }
+      let fixed = await site.reload(next)
+      log.notice("the configuration was read again")
+      if !fixed.isEmpty {
+        log.warning(
+          """
+          \(fixed.joined(separator: ", ")) changed: in force after: systemctl restart \
+          holdfast-agent
+          """)
+      }
+    } catch {
+      log.error("the configuration was not taken, the old one stays in force: \(error)")
+    }
   }
 
   private static func logger(isVerbose: Bool) -> Logger {

@@ -47,11 +47,9 @@ struct Check: AsyncParsableCommand {
   /// symbolic links.
   static func overlaps(_ pair: PairConfiguration, _ configuration: Configuration) -> [String] {
     let here = pair.paths(on: configuration.site)
-    let state = Place(configuration.state)
     var found: [String] = []
     for path in here {
-      let root = Place(path)
-      if root.overlaps(state) {
+      if Roots.overlaps(path, configuration.state) {
         found.append(
           """
           pairs.\(pair.name).roots: \(path) and the state directory \(configuration.state) lie \
@@ -60,33 +58,19 @@ struct Check: AsyncParsableCommand {
       }
     }
     for (index, path) in here.enumerated() {
-      for other in here.dropFirst(index + 1) where Place(path).overlaps(Place(other)) {
+      for other in here.dropFirst(index + 1) where Roots.overlaps(path, other) {
         found.append("pairs.\(pair.name).roots: \(path) and \(other) lie inside one another")
       }
     }
     for other in configuration.pairs where other.name > pair.name {
       for path in here {
         for theirs in other.paths(on: configuration.site)
-        where Place(path).overlaps(Place(theirs)) {
+        where Roots.overlaps(path, theirs) {
           found.append("roots of \(pair.name) and \(other.name) lie inside one another: \(theirs)")
         }
       }
     }
     return found
-  }
-
-  /// A path with what it really is.
-  private struct Place {
-    let real: String
-    init(_ path: String) { real = Roots.realPath(path) ?? path }
-    func overlaps(_ other: Place) -> Bool {
-      if real == other.real || real.hasPrefix(other.real + "/") || other.real.hasPrefix(real + "/")
-      {
-        return true
-      }
-      return Roots.isSameDirectory(real, other.real)
-        || Roots.isInside(real, other.real) || Roots.isInside(other.real, real)
-    }
   }
 
   private func roots(_ pair: PairConfiguration, _ configuration: Configuration) -> [Finding] {

@@ -134,3 +134,24 @@ struct Resume: AsyncParsableCommand {
     print(try await client.post(TextAnswer.self, "/pairs/\(pair)/resume").message)
   }
 }
+
+struct Approve: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Takes what is held: changed roots, exclusions or standby.")
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "The pair.") var pair: String
+  @Flag(name: .long, help: "Do not ask.") var yes = false
+
+  func run() async throws {
+    let client = try AgentClient(options)
+    let status = try await client.get(StatusAnswer.self, "/status")
+    guard let row = status.pairs.first(where: { $0.pair == pair }) else {
+      throw CommandFailure(.usage, "there is no pair \(pair) here")
+    }
+    for alarm in row.alarms { print(alarm) }
+    guard yes || Terminal.agree("Take the new settings of \(pair)?") else {
+      throw CommandFailure(.refused, "not approved: add --yes once you are sure")
+    }
+    print(try await client.post(TextAnswer.self, "/pairs/\(pair)/approve").message)
+  }
+}

@@ -1,13 +1,19 @@
 import ArgumentParser
+import Glibc
 import HoldfastAgent
 import HoldfastCore
+import HoldfastLinux
 import HoldfastStore
 
 struct Verify: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Compares journal and index of every kept point with their digests.")
+    abstract: "Compares index, journal and replica with what the points say, and mends them.")
   @OptionGroup var options: CommonOptions
   @Argument(help: "The pair.") var pair: String
+  @Option(name: .long, help: "Only this point (default: every point kept).") var point: UInt64?
+  @Option(name: .long, help: "Only what matches, as in .gitignore; `/` anchors it at the root.")
+  var path: String?
+  @Flag(name: .long, help: "Mend what is damaged.") var repair = false
   @Flag(name: .long, help: "One JSON object.") var json = false
 
   struct Answer: Codable {
@@ -25,45 +31,62 @@ struct Verify: AsyncParsableCommand {
     guard let settings = configuration.pair(pair) else {
       throw CommandFailure(.usage, "there is no pair \(pair) in \(options.path)")
     }
-    let store = try PairStore(configuration, settings)
-    var answer = Answer(checkedFiles: 0, damaged: [])
-    var seen: Set<ChunkName> = []
-    for row in try store.index.points() {
-      let point = row.point
-      if try store.index.treeDigest(at: point.number) != point.tree {
-        answer.damaged.append(
-          .init(path: "point \(point.number)", where: "index", repaired: false))
-      }
-      try store.index.forEachEntry(at: point.number) { place, entry in
-        guard entry.kind == .regular else { return }
-        // A file that another point shares was looked at there.
-        let fresh = entry.content.references.filter { !seen.contains($0.name) }
-        guard !fresh.isEmpty else { return }
-        answer.checkedFiles += 1
-        do {
-          try store.reader.forEachRun(
-            Content(depth: entry.content.depth, references: fresh)
-          ) { _, _ in }
-          if seen.count < 1_000_000 { seen.formUnion(fresh.map(\.name)) }
-        } catch {
-          answer.damaged.append(
-            .init(
-              path: "\(place.path) at point \(point.number)", where: "journal: \(error)",
-              repaired: false))
-        }
-      }
+    let examination = try Examination(
+      configuration, settings, point: point.map(PointNumber.init), glob: path, isQuiet: json)
+    try examination.run()
+    if repair, !examination.findings.isEmpty {
+      try await mend(examination, AgentClient(configuration: configuration))
     }
-    if json {
-      print(String(decoding: JSON.encode(answer), as: UTF8.self))
-    } else {
-      for damage in answer.damaged { print("damaged: \(damage.path): \(damage.where)") }
-      print("\(answer.checkedFiles) file versions checked, \(answer.damaged.count) damaged")
+    let answer = Answer(
+      checkedFiles: examination.checkedFiles,
+      damaged: examination.findings.map {
+        .init(path: $0.path, where: $0.place, repaired: $0.isRepaired)
+      })
+    show(answer)
+    let left = answer.damaged.filter { !$0.repaired }.count
+    guard left > 0 else { return }
+    throw CommandFailure(
+      .damaged,
+      repair
+        ? """
+        \(left) could not be mended: what only older points hold comes back only with the file \
+        itself; those points stay, without it
+        """
+        : "\(left) damaged: type: holdfast verify \(pair) --repair")
+  }
+
+  private func show(_ answer: Answer) {
+    if json { return print(String(decoding: JSON.encode(answer), as: UTF8.self)) }
+    for damage in answer.damaged {
+      print("\(damage.repaired ? "mended" : "damaged"): \(damage.path): \(damage.where)")
     }
-    if !answer.damaged.isEmpty {
-      throw CommandFailure(
-        .damaged,
-        "damage found: files damaged in the journal come again with the next change, or after touch on the primary"
-      )
+    print("\(answer.checkedFiles) file versions checked, \(answer.damaged.count) damaged")
+  }
+
+  /// Asks the agent, a bounded number of places at a time, and looks again.
+  private func mend(_ examination: Examination, _ client: AgentClient) async throws {
+    let places = examination.findings.compactMap(\.replicaPlace)
+    let chunks = Array(Set(examination.findings.flatMap(\.chunks)))
+    let isIndexDamaged = examination.findings.contains { $0.isIndex }
+    func ask(_ request: RepairRequest) async throws {
+      let answer = try await client.post(
+        TextAnswer.self, "/pairs/\(pair)/repair", request)
+      if !json { print(answer.message) }
     }
+    if isIndexDamaged { try await ask(RepairRequest(places: [], chunks: [], index: true)) }
+    if !chunks.isEmpty {
+      let some = Array(chunks.prefix(Limits.missingNamesMax / 2))
+      try await ask(RepairRequest(places: [], chunks: some, index: false))
+    }
+    // Content comes from the primary in a point of its own, and the replica is mended from it.
+    let deadline = SystemClock().now() + .seconds(60)
+    while try !examination.hasChunks(), SystemClock().now() < deadline {
+      try await Task.sleep(for: .milliseconds(200))
+    }
+    for start in stride(from: 0, to: places.count, by: 64) {
+      let some = Array(places[start..<min(places.count, start + 64)])
+      try await ask(RepairRequest(places: some, chunks: [], index: false))
+    }
+    try examination.lookAgain()
   }
 }

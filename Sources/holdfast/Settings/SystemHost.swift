@@ -34,6 +34,7 @@ struct SystemHost: Host {
     Mappings.look(roots: roots.map { Roots.realPath($0) ?? $0 })
   }
   func report(_ path: String) -> RootReport { Roots.report(path) }
+  func overlaps(_ a: String, _ b: String) -> Bool { Roots.overlaps(a, b) }
   func mark(_ path: String, _ marker: Marker) throws(TreeError) { try Roots.mark(path, marker) }
 
   private func file(_ pair: String, _ name: String) -> String { "\(state)/pairs/\(pair)/\(name)" }
@@ -50,10 +51,13 @@ struct SystemHost: Host {
     for suffix in Self.suffixes { _ = unsafe unlink(file(pair, "index.sqlite" + suffix)) }
   }
   func readingJournal(pair: String) throws(DiskError) -> any Sendable {
-    try JournalLock(reading: file(pair, "journal.lock"))
+    try SharedLock(file(pair, "journal.lock"), exclusive: false)
   }
   func movingJournal(pair: String) throws(DiskError) -> (any Sendable)? {
-    try JournalLock(moving: file(pair, "journal.lock"))
+    try SharedLock(ifFree: file(pair, "journal.lock"))
+  }
+  func lockReplica(pair: String, exclusive: Bool) throws(DiskError) -> any Sendable {
+    try SharedLock(file(pair, "replica.lock"), exclusive: exclusive)
   }
   func catalog(pair: String) throws(IndexError) -> any Catalog {
     try SQLiteCatalog(path: file(pair, "catalog.sqlite"), cacheBytes: cacheBytes)

@@ -1,0 +1,90 @@
+import Glibc
+import TestKit
+import Testing
+
+/// Faults that need a real filesystem of their own.
+@Suite(.serialized, .enabled(if: geteuid() == 0))
+struct `A real fault` {
+  /// A filesystem in a file, mounted for as long as it lives.
+  private final class Filesystem {
+    let path: String
+    private let image: String
+    init(_ pair: TestPair, at path: String, megabytes: Int) {
+      self.path = path
+      image = path + ".img"
+      Shell.run(
+        """
+        truncate -s \(megabytes)M '\(image)' && mkfs.ext4 -q '\(image)' && mkdir -p '\(path)'
+        """)
+      mount()
+    }
+    func mount() { Shell.run("mount -o loop '\(image)' '\(path)' && rm -rf '\(path)/lost+found'") }
+    func unmount() { Shell.run("umount -l '\(path)'") }
+    deinit { unmount() }
+  }
+
+  @Test func `an unmounted root deletes nothing, and is taken up when it is back`() throws {
+    let pair = TestPair()
+    let disk = Filesystem(pair, at: pair.source, megabytes: 64)
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("cd '\(pair.source)'; mkdir d; seq 1 5000 > d/a; echo 1 > b")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    Shell.run("cp -a '\(pair.source)' '\(pair.scratch("copy"))'")
+    disk.unmount()
+    let answer = pair.run("sync p", on: "a")
+    #expect(answer.code == 3)
+    #expect(answer.output.contains(pair.source) && answer.output.contains("mounted?"))
+    #expect(Judge.differences(pair.scratch("copy"), pair.replica) == "")
+    disk.mount()
+    Shell.run("echo 2 > '\(pair.source)/b'")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
+  @Test func `a full disk on the standby stops receiving, and nothing is lost`() throws {
+    let pair = TestPair()
+    let state = pair.state("b")
+    Shell.run("mv '\(state)' '\(state).first'")
+    let disk = Filesystem(pair, at: state, megabytes: 900)
+    Shell.run("cp -a '\(state).first/.' '\(state)'; fallocate -l 450M '\(state)/filler'")
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo 1 > '\(pair.source)/small'")
+    let first = pair.sync()
+    #expect(first > 0, "\(pair.story)")
+    Shell.run("head -c 250M /dev/urandom > '\(pair.source)/large'")
+    #expect(pair.run("sync p --wait durable --timeout 4s", on: "a").code == 4)
+    #expect(pair.wait { pair.status("b").contains("receiving stopped") }, "\(pair.story)")
+    #expect(pair.status("b").contains("free space"))
+    #expect(pair.isAlive("a") && pair.isAlive("b"))
+    #expect(pair.points("b")?.durable == first)
+    Shell.run("rm '\(state)/filler'")
+    #expect(pair.sync() > first, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    #expect(!pair.status("b").contains("receiving stopped"), "\(pair.story)")
+    pair.kill("b")
+    withExtendedLifetime(disk) {}
+  }
+
+  @Test(arguments: ["", "/inner"])
+  func `root and replica are never one another, nor inside`(below: String) throws {
+    let pair = TestPair()
+    let other = pair.scratch("other")
+    Shell.run(
+      """
+      echo precious > '\(pair.source)/file'; mkdir '\(other)'
+      mount --bind '\(pair.source)' '\(other)'
+      sed -i 's|replica: .*|replica: \(other)\(below)|' '\(pair.scratch.path)'/[ab].yaml
+      """)
+    defer { Shell.run("umount -l '\(other)'") }
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync("durable") > 0, "\(pair.story)")
+    let isSaid = pair.wait {
+      pair.status("b").contains(
+        below.isEmpty ? "may not be one directory" : "lie inside one another")
+    }
+    #expect(isSaid, "\(pair.story)")
+    #expect(pair.status("b").contains(other + below))
+    #expect(Shell.run("ls -A '\(pair.source)'").output == ".holdfast\nfile\n")
+    #expect(Shell.run("ls '\(pair.source)/.holdfast'").output == "marker\n")
+  }
+}

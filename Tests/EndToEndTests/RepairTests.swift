@@ -1,0 +1,108 @@
+import Glibc
+import TestKit
+import Testing
+
+@Suite(.serialized) struct `Verifying` {
+  @Test func `finds and mends a replica that somebody changed`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run(
+      "cd '\(pair.source)'; cp -r /usr/include/linux .; ln linux/if.h hard; ln -s hard soft")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.run("verify p", on: "b").code == 0)
+    Shell.run(
+      """
+      cd '\(pair.replica)'; touch -r linux/fs.h time; chmod u+w linux/fs.h
+      printf x | dd of=linux/fs.h bs=1 seek=9 conv=notrunc 2>/dev/null; touch -r time linux/fs.h
+      rm time linux/tty.h; echo other > soft2; rm soft; ln -s nowhere soft; chmod 600 hard
+      """)
+    let found = pair.run("verify p --json", on: "b")
+    #expect(found.code == 5, "\(found.output)")
+    for path in ["linux/fs.h", "linux/tty.h", "soft", "hard"] {
+      #expect(found.output.contains("\"path\":\"\(path)\""), "\(path): \(found.output)")
+    }
+    let only = pair.run("verify p --json --path /linux/tty.h", on: "b")
+    #expect(!only.output.contains("fs.h"), "\(only.output)")
+    let mended = pair.run("verify p --repair", on: "b")
+    #expect(mended.code == 0, "\(mended.output)")
+    Shell.run("rm '\(pair.replica)/soft2'; echo 1 > '\(pair.source)/next'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
+  @Test func `mends a journal from what the primary has`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("cd '\(pair.source)'; cp /usr/include/[a-d]*.h .; seq 1 900000 > large")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    Shell.run(
+      """
+      f=$(ls -S '\(pair.state("b"))'/pairs/p/journal/*.seg | head -n 1)
+      for at in 5000 9000; do
+        printf '\\xff\\x00\\xff' | dd of="$f" bs=1 seek=$at conv=notrunc 2>/dev/null
+      done
+      """)
+    #expect(pair.run("verify p", on: "b").code == 5)
+    let mended = pair.run("verify p --repair", on: "b")
+    #expect(mended.code == 0, "\(mended.output)\n\(pair.story)")
+    #expect(pair.run("verify p", on: "b").code == 0)
+    let point = pair.kept("b").first?.point ?? 0
+    let target = pair.scratch("restored")
+    #expect(pair.run("restore p --point \(point) --to '\(target)'", on: "b").code == 0)
+    #expect(Judge.differences(pair.source, target) == "")
+    #expect(pair.isAlive("a") && pair.isAlive("b"))
+  }
+
+  @Test func `a symbolic link in the way leads nowhere`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("cd '\(pair.source)'; mkdir d; echo 1 > d/x; echo 1 > d/y")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    Shell.run(
+      """
+      mkdir '\(pair.scratch("outside"))'; echo mine > '\(pair.scratch("outside"))/x'
+      rm -r '\(pair.replica)/d'; ln -s '\(pair.scratch("outside"))' '\(pair.replica)/d'
+      cd '\(pair.source)'; echo 2 > d/x; rm d/y
+      """)
+    #expect(pair.sync("durable") > 0, "\(pair.story)")
+    #expect(pair.wait { pair.status("b").contains("verify p --repair") }, "\(pair.story)")
+    #expect(pair.status("b").contains("d/x"))
+    #expect(Shell.run("cat '\(pair.scratch("outside"))/x'").output == "mine\n")
+    let mended = pair.run("verify p --repair", on: "b")
+    #expect(mended.code == 0, "\(mended.output)\n\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    #expect(Shell.run("ls '\(pair.scratch("outside"))'").output == "x\n")
+  }
+
+  @Test func `points go by age, and their space comes back`() throws {
+    let pair = TestPair(extra: ["retention: { all: 1s }"])
+    #expect(pair.begin(), "\(pair.story)")
+    for round in 1...6 {
+      Shell.run(
+        """
+        cd '\(pair.source)'; head -c 30M /dev/urandom > large; echo \(round) > small
+        """)
+      #expect(pair.sync() > 0, "\(pair.story)")
+    }
+    let journal = pair.state("b") + "/pairs/p/journal"
+    func size() -> Int { Int(Shell.run("du -sm '\(journal)'").output.prefix { $0.isNumber }) ?? 0 }
+    // Time goes by as points come.
+    let isSmall = pair.wait {
+      Shell.run("date +%s%N > '\(pair.source)/small'")
+      pair.run("sync p", on: "a")
+      return size() < 100
+    }
+    #expect(isSmall, "\(size()) MiB\n\(pair.story)")
+    #expect(pair.run("verify p", on: "b").code == 0)
+    let before = pair.run("points p --json", on: "b").output
+    pair.kill("a")
+    pair.kill("b", SIGTERM)
+    let kept = pair.kept("b").count
+    Shell.run("rm '\(pair.state("b"))'/pairs/p/index.sqlite*")
+    pair.start("b")
+    let after = pair.run("points p --json", on: "b").output
+    #expect(after == before || pair.kept("b").count <= kept, "\(before)\n\(after)")
+    #expect(pair.run("verify p", on: "b").code == 0)
+  }
+}

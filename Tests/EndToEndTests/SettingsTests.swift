@@ -1,0 +1,61 @@
+import Glibc
+import TestKit
+import Testing
+
+@Suite(.serialized) struct `Settings that change` {
+  @Test func `of what is protected wait for a person, and delete nothing`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("cd '\(pair.source)'; mkdir d; echo 1 > d/x.tmp; echo 2 > keep; echo 3 > y.tmp")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    for site in ["a", "b"] {
+      Shell.run("echo '        exclude: [\"*.tmp\"]' >> '\(pair.configuration(site))'")
+      pair.signal(site, SIGHUP)
+      #expect(
+        pair.wait { pair.status(site).contains("exclude changed in the configuration") },
+        "\(pair.story)")
+    }
+    // The old value is in force, also over a restart.
+    pair.kill("a", SIGTERM)
+    pair.start("a")
+    #expect(pair.status("a").contains("holdfast approve p"))
+    Shell.run("cd '\(pair.source)'; echo 4 > z.tmp")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Shell.run("cat '\(pair.replica)/z.tmp'").output == "4\n")
+    for site in ["a", "b"] {
+      let answer = pair.run("approve p --yes", on: site)
+      #expect(answer.code == 0, "\(answer.output)")
+    }
+    Shell.run("cd '\(pair.source)'; rm y.tmp d/x.tmp; echo 5 > z.tmp; echo 6 > keep")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(
+      Shell.run("cd '\(pair.replica)'; cat y.tmp d/x.tmp z.tmp keep").output == "3\n1\n4\n6\n")
+    #expect(!pair.status("b").contains("approve"))
+    #expect(pair.run("approve p --yes", on: "b").code == 3)
+  }
+
+  @Test func `with a mistake in them change nothing, and the agent says where it is`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("sed -i 's/    standby:/    stanby:/' '\(pair.configuration("a"))'")
+    pair.signal("a", SIGHUP)
+    #expect(
+      pair.wait { Shell.run("cat '\(pair.log("a"))'").output.contains("did you mean `standby`?") })
+    Shell.run(
+      "sed -i 's/stanby:/standby:/' '\(pair.configuration("a"))'; echo x > '\(pair.source)/x'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+  }
+
+  @Test func `of a pair's pace are taken at once`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo x > '\(pair.source)/x'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    Shell.run("sed -i 's/    roots:/    rpo: 7s\\n    roots:/' '\(pair.configuration("a"))'")
+    pair.signal("a", SIGHUP)
+    #expect(pair.wait { pair.status("a").contains("\"rpoSeconds\":7") }, "\(pair.story)")
+    Shell.run("echo y > '\(pair.source)/y'")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+}
