@@ -62,11 +62,11 @@ import Testing
       """
       mkdir '\(pair.scratch("outside"))'; echo mine > '\(pair.scratch("outside"))/x'
       rm -r '\(pair.replica)/d'; ln -s '\(pair.scratch("outside"))' '\(pair.replica)/d'
-      cd '\(pair.source)'; echo 2 > d/x; rm d/y
+      cd '\(pair.source)'; echo 2 > d/x
       """)
     #expect(pair.sync("durable") > 0, "\(pair.story)")
     #expect(pair.wait { pair.status("b").contains("verify p --repair") }, "\(pair.story)")
-    #expect(pair.status("b").contains("d/x"))
+    #expect(pair.status("b").contains("(d "))
     #expect(Shell.run("cat '\(pair.scratch("outside"))/x'").output == "mine\n")
     let mended = pair.run("verify p --repair", on: "b")
     #expect(mended.code == 0, "\(mended.output)\n\(pair.story)")
@@ -78,7 +78,7 @@ import Testing
   @Test func `points go by age, and their space comes back`() throws {
     let pair = TestPair(extra: ["retention: { all: 1s }"])
     #expect(pair.begin(), "\(pair.story)")
-    for round in 1...6 {
+    for round in 1...8 {
       Shell.run(
         """
         cd '\(pair.source)'; head -c 30M /dev/urandom > large; echo \(round) > small
@@ -91,7 +91,7 @@ import Testing
     let isSmall = pair.wait {
       Shell.run("date +%s%N > '\(pair.source)/small'")
       pair.run("sync p", on: "a")
-      return size() < 100
+      return size() < 160
     }
     #expect(isSmall, "\(size()) MiB\n\(pair.story)")
     #expect(pair.run("verify p", on: "b").code == 0)

@@ -79,8 +79,8 @@ package struct RootGuard: Sendable {
       }
       for path in paths where path != other && host.overlaps(path, other) {
         return """
-          \(path) and \(other), the other side of pair \(pair), lie inside one another on this \
-          host: give `replica` another path
+          \(path) and \(other), the other side of pair \(pair), are one directory or lie inside \
+          one another on this host: give `replica` another path
           """
       }
     }

@@ -27,8 +27,11 @@ package actor ReceiveWorker {
   private var isHeld = false
   /// When the newest point was taken in by this process.
   private var sealedAt: Instant?
-  /// Of the journal, when it was last looked at.
+  /// Of the journal, when retention last looked.
   private var liveBytes: Int64 = 0
+  private var lookedAt = Instant(nanos: 0)
+  /// Whether points were dropped since then.
+  private var hasDropped = false
 
   /// How far this side has come; what `Progress` says on the wire.
   package struct Status: Sendable {
@@ -462,9 +465,13 @@ package actor ReceiveWorker {
       }
       host.probe.hit(.retaining)
     }
-    guard Retention.isCompactionDue(journal: journal.sizeBytes, live: liveBytes) else {
-      return false
-    }
+    if !dropped.isEmpty { hasDropped = true }
+    let isDue = Retention.isCompactionDue(
+      journal: journal.sizeBytes, live: liveBytes,
+      sinceLook: hasDropped ? host.clock.now() - lookedAt : nil)
+    guard isDue else { return false }
+    lookedAt = host.clock.now()
+    hasDropped = false
     return try compact(journal, index, ingest, reign)
   }
 

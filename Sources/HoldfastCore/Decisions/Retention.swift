@@ -68,9 +68,15 @@ package enum Retention {
     min(wall, newest + (sinceNewest ?? .zero))
   }
 
-  /// Whether so much of the journal may be nobody's that giving it back pays.
-  /// - Parameter live: bytes that were somebody's when it was last looked at.
-  package static func isCompactionDue(journal: Int64, live: Int64) -> Bool {
-    journal - live > max(Limits.garbageBytesMin, live / 4)
+  /// Whether so much of the journal may be nobody's that looking for it pays.
+  /// - Parameters:
+  ///   - live: bytes that were somebody's when it was last looked at.
+  ///   - sinceLook: since then, where points were dropped meanwhile; else `nil`.
+  package static func isCompactionDue(
+    journal: Int64, live: Int64, sinceLook: Duration?
+  ) -> Bool {
+    if journal - live > max(Limits.garbageBytesMin, live / 4) { return true }
+    guard let sinceLook else { return false }
+    return journal > Limits.garbageBytesMin && sinceLook >= Limits.compactEvery
   }
 }

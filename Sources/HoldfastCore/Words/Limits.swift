@@ -76,6 +76,8 @@ package enum Limits {
   package static let retainEvery = Duration.seconds(60)
   /// Bytes that may be nobody's before retention looks for them; beyond, a quarter of what is used.
   package static let garbageBytesMin: Int64 = 64 << 20
+  /// How long the space of dropped points may stay taken where it is less than that.
+  package static let compactEvery = Duration.seconds(3600)
   /// Live bytes that one pass of retention copies at most: receiving waits for it.
   package static let compactionBytes: Int64 = 256 << 20
 

@@ -33,10 +33,27 @@ package final class ChildProcess {
     defer {
       unsafe (arguments + names).forEach { unsafe free($0) }
     }
+    var attributes = Self.freshSignals()
+    defer { unsafe _ = posix_spawnattr_destroy(&attributes) }
     var number = pid_t()
-    let error = unsafe posix_spawn(&number, path, &actions, nil, arguments, names)
+    let error = unsafe posix_spawn(&number, path, &actions, &attributes, arguments, names)
     guard error == 0 else { throw .spawn(path, errno: error) }
     self.number = number
+  }
+
+  /// No signal blocked or ignored, whatever the thread that spawns does with them.
+  private static func freshSignals() -> posix_spawnattr_t {
+    var attributes = posix_spawnattr_t()
+    unsafe posix_spawnattr_init(&attributes)
+    var none = sigset_t()
+    unsafe sigemptyset(&none)
+    unsafe posix_spawnattr_setsigmask(&attributes, &none)
+    var all = sigset_t()
+    unsafe sigfillset(&all)
+    unsafe posix_spawnattr_setsigdefault(&attributes, &all)
+    let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF
+    unsafe posix_spawnattr_setflags(&attributes, Int16(flags))
+    return attributes
   }
 
   private static var ownEnvironment: [String] {
