@@ -8,10 +8,10 @@ BUILD = $(SWIFT) build -c release
 BINARY = .build/release/holdfast
 
 BUILD_PACKAGES = libz-dev libssl-dev libzstd-dev libsqlite3-dev
-TEST_PACKAGES = rsync acl attr openssl netcat-openbsd git systemd util-linux e2fsprogs postgresql-15
+TEST_PACKAGES = rsync acl attr openssl netcat-openbsd git systemd util-linux e2fsprogs postgresql-15 socat procps
 SOURCES = Package.swift $(shell git ls-files '*.swift' ':!:*.pb.swift' ':!:Package.swift')
 
-.PHONY: all build build-tests demo test lint unit end-to-end night install clean \
+.PHONY: all build build-tests demo test lint bench night install clean \
   packages test-packages proto
 
 all: build
@@ -41,7 +41,13 @@ test: lint build-tests
 	$(SWIFT) test -c release --skip-build --filter EndToEndTests --no-parallel
 	scripts/check-units
 
+# As root; figures of one machine are in docs/benchmarks.md.
+bench: build
+	@scripts/need rsync openssh-server openssh-client perl bc e2fsprogs
+	scripts/bench
+
 night: test
+	HOLDFAST_KILLS=20 $(SWIFT) test -c release --skip-build --filter KillTests --no-parallel
 	for seed in $$(seq 100 160); do \
 	  HOLDFAST_SEED=$$seed $(SWIFT) test -c release --skip-build --filter StoreTests || exit 1; \
 	done
@@ -56,6 +62,13 @@ install: build
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	$(BINARY) --generate-completion-script bash \
 	  > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfast
+	install -d $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+	$(BINARY) --generate-completion-script zsh \
+	  > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_holdfast
+	install -d $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BINARY) --generate-completion-script fish \
+	  > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/holdfast.fish
+	install -D -m 644 docs/man/holdfast.1 $(DESTDIR)$(PREFIX)/share/man/man1/holdfast.1
 
 # Needs protoc (Debian: protobuf-compiler); the result is committed, so that no build does.
 proto:

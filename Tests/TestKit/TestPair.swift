@@ -29,6 +29,19 @@ enum Ports {
   }
 }
 
+/// A line that can be cut.
+package final class Relay {
+  private let process: ChildProcess
+  fileprivate init(from: Int, to: Int, log: String) throws {
+    process = try ChildProcess(
+      "/usr/bin/socat",
+      ["TCP-LISTEN:\(from),bind=127.0.0.1,fork,reuseaddr", "TCP:127.0.0.1:\(to)"],
+      environment: [:], output: log)
+  }
+  /// Ends every connection, at once; new ones are taken.
+  package func cut() { Shell.run("pkill -9 -P \(process.number)") }
+}
+
 /// Two sites on loopback, each a real agent in a process of its own.
 package final class TestPair {
   package let scratch = Scratch()
@@ -187,10 +200,30 @@ package final class TestPair {
     package var durable: UInt64?
     package var applied: UInt64?
   }
-  private struct PairStatus: Decodable { var points: Marks }
+  private struct PairStatus: Decodable {
+    var points: Marks
+    var sentBytes: Int64
+  }
   private struct SiteStatus: Decodable { var pairs: [PairStatus] }
   package func points(_ site: String) -> Marks? {
     try? JSONDecoder().decode(SiteStatus.self, from: Data(status(site).utf8)).pairs.first?.points
+  }
+
+  /// Record bytes that a site's agent has sent since it started; 0 where it does not answer.
+  package func sentBytes(_ site: String) -> Int64 {
+    let answer = try? JSONDecoder().decode(SiteStatus.self, from: Data(status(site).utf8))
+    return answer?.pairs.first?.sentBytes ?? 0
+  }
+
+  /// Puts a relay between the sites: the standby dials through it, the primary does not dial.
+  package func relay() throws -> Relay {
+    let port = Ports.take()
+    Shell.run(
+      """
+      sed -i 's|b: {.*|b: {}|' '\(configuration("a"))'
+      sed -i 's|a: { address.*|a: { address: "127.0.0.1:\(port)" }|' '\(configuration("b"))'
+      """)
+    return try Relay(from: port, to: self.port("a"), log: scratch("relay.log"))
   }
 
   package func status(_ site: String) -> String { run("status --json", on: site).output }

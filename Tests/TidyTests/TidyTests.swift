@@ -123,4 +123,19 @@ import Testing
     #expect(known.subtracting(documented) == ["retention", "link", "failover"])
     #expect(documented.subtracting(known) == [])
   }
+
+  @Test func `and the man page name the same commands`() throws {
+    let main = try #require(Self.sources.first { $0.name == "holdfast/Holdfast.swift" })
+    let text = main.lines.joined(separator: " ")
+    let list = try #require(
+      text.split(separator: "subcommands: [").last?.split(separator: "]").first)
+    let commands = list.matches(of: /([A-Za-z]+)\.self/).map {
+      $0.1.lowercased().replacing("command", with: "")
+    }
+    let path = Self.root.appending(path: "docs/man/holdfast.1")
+    let page = try String(contentsOf: path, encoding: .utf8)
+    for command in commands where command != "demoservice" {
+      #expect(page.contains("\n\\fB\(command)\\fR"), "\(command)")
+    }
+  }
 }

@@ -430,8 +430,9 @@ package actor Pair {
     if answer.isSealed {
       let durable = answer.status.durable
       board.update { $0.lag.durable(durable) }
-      applier?.wake.set()
     }
+    // A first point is made while it comes.
+    if answer.isSealed || board.view.marks.applied == .none { applier?.wake.set() }
     if let refusal = answer.refusal { try await refuse(refusal, receiver) }
     await say(answer.status)
   }

@@ -117,18 +117,20 @@ package actor CaptureWorker {
 
   private func openSpool() throws {
     let disk = try host.disk(["pairs", pair.name, "spool"])
-    var lost: [String] = []
-    let opened = try Journal(disk: disk, secret: identity.secret) { name, error in
-      lost.append("\(name): \(error)")
-    }
+    var unreadable = 0
+    let opened = try Journal(disk: disk, secret: identity.secret) { _, _ in unreadable += 1 }
     spool = opened
     spoolBoard.cleared()
+    guard let catalog else { return }
+    let head = try catalog.head()
+    highest = max(highest, head.number)
     var newest: Point?
+    var isWhole = unreadable == 0
     for number in opened.segments.keys.sorted() {
       guard let info = opened.segments[number] else { continue }
       spoolBoard.grew(number, info.header.id, to: info.size)
-      try opened.scan(number, from: 0) { position, bytes, record in
-        highest = max(highest, .none)
+      try opened.scan(number, from: 0, damaged: { _, _ in isWhole = false }) {
+        position, bytes, record in
         guard record.header.kind == .seal else { return }
         let plain = try opened.plain(number, bytes, record, at: position)
         let point = try SealRecord(decoding: plain, digests).point
@@ -139,13 +141,14 @@ package actor CaptureWorker {
             segment: number, offset: position.offset + Int64(record.range.count)))
       }
     }
-    guard let catalog else { return }
-    let head = try catalog.head()
-    highest = max(highest, head.number)
-    if let newest, newest.seal != head.seal {
+    highest = max(highest, newest?.number ?? .none)
+    if !isWhole {
+      // A power cut took what was neither sealed nor durable on the standby, or the disk did.
+      board.update { $0.lastError = "the spool is damaged: the next point says everything" }
+      try startAnew(parent: head.seal)
+    } else if let newest, newest.seal != head.seal {
       // The crash came between the spool's flush and the catalog's: say everything once.
       wholeParent = newest.seal
-      highest = max(highest, newest.number)
     } else if head.seal == .none {
       wholeParent = Seal.none
     }

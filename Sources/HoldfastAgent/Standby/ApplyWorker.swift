@@ -19,6 +19,7 @@ package actor ApplyWorker {
   package nonisolated let wake = Signal()
   private var replica: Replica?
   private var index: (any Index)?
+  private var journal: Journal?
   private var isAdvancing = false
   /// Told when the replica has reached another point.
   private let applied: @Sendable () -> Void
@@ -97,6 +98,7 @@ package actor ApplyWorker {
         reader: reader, isPrivileged: host.isPrivileged, ownUser: host.user,
         ownGroup: host.group), digests: digests, disk: files.disk, probe: host.probe)
     self.index = index
+    self.journal = journal
     self.replica = replica
     board.update { $0.marks.applied = replica.record.applied }
     return replica
@@ -165,6 +167,9 @@ package actor ApplyWorker {
     let wanted = try index.newest(atLeast: pair.require)
     // An intent that a crash left open is finished first, whatever came since.
     let isOpen = !replica.record.intents.isEmpty
+    if wanted == nil, let journal, let covered = try index.covered() {
+      return try replica.fillAhead(journal, upTo: covered.upTo)
+    }
     guard let wanted, isOpen || wanted.number > replica.record.applied else { return }
     try replica.move(to: wanted)
     published(replica)

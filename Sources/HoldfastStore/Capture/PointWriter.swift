@@ -31,6 +31,8 @@ package final class PointWriter: ChunkSink {
   private var encoder: SegmentEncoder?
   private var segment: UInt64 = 0
   private let segmentBytes: Int
+  /// Segments that the open attempt lies in.
+  private var begun = 0
   private var pending: [UInt8] = []
   private static let pendingBytes = 1 << 20
 
@@ -65,6 +67,7 @@ package final class PointWriter: ChunkSink {
     changeCount = 0
     fresh = []
     learned = []
+    begun = encoder == nil ? 0 : 1
   }
 
   package func store(_ bytes: [UInt8], _ range: Range<Int>) throws -> ChunkName {
@@ -124,6 +127,11 @@ package final class PointWriter: ChunkSink {
       head.encode(into: &changes)
     }
     try flushChanges()
+    if begun > 1 {
+      // No seal may outlive what it seals.
+      try flushPending()
+      try spool.flush()
+    }
     let record = SealRecord(
       attempt: head.attempt,
       unsealed: Point(
@@ -173,12 +181,13 @@ package final class PointWriter: ChunkSink {
   }
 
   private func beginSegment() throws {
-    try spool.flush()
     let header = SegmentHeader(
       pair: identity.pair, id: RandomID(dice),
       salt: Digest32(words: SIMD4(dice.word(), dice.word(), dice.word(), dice.word())),
       reign: identity.reign, writer: identity.writer)
-    segment = try spool.begin(header)
+    // What the standby has before it is sealed need never reach this side's disk.
+    segment = try spool.begin(header, ordered: false)
+    begun += 1
     encoder = SegmentEncoder(header: header, secret: secret)
   }
 

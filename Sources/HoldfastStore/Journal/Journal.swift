@@ -158,13 +158,16 @@ package final class Journal {
     segments.filter { $0.value.header.id == id }.keys.max()
   }
 
-  /// Begins a segment file, durable as a name. All earlier ones are flushed, so that what a later
-  /// one holds never outlives what came before it.
-  /// - Parameter base: see ``SegmentInfo/base``.
+  /// Begins a segment file, durable as a name.
+  /// - Parameters:
+  ///   - base: see ``SegmentInfo/base``.
+  ///   - ordered: flush all earlier ones, so that what this one holds never outlives what came
+  ///     before it; otherwise the caller sees to it before that matters.
   package func begin(
-    _ header: SegmentHeader, base: Int64 = Int64(SegmentHeader.encodedBytes)
+    _ header: SegmentHeader, base: Int64 = Int64(SegmentHeader.encodedBytes),
+    ordered: Bool = true
   ) throws(JournalError) -> UInt64 {
-    try flush()
+    if ordered { try flush() }
     let number = max(lastNumber ?? 0, names.keys.max() ?? 0) + 1
     let name = Self.makeName(number, base: base)
     let bytes = header.encoded
@@ -323,6 +326,23 @@ package final class Journal {
       return record?.range.upperBound
     } catch {
       return nil
+    }
+  }
+
+  /// For a reader: calls `body` with every record between two positions, whatever its file.
+  package func scan(
+    from start: RecordPosition, upTo end: RecordPosition,
+    _ body: (RecordPosition, [UInt8], RawRecord) throws -> Void
+  ) throws {
+    try loadNames()
+    for number in names.keys.sorted() where (start.segment...end.segment).contains(number) {
+      // Takes down how long the file is by now.
+      _ = try bytes(number, at: 0, count: 0)
+      try scan(number, from: number == start.segment ? start.offset : 0) {
+        position, bytes, record in
+        // More may have been appended meanwhile.
+        if position < end { try body(position, bytes, record) }
+      }
     }
   }
 
