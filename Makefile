@@ -47,7 +47,8 @@ bench: build
 	scripts/bench
 
 night: test
-	HOLDFAST_KILLS=20 $(SWIFT) test -c release --skip-build --filter KillTests --no-parallel
+	scripts/night-units
+	HOLDFAST_KILLS=20 $(SWIFT) test -c release --skip-build --filter killed --no-parallel
 	for seed in $$(seq 100 160); do \
 	  HOLDFAST_SEED=$$seed $(SWIFT) test -c release --skip-build --filter StoreTests || exit 1; \
 	done

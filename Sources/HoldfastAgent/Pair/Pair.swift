@@ -304,30 +304,36 @@ package actor Pair {
     // Nothing is captured before it is known what the other side holds.
     await capture?.expectPeer(true)
     do {
-      try await settle(hello, theirs, link)
+      // A standby without the secret says hello again once it has it.
+      let isKnown = try await settle(hello, theirs, link)
+      if isKnown { await capture?.expectPeer(false) }
     } catch {
       await capture?.expectPeer(false)
       throw error
     }
-    await capture?.expectPeer(false)
   }
 
+  /// - Returns: whether all was said that the two sides have to say before points travel.
   private func settle(
     _ hello: Holdfast_PairHello, _ theirs: RoleRecord, _ link: any Link
-  ) async throws {
+  ) async throws -> Bool {
     let orders = standing?.on(.peer(theirs)) ?? []
     try await obey(orders)
     if standing?.record.part == .standby { await greet() }
-    guard standing?.refusal == nil, let record = standing?.record else { return }
-    if orders.contains(where: { if case .refuse = $0 { true } else { false } }) { return }
-    guard record.part == .primary, let identity, let capture else { return }
+    guard standing?.refusal == nil, let record = standing?.record else {
+      return true
+    }
+    if orders.contains(where: { if case .refuse = $0 { true } else { false } }) {
+      return true
+    }
+    guard record.part == .primary, let identity, let capture else { return true }
     guard RandomID(Array(hello.pairID)) != nil, !hello.journal.isEmpty else {
       var offer = Holdfast_PairSecretOffer()
       offer.pair = name
       offer.pairID = Data(identity.id.bytes)
       offer.secret = Data(identity.secret.bytes)
       try await link.send(Frames.encode(.secret(offer)))
-      return
+      return false
     }
     guard let digest = Digest32(Array(hello.durableSeal)) else {
       throw CodingError.invalid("seal of the newest durable point")
@@ -350,6 +356,7 @@ package actor Pair {
     var tail: (RandomID, Int64)?
     if let id = RandomID(Array(hello.tailSegment)) { tail = (id, hello.tailSize) }
     ship(link, tail: tail)
+    return true
   }
 
   private func ship(_ link: any Link, tail: (id: RandomID, size: Int64)?) {

@@ -75,12 +75,7 @@ package actor CaptureWorker {
         spool: spool, secret: identity.secret, catalog: catalog,
         identity: .init(pair: identity.id, reign: reign, writer: writerKey), codec: .zstd,
         dice: host.dice, probe: host.probe)
-      writer.grew = { [spoolBoard, shipping] in
-        for (number, info) in spool.segments {
-          spoolBoard.grew(number, info.header.id, to: info.size)
-        }
-        shipping.set()
-      }
+      writer.grew = { [unowned self] in assumeIsolated { $0.spoolGrew() } }
       self.writer = writer
       capture = try Capture(
         trees: try paths.map { try host.tree($0) },
@@ -495,6 +490,15 @@ package actor CaptureWorker {
     }
     if !outcome.denied.isEmpty { retryAt = host.clock.now() + .seconds(30) }
     board.update { $0.notes = notes }
+  }
+
+  private func spoolGrew() {
+    for (number, info) in spool?.segments ?? [:] {
+      spoolBoard.grew(number, info.header.id, to: info.size)
+    }
+    shipping.set()
+    // During a long capture too: what the standby has need not reach this disk.
+    trim()
   }
 
   /// Gives back what the standby has made durable.
