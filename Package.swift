@@ -43,10 +43,11 @@ let package = Package(
     .systemLibrary(name: "CZstd", path: "Sources/C/CZstd", pkgConfig: "libzstd"),
     .systemLibrary(name: "CZlib", path: "Sources/C/CZlib", pkgConfig: "zlib"),
     .target(name: "CLinux", path: "Sources/C/CLinux"),
+    .target(name: "CChecksum", path: "Sources/C/CChecksum"),
 
     .target(name: "HoldfastCore", swiftSettings: settings),
     .target(
-      name: "HoldfastBytes", dependencies: ["CCrypto", "CZstd", "CZlib"],
+      name: "HoldfastBytes", dependencies: ["CCrypto", "CZstd", "CZlib", "CChecksum"],
       swiftSettings: settings),
     .target(
       name: "HoldfastWire",

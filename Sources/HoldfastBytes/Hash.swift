@@ -1,3 +1,4 @@
+import CChecksum
 import CCrypto
 
 /// HMAC-SHA256 (RFC 2104) under one key. One value may be used by one thread at a time.
@@ -84,7 +85,19 @@ package enum Crc32c {
     return tables
   }()
 
+  private static let isInHardware = holdfast_has_crc32c() != 0
+
   package static func checksum(_ bytes: [UInt8], _ range: Range<Int>) -> UInt32 {
+    guard isInHardware else { return checksumByTable(bytes, range) }
+    precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count, "\(range)")
+    return unsafe bytes.withUnsafeBufferPointer { buffer in
+      guard let start = buffer.baseAddress else { return 0 }
+      return unsafe ~holdfast_crc32c(~0, start + range.lowerBound, range.count)
+    }
+  }
+
+  /// The same for processors without instructions for it.
+  package static func checksumByTable(_ bytes: [UInt8], _ range: Range<Int>) -> UInt32 {
     ~fold(~0, bytes.span, range, tables.span)
   }
 

@@ -57,6 +57,11 @@ private func cuts(_ bytes: [UInt8], _ cutter: Cutter) -> [Range<Int>] {
   @Test func `are CRC-32C`() {
     #expect(Crc32c.checksum([UInt8](repeating: 0, count: 32), 0..<32) == 0x8A91_36AA)
     #expect(Crc32c.checksum(Array(0..<32), 0..<32) == 0x46DD_794E)
+    let bytes = (0..<1000).map { UInt8(truncatingIfNeeded: $0 &* 7919 >> 3) }
+    for end in [0, 1, 7, 8, 9, 999, 1000] {
+      let range = min(3, end)..<end
+      #expect(Crc32c.checksum(bytes, range) == Crc32c.checksumByTable(bytes, range), "\(end)")
+    }
   }
   // RFC 5869, test case 3: no salt, no info.
   @Test func `are HKDF`() {

@@ -31,7 +31,7 @@ import Testing
   /// Which of our targets each may import: docs/architecture.md draws it.
   private static let allowed: [String: Set<String>] = [
     "HoldfastCore": [],
-    "HoldfastBytes": ["CCrypto", "CZlib", "CZstd"],
+    "HoldfastBytes": ["CCrypto", "CZlib", "CZstd", "CChecksum"],
     "HoldfastWire": ["HoldfastCore", "SwiftProtobuf", "Foundation", "FoundationEssentials"],
     "HoldfastStore": ["HoldfastBytes", "HoldfastCore"],
     "HoldfastIndex": ["HoldfastCore", "GRDB", "Foundation"],

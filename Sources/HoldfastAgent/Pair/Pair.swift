@@ -23,16 +23,16 @@ package actor Pair {
   var capture: CaptureWorker?
   var receiver: ReceiveWorker?
   var applier: ApplyWorker?
-  private var shipper: Shipper?
-  private let spoolBoard = SpoolBoard()
-  private let shipping = Signal()
-  private var tasks: [Task<Void, Never>] = []
-  private var shipTask: Task<Void, Never>?
-  private var link: (any Link)?
-  private var linkGeneration = 0
+  var shipper: Shipper?
+  let spoolBoard = SpoolBoard()
+  let shipping = Signal()
+  var tasks: [Task<Void, Never>] = []
+  var shipTask: Task<Void, Never>?
+  var link: (any Link)?
+  var linkGeneration = 0
   /// Refusals up to this point are of the spool that was thrown away.
-  private var refusedUpTo: PointNumber?
-  private var nextRetaining = Instant(nanos: 0)
+  var refusedUpTo: PointNumber?
+  var nextRetaining = Instant(nanos: 0)
   var isMoving = false
 
   package init(
@@ -171,7 +171,7 @@ package actor Pair {
       })
   }
 
-  private func tick() async {
+  func tick() async {
     guard let receiver else { return }
     do {
       if let status = try await receiver.tick() { await say(status) }
@@ -181,7 +181,7 @@ package actor Pair {
     }
   }
 
-  private func retain(_ receiver: ReceiveWorker) async throws {
+  func retain(_ receiver: ReceiveWorker) async throws {
     let now = host.clock.now()
     guard now >= nextRetaining, !isMoving, let record = standing?.record else { return }
     let isSwept = try await receiver.retain(
@@ -295,7 +295,7 @@ package actor Pair {
     }
   }
 
-  private func met(_ hello: Holdfast_PairHello, _ link: any Link) async throws {
+  func met(_ hello: Holdfast_PairHello, _ link: any Link) async throws {
     guard let theirs = hello.record else { throw CodingError.invalid("record of a pair") }
     disagreement(hello)
     guard let part = standing?.record.part else { return }
@@ -314,7 +314,7 @@ package actor Pair {
   }
 
   /// - Returns: whether all was said that the two sides have to say before points travel.
-  private func settle(
+  func settle(
     _ hello: Holdfast_PairHello, _ theirs: RoleRecord, _ link: any Link
   ) async throws -> Bool {
     let orders = standing?.on(.peer(theirs)) ?? []
@@ -359,7 +359,7 @@ package actor Pair {
     return true
   }
 
-  private func ship(_ link: any Link, tail: (id: RandomID, size: Int64)?) {
+  func ship(_ link: any Link, tail: (id: RandomID, size: Int64)?) {
     shipTask?.cancel()
     shipping.set()
     guard let shipper else { return }
@@ -378,7 +378,7 @@ package actor Pair {
     }
   }
 
-  private func disagreement(_ hello: Holdfast_PairHello) {
+  func disagreement(_ hello: Holdfast_PairHello) {
     let theirs = Dictionary(
       hello.agreed.map { ($0.key, Array($0.digest)) }, uniquingKeysWith: { a, _ in a })
     let different = configuration.agreement.filter { key, value in
@@ -394,7 +394,7 @@ package actor Pair {
         """)
   }
 
-  private func take(_ offer: Holdfast_PairSecretOffer) async throws {
+  func take(_ offer: Holdfast_PairSecretOffer) async throws {
     guard identity == nil, standing?.record.part == .standby else { return }
     guard let id = RandomID(Array(offer.pairID)), let secret = PairSecret(Array(offer.secret))
     else { throw CodingError.invalid("secret of a pair") }
@@ -404,169 +404,5 @@ package actor Pair {
     try await startStandby()
     if standing?.role == .standby { await applier?.follow() }
     await greet()
-  }
-
-  // MARK: As standby
-
-  private func take(_ message: Holdfast_SegmentData) async throws {
-    guard let receiver, standing?.role == .standby, let id = RandomID(Array(message.segment))
-    else { return }
-    let answer: ReceiveWorker.Answer
-    do {
-      answer = try await receiver.take(
-        segment: id, offset: message.offset, records: Array(message.records))
-    } catch {
-      if let reason = Self.diskTrouble(error) { await stall(reason) }
-      throw error
-    }
-    try await answered(answer, receiver)
-  }
-
-  /// What the disk has to do with an error, if anything.
-  private static func diskTrouble(_ error: any Error) -> String? {
-    switch error {
-    case ReceiveWorker.Failure.disk(let reason): reason
-    case let error as JournalError: "\(error)"
-    case let error as IndexError: "\(error)"
-    default: nil
-    }
-  }
-
-  private func answered(_ answer: ReceiveWorker.Answer, _ receiver: ReceiveWorker) async throws {
-    board.hold(.disk, nil)
-    if answer.isSealed {
-      let durable = answer.status.durable
-      board.update { $0.lag.durable(durable) }
-    }
-    // A first point is made while it comes.
-    if answer.isSealed || board.view.marks.applied == .none { applier?.wake.set() }
-    if let refusal = answer.refusal { try await refuse(refusal, receiver) }
-    await say(answer.status)
-  }
-
-  func refuse(
-    _ refusal: ReceiveWorker.Refusal, _ receiver: ReceiveWorker
-  ) async throws {
-    var missing = Holdfast_Missing()
-    missing.pair = name
-    missing.reason = refusal.reason
-    missing.names = refusal.missing.map { Data($0.digest.bytes) }
-    let newest = try await receiver.newest()
-    missing.durableSeal = Data((newest?.seal ?? .none).digest.bytes)
-    missing.durable = newest?.number.rawValue ?? 0
-    try await link?.send(Frames.encode(.missing(missing)))
-  }
-
-  private func stall(_ reason: String) async {
-    board.hold(
-      .disk,
-      """
-      receiving stopped, nothing is lost: \(reason); free space for the state directory, \
-      receiving goes on by itself
-      """)
-    var stalled = Holdfast_Stalled()
-    stalled.pair = name
-    stalled.reason = reason
-    try? await link?.send(Frames.encode(.stalled(stalled)))
-  }
-
-  private func sayApplied() async {
-    guard link != nil, let receiver else { return }
-    await say(await receiver.status())
-  }
-
-  private func say(_ status: ReceiveWorker.Status) async {
-    var progress = Holdfast_Progress()
-    progress.pair = name
-    progress.received = status.received.rawValue
-    progress.durable = status.durable.rawValue
-    progress.applied = board.view.marks.applied.rawValue
-    if let id = status.segment { progress.segment = Data(id.bytes) }
-    progress.receivedSize = status.receivedSize
-    progress.durableSize = status.durableSize
-    try? await link?.send(Frames.encode(.progress(progress)))
-  }
-
-  /// - Parameter replacing: what the primary took for held may be gone.
-  private func sendHints(_ link: any Link, replacing: Bool) async throws {
-    guard let receiver else { return }
-    var portions = try await receiver.hints()
-    if portions.isEmpty { portions = [[]] }
-    for (index, portion) in portions.enumerated() {
-      var hints = Holdfast_Hints()
-      hints.pair = name
-      hints.prefixes = portion
-      hints.last = index == portions.count - 1
-      hints.replaces = replacing && index == 0
-      try await link.send(Frames.encode(.hints(hints)))
-    }
-  }
-
-  // MARK: As primary
-
-  private func advanced(_ progress: Holdfast_Progress) async {
-    guard let record = standing?.record, record.part == .primary else { return }
-    let durable = PointNumber(rawValue: progress.durable)
-    board.update { view in
-      view.marks.received = max(view.marks.received, PointNumber(rawValue: progress.received))
-      view.marks.durable = max(view.marks.durable, durable)
-      view.marks.applied = max(view.marks.applied, PointNumber(rawValue: progress.applied))
-      view.lag.durable(durable)
-      view.held[.peer] = nil
-    }
-    if let upTo = refusedUpTo, durable > upTo { refusedUpTo = nil }
-    if let id = RandomID(Array(progress.segment)) {
-      spoolBoard.acknowledge(id, progress.durableSize)
-      await shipper?.acknowledged(id, received: progress.receivedSize)
-    }
-    board.update { $0.backlogBytes = spoolBoard.backlog }
-  }
-
-  private func refused(_ missing: Holdfast_Missing, _ link: any Link) async throws {
-    guard let capture, refusedUpTo == nil, let digest = Digest32(Array(missing.durableSeal))
-    else { return }
-    refusedUpTo = max(PointNumber(rawValue: missing.durable), board.view.marks.captured)
-    board.update { $0.lastError = "the standby asks for a whole point: \(missing.reason)" }
-    try await capture.startAnewAfterRefusal(parent: Seal(digest))
-    var wanted = Holdfast_HintsWanted()
-    wanted.pair = name
-    try await link.send(Frames.encode(.hintsWanted(wanted)))
-  }
-
-  // MARK: Heartbeats
-
-  /// What this side can say of how fresh its points are.
-  package nonisolated func pulse() -> Holdfast_PairPulse? {
-    let view = board.view
-    guard view.role == .primary else { return nil }
-    var pulse = Holdfast_PairPulse()
-    pulse.pair = name
-    pulse.captured = view.marks.captured.rawValue
-    pulse.backlogBytes = view.backlogBytes
-    pulse.pendingPlaces = view.pendingPlaces
-    pulse.wallNanos = host.clock.wall().nanos
-    if let fresh = view.fresh {
-      pulse.known = true
-      pulse.point = fresh.point.rawValue
-      pulse.ageNanos = UInt64(max(0, (host.clock.now() - fresh.moment).nanos))
-    }
-    return pulse
-  }
-
-  package nonisolated func heard(_ pulse: Holdfast_PairPulse) {
-    let now = host.clock.now()
-    board.update { view in
-      guard view.role == .standby else { return }
-      view.peerCaptured = PointNumber(rawValue: pulse.captured)
-      view.marks.captured = max(view.marks.captured, view.peerCaptured)
-      view.peerPendingPlaces = pulse.pendingPlaces
-      view.backlogBytes = pulse.backlogBytes
-      guard pulse.known else { return view.lag.forget() }
-      let age = Duration.nanoseconds(Int64(min(pulse.ageNanos, UInt64(Int64.max / 2))))
-      view.lag.claimed(
-        .init(
-          point: PointNumber(rawValue: pulse.point), moment: Instant(nanos: (now.nanos - age.nanos))
-        ))
-    }
   }
 }

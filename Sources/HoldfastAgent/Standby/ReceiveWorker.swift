@@ -1,6 +1,6 @@
 import HoldfastBytes
 package import HoldfastCore
-package import HoldfastStore
+import HoldfastStore
 
 /// Makes what comes from the primary durable: journal first, then the index, then the word
 /// `durable`. Works on a thread of its own.
@@ -8,30 +8,30 @@ package actor ReceiveWorker {
   package nonisolated var unownedExecutor: UnownedSerialExecutor {
     unsafe executor.asUnownedSerialExecutor()
   }
-  private nonisolated let executor: any SerialExecutor
-  private let pair: String
-  private let host: any Host
-  private let board: PairBoard
-  private let identity: PairFiles.Identity
-  private let siteKey: Fingerprint
-  private let digests: PairDigests
+  nonisolated let executor: any SerialExecutor
+  let pair: String
+  let host: any Host
+  let board: PairBoard
+  let identity: PairFiles.Identity
+  let siteKey: Fingerprint
+  let digests: PairDigests
 
-  private var journal: Journal?
-  private var index: (any Index)?
-  private var ingest: Ingest?
-  private var journalID = RandomID.none
+  var journal: Journal?
+  var index: (any Index)?
+  var ingest: Ingest?
+  var journalID = RandomID.none
   /// The file that received records are appended to.
-  private var current: UInt64?
-  private var unflushedSince: Instant?
+  var current: UInt64?
+  var unflushedSince: Instant?
   /// Set by ``hold()``: a promotion began.
-  private var isHeld = false
+  var isHeld = false
   /// When the newest point was taken in by this process.
-  private var sealedAt: Instant?
+  var sealedAt: Instant?
   /// Of the journal, when retention last looked.
-  private var liveBytes: Int64 = 0
-  private var lookedAt = Instant(nanos: 0)
+  var liveBytes: Int64 = 0
+  var lookedAt = Instant(nanos: 0)
   /// Whether points were dropped since then.
-  private var hasDropped = false
+  var hasDropped = false
 
   /// How far this side has come; what `Progress` says on the wire.
   package struct Status: Sendable {
@@ -129,14 +129,14 @@ package actor ReceiveWorker {
     try index.commit(upTo: covered.upTo)
   }
 
-  private func loadJournalID(_ disk: any Disk) throws -> RandomID {
+  func loadJournalID(_ disk: any Disk) throws -> RandomID {
     if let bytes = try disk.contents(of: "id"), let id = RandomID(bytes) { return id }
     let id = RandomID(host.dice)
     try disk.replace("id", with: id.bytes)
     return id
   }
 
-  private func openIndex(_ journal: Journal, fresh: Bool) throws {
+  func openIndex(_ journal: Journal, fresh: Bool) throws {
     let digests = PairDigests(identity.secret)
     let index = try host.index(pair: pair, isReader: false) { digests.entry($0, $1) }
     let ingest = try Ingest(journal: journal, index: index, digests: self.digests)
@@ -165,7 +165,7 @@ package actor ReceiveWorker {
     self.ingest = ingest
   }
 
-  private func publish() {
+  func publish() {
     let newest = ingest?.newest
     let size = journal?.sizeBytes ?? 0
     board.update { view in
@@ -201,7 +201,7 @@ package actor ReceiveWorker {
 
   /// The file at whose end receiving goes on. Records keep the order of their files, so behind one
   /// that this site wrote a new file begins.
-  private func tail(of journal: Journal) throws -> UInt64? {
+  func tail(of journal: Journal) throws -> UInt64? {
     let last = journal.segments.filter { $0.value.header.writer != siteKey }.keys.max()
     guard let last, last != journal.lastNumber, let info = journal.segments[last] else {
       return last
@@ -285,7 +285,7 @@ package actor ReceiveWorker {
     return answer
   }
 
-  private func parse(_ bytes: [UInt8]) throws -> [RawRecord] {
+  func parse(_ bytes: [UInt8]) throws -> [RawRecord] {
     var records: [RawRecord] = []
     var start = 0
     while start < bytes.count {
@@ -306,12 +306,12 @@ package actor ReceiveWorker {
     return records
   }
 
-  private func end() -> RecordPosition {
+  func end() -> RecordPosition {
     guard let current, let info = journal?.segments[current] else { return .start }
     return RecordPosition(segment: current, offset: info.size)
   }
 
-  private func flushIfDue(isSealed: Bool) throws {
+  func flushIfDue(isSealed: Bool) throws {
     guard let journal, let current, let info = journal.segments[current] else { return }
     let isLong = info.size - info.flushed >= Limits.syncEveryBytes
     let isLate = unflushedSince.map { host.clock.now() - $0 >= Limits.syncEvery } ?? false
@@ -319,7 +319,7 @@ package actor ReceiveWorker {
   }
 
   /// Makes all that was received durable, and only then says so.
-  private func flush() throws {
+  func flush() throws {
     guard let journal, let index else { return }
     if let ingest, ingest.newest != nil { host.probe.hit(.sealing) }
     do {
@@ -364,142 +364,5 @@ package actor ReceiveWorker {
     var portions: [[UInt64]] = []
     try index.forEachChunkPrefix { portions.append($0) }
     return portions
-  }
-
-  // MARK: Points
-
-  package func newest() throws -> Point? {
-    try open()
-    return ingest?.newest
-  }
-
-  package func points() throws -> [PointRow] {
-    try open()
-    return try index?.points() ?? []
-  }
-
-  /// Points after `point` become a branch, and the tree goes on from it; done before, nothing
-  /// changes.
-  /// - Parameter above: a point number that the other site is known to have used.
-  package func branch(from point: PointNumber, above: PointNumber, reign: Reign) throws {
-    let rows = try points()
-    let newest = rows.map(\.point.number).max() ?? .none
-    let isNoted = rows.contains { $0.isBranch && $0.point.number > point }
-    guard !isNoted, newest > point else { return }
-    try note(.promoted(from: point, as: max(newest, above).next, reign: reign), reign: reign)
-  }
-
-  /// Nothing is received until ``release()``.
-  package func hold() throws {
-    try open()
-    isHeld = true
-    try flush()
-  }
-
-  package func release() { isHeld = false }
-
-  /// Writes what this side decided into the journal, durably, and into the index.
-  package func note(_ note: Note, reign: Reign) throws {
-    try open()
-    guard let journal, let index, let ingest else { throw Failure.disk("journal is not open") }
-    let header = ownHeader(reign)
-    let interrupted = current.flatMap { journal.segments[$0] }
-    let number = try journal.begin(header)
-    let encoder = SegmentEncoder(header: header, secret: identity.secret)
-    var bytes: [UInt8] = []
-    let plain = note.encoded
-    encoder.append(
-      .note, name: .hole, plain, 0..<plain.count, compressor: Compressor(codec: .none),
-      codec: .none, into: &bytes)
-    try journal.append(number, bytes, 0..<bytes.count)
-    try journal.flush()
-    let position = RecordPosition(
-      segment: number, offset: Int64(SegmentHeader.encodedBytes))
-    guard
-      let record = try RawRecord.parse(bytes, at: 0, end: bytes.count, checking: false)
-    else { preconditionFailure("note cut short") }
-    _ = try ingest.take(position, bytes, record)
-    try index.commit(
-      upTo: RecordPosition(segment: number, offset: journal.segments[number]?.size ?? 0))
-    if let interrupted {
-      // What is still to come of the segment that was being received goes behind this note.
-      current = try journal.begin(interrupted.header, base: interrupted.writerSize)
-    }
-    publish()
-  }
-
-  private func ownHeader(_ reign: Reign) -> SegmentHeader {
-    SegmentHeader(
-      pair: identity.id, id: RandomID(host.dice),
-      salt: Digest32(
-        words: SIMD4(
-          host.dice.word(), host.dice.word(), host.dice.word(), host.dice.word())),
-      reign: reign, writer: siteKey)
-  }
-
-  // MARK: Retention
-
-  /// Drops the points that the rule lets go and gives their space back, unless somebody reads the
-  /// journal or a point is being received: then the next call does.
-  /// - Returns: whether chunks were forgotten that the primary may take for held.
-  package func retain(
-    _ rule: RetentionRule, require: Grade, reign: Reign
-  ) throws -> Bool {
-    guard !isHeld, let journal, let index, let ingest, let newest = ingest.newest,
-      try index.attempt() == nil, let moving = try host.movingJournal(pair: pair)
-    else { return false }
-    defer { withExtendedLifetime(moving) {} }
-    let now = Retention.presentTime(
-      wall: host.clock.wall(), newest: newest.time,
-      sinceNewest: sealedAt.map { host.clock.now() - $0 })
-    // What the replica is, or was on its way to, it needs to get anywhere else.
-    let replica = try ReplicaRecord.load(try host.disk(["pairs", pair]))
-    let dropped = Retention.drop(
-      try index.points(), rule: rule, require: require,
-      held: Set([replica.applied] + replica.intents), now: now)
-    if !dropped.isEmpty {
-      host.probe.hit(.retaining)
-      for start in stride(from: 0, to: dropped.count, by: Limits.droppedInNote) {
-        let end = min(dropped.count, start + Limits.droppedInNote)
-        try note(.dropped(Array(dropped[start..<end])), reign: reign)
-      }
-      host.probe.hit(.retaining)
-    }
-    if !dropped.isEmpty { hasDropped = true }
-    let isDue = Retention.isCompactionDue(
-      journal: journal.sizeBytes, live: liveBytes,
-      sinceLook: hasDropped ? host.clock.now() - lookedAt : nil)
-    guard isDue else { return false }
-    lookedAt = host.clock.now()
-    hasDropped = false
-    return try compact(journal, index, ingest, reign)
-  }
-
-  private func compact(
-    _ journal: Journal, _ index: any Index, _ ingest: Ingest, _ reign: Reign
-  ) throws -> Bool {
-    try flush()
-    let interrupted = try tail(of: journal)
-    current = interrupted
-    let compaction = Compaction(
-      journal: journal, index: index, secret: identity.secret, digests: digests,
-      probe: host.probe
-    ) { [self] in ownHeader(reign) }
-    let outcome = try compaction.run(
-      sealedUpTo: ingest.sealedUpTo, open: Set(interrupted.map { [$0] } ?? []))
-    if let interrupted, let info = journal.segments[interrupted],
-      interrupted != journal.lastNumber
-    {
-      current = try journal.begin(info.header, base: info.writerSize)
-    }
-    // What could not be given back counts as used until the journal has grown again.
-    liveBytes = outcome.removed == 0 ? journal.sizeBytes : outcome.live
-    if !outcome.damaged.isEmpty {
-      board.hold(
-        .journal,
-        "the journal is damaged: type: holdfast verify \(pair), which names the files")
-    }
-    publish()
-    return outcome.removed > 0
   }
 }

@@ -1,76 +1,32 @@
 package import HoldfastCore
 
-/// What is durably known of the replica: the point it is, or those it lies between.
-package struct ReplicaRecord: Hashable, Sendable {
-  package static let fileName = "replica"
-  package var applied: PointNumber
-  /// Not empty while an intent is open: the points that the replica was on its way to since it
-  /// was `applied`. It is offered to nobody meanwhile.
-  package var intents: [PointNumber]
-
-  package init(applied: PointNumber = .none, intents: [PointNumber] = []) {
-    self.applied = applied
-    self.intents = intents
-  }
-
-  var encoded: [UInt8] {
-    var out = Writer()
-    out.fixed(applied.rawValue)
-    out.variable(UInt64(intents.count))
-    for intent in intents { out.fixed(intent.rawValue) }
-    return out.bytes
-  }
-
-  package static func load(_ disk: any Disk) throws -> ReplicaRecord {
-    guard let bytes = try disk.contents(of: fileName) else { return ReplicaRecord() }
-    var reader = Reader(bytes)
-    var record = ReplicaRecord(applied: PointNumber(rawValue: try reader.fixed()))
-    for _ in 0..<(try reader.count(max: 10_000)) {
-      record.intents.append(PointNumber(rawValue: try reader.fixed()))
-    }
-    return record
-  }
-
-  package func store(_ disk: any Disk) throws(DiskError) {
-    try disk.replace(Self.fileName, with: encoded)
-  }
-}
-
-/// Why the replica could not be moved to a point. It is still what its record says.
-package enum ApplyError: Error, Sendable {
-  case tree(RootNumber, TreeError)
-  /// The replica's filesystem has too little room; nothing was changed.
-  case full(needed: Int64, free: Int64)
-  case store(any Error)
-}
-
 /// Moves the replica from one point to another, forward or back, so that a crash at any moment
 /// leaves it at one of them or under an open intent that the next start finishes. The journal
 /// holds the content of both, so what is displaced need not be kept: going back is going forward
 /// to the older point. Not shared between threads.
 package final class Replica {
-  private let trees: [any Tree]
-  private let exclusions: [Exclusion]
-  private let index: any Index
-  private let catalog: any Catalog
-  private let materials: Materials
-  private let digests: PairDigests
-  private let disk: any Disk
-  private let probe: any Probe
+  let trees: [any Tree]
+  let exclusions: [Exclusion]
+  let index: any Index
+  let catalog: any Catalog
+  let materials: Materials
+  let digests: PairDigests
+  let disk: any Disk
+  let probe: any Probe
   package private(set) var record: ReplicaRecord
 
   /// Where intents led that were open when this move began.
-  private var unknown: [PointNumber] = []
+  var unknown: [PointNumber] = []
   /// What this move has changed, while that is little; `nil` once it is much.
-  private var changed: Set<Place>? = []
+  var changed: Set<Place>? = []
   /// Directories whose times changes below them have moved.
-  private var touched: Set<Place> = []
+  var touched: Set<Place> = []
   /// Names of linked objects, whose stamps the next link may move.
-  private var linked: Set<Place> = []
+  var linked: Set<Place> = []
   /// The point that is being made while it is still received, and how far.
-  private var ahead: (attempt: RandomID, number: PointNumber, upTo: RecordPosition)?
-  private static let touchedMax = 20_000
-  private static let staging: TreePath = {
+  var ahead: (attempt: RandomID, number: PointNumber, upTo: RecordPosition)?
+  static let touchedMax = 20_000
+  static let staging: TreePath = {
     guard let path = TreePath(".holdfast/staging") else { preconditionFailure("staging path") }
     return path
   }()
@@ -118,78 +74,17 @@ package final class Replica {
     }
   }
 
-  /// Makes the replica exactly `point`, whatever stands there now.
-  package func rebuild(_ point: Point) throws(ApplyError) {
-    do {
-      unknown = []
-      changed = nil
-      try change(from: .none, to: point, isForced: true)
-    } catch {
-      touched = []
-      linked = []
-      try? catalog.rollback()
-      throw error as? ApplyError ?? .store(error)
-    }
-  }
-
-  /// Makes places that are no longer what the applied point says so again. After a crash in
-  /// between they are as damaged as they were, or mended.
-  package func mend(_ damaged: [Place]) throws(ApplyError) {
-    guard record.intents.isEmpty, record.applied != .none else { return }
-    do {
-      guard let point = try index.point(record.applied)?.point else { return }
-      changed = []
-      for tree in trees { try clearStaging(tree) }
-      // All names of one object are damaged with it.
-      var places = Set(damaged)
-      for place in damaged {
-        guard let entry = try index.entry(place, at: point.number) else { continue }
-        places.formUnion(
-          try index.members(root: place.root, linkGroup: entry.linkGroup, at: point.number))
-      }
-      for place in places.sorted().reversed() {
-        let entry = try index.entry(place, at: point.number)
-        if try !isExcludedHere(place, entry) { try clear(place, entry) }
-      }
-      for (number, place) in places.sorted().enumerated() {
-        guard let entry = try index.entry(place, at: point.number), !isExcluded(place, entry)
-        else { continue }
-        let action = try action(place, nil, entry, .none, point.number, isForced: true)
-        var staged: TreePath?
-        if case .build = action {
-          staged = self.staged(number)
-          _ = try materials.build(tree(place), self.staged(number), entry)
-        }
-        touch(place)
-        try self.place(place, entry, action, at: point.number, staged: staged)
-      }
-      try finish(point)
-    } catch {
-      touched = []
-      linked = []
-      try? catalog.rollback()
-      throw error as? ApplyError ?? .store(error)
-    }
-  }
-
-  private func isExcludedHere(_ place: Place, _ entry: Entry?) throws -> Bool {
-    if let entry { return isExcluded(place, entry) }
-    let isDirectory = try tree(place).status(place.path)?.kind == .directory
-    return exclusions[place.root.rawValue].excludesWithParents(
-      place.path, isDirectory: isDirectory)
-  }
-
-  private func isVacant() throws -> Bool {
+  func isVacant() throws -> Bool {
     for tree in trees {
       if try tree.list(.top).contains(where: { $0 != Reserved.name }) { return false }
     }
     return true
   }
 
-  private func tree(_ place: Place) -> any Tree { trees[place.root.rawValue] }
+  func tree(_ place: Place) -> any Tree { trees[place.root.rawValue] }
 
   /// The first point, into empty roots: nothing needs to be kept, so objects are made in place.
-  private func fill(_ point: Point) throws {
+  func fill(_ point: Point) throws {
     try reserve(point.totals.bytes)
     // Now, since making its directory moves the time of the top, which is set at the end.
     for tree in trees { try clearStaging(tree) }
@@ -205,84 +100,7 @@ package final class Replica {
     try finish(point)
   }
 
-  /// Makes what is known of the very first point while the rest is still being received. Only where
-  /// nothing stands yet; after a crash all is made again.
-  /// - Parameter end: up to where the index knows the journal.
-  package func fillAhead(_ journal: Journal, upTo end: RecordPosition) throws(ApplyError) {
-    do {
-      guard record.applied == .none, record.intents.isEmpty || ahead != nil else { return }
-      changed = nil
-      try journal.scan(from: ahead?.upTo ?? .start, upTo: end) { position, bytes, raw in
-        guard raw.header.kind == .changes else { return }
-        var reader = Reader(try journal.plain(position.segment, bytes, raw, at: position))
-        let head = try ChangesHead(from: &reader)
-        if ahead == nil, !(try beginAhead(head)) { return }
-        // Another attempt than this one's: what was made is looked at as a whole in the end.
-        guard ahead?.attempt == head.attempt else { return }
-        while !reader.isAtEnd { try fillAhead(try Change(from: &reader), head.number) }
-      }
-      ahead?.upTo = end
-    } catch {
-      ahead = nil
-      touched = []
-      linked = []
-      try? catalog.rollback()
-      throw error as? ApplyError ?? .store(error)
-    }
-  }
-
-  /// - Returns: whether this attempt may be made ahead.
-  private func beginAhead(_ head: ChangesHead) throws -> Bool {
-    guard try isVacant() else { return false }
-    for tree in trees { try clearStaging(tree) }
-    try open(intentTo: head.number)
-    try catalog.erase()
-    ahead = (head.attempt, head.number, .start)
-    return true
-  }
-
-  private func fillAhead(_ change: Change, _ number: PointNumber) throws {
-    let place = change.place
-    // All names of a linked object must be known before the first is made.
-    guard let entry = change.entry, entry.linkGroup == 0, !isExcluded(place, entry) else { return }
-    let tree = tree(place)
-    if entry.kind != .directory, try tree.status(place.path) != nil { return }
-    // A parent that is not there yet comes with what follows, and its children in the end.
-    guard try place.path.isTop || tree.status(place.path.parent)?.kind == .directory else { return }
-    probe.hit(.applying)
-    let action: Action =
-      switch entry.kind {
-      case .directory: .directory
-      case .regular: .build
-      default: .make
-      }
-    try self.place(place, entry, action, at: number, staged: nil)
-  }
-
-  /// The rest of what was made ahead, now that the point is sealed.
-  private func finishAhead(_ point: Point) throws {
-    try index.forEachEntry(at: point.number) { place, entry in
-      if isExcluded(place, entry) { return }
-      if entry.kind == .directory {
-        return try self.place(place, entry, .directory, at: point.number, staged: nil)
-      }
-      if try catalog.row(place)?.entry == entry { return }
-      probe.hit(.applying)
-      if try tree(place).status(place.path) != nil {
-        try tree(place).remove(place.path, directory: false)
-      }
-      try self.place(
-        place, entry, try action(place, nil, entry, .none, point.number, isForced: false),
-        at: point.number, staged: nil)
-    }
-    for place in try strangers(at: point.number).sorted().reversed() {
-      try tree(place).removeAll(place.path)
-      touch(place)
-    }
-    try finish(point)
-  }
-
-  private func change(from: PointNumber, to point: Point, isForced: Bool) throws {
+  func change(from: PointNumber, to point: Point, isForced: Bool) throws {
     let target = point.number
     for index in trees.indices { try clearStaging(trees[index]) }
     let swept = from == .none ? try strangers(at: target) : []
@@ -333,7 +151,7 @@ package final class Replica {
 
   /// The places to change. Under force what stands there is unknown, also where only an intent
   /// that was never closed meant to change it.
-  private func forEachDifference(
+  func forEachDifference(
     _ old: PointNumber, _ new: PointNumber, _ isForced: Bool, descending: Bool = false,
     _ body: (Place, Entry?, Entry?) throws -> Void
   ) throws {
@@ -354,12 +172,12 @@ package final class Replica {
   }
 
   /// What exclusion matches is never made, changed or deleted here, whatever the other side sends.
-  private func isExcluded(_ place: Place, _ entry: Entry) -> Bool {
+  func isExcluded(_ place: Place, _ entry: Entry) -> Bool {
     exclusions[place.root.rawValue].excludesWithParents(
       place.path, isDirectory: entry.kind == .directory)
   }
 
-  private enum Action {
+  enum Action {
     case build
     case make
     case directory
@@ -367,7 +185,7 @@ package final class Replica {
     case dress
   }
 
-  private func action(
+  func action(
     _ place: Place, _ old: Entry?, _ new: Entry, _ from: PointNumber, _ target: PointNumber,
     isForced: Bool
   ) throws -> Action {
@@ -392,7 +210,7 @@ package final class Replica {
 
   /// The name that the others of a linked object are linked to: one that this move leaves alone,
   /// else the first.
-  private func base(
+  func base(
     of place: Place, _ new: Entry, _ from: PointNumber, _ target: PointNumber, _ isForced: Bool
   ) throws -> Place? {
     guard new.linkGroup != 0 else { return nil }
@@ -406,7 +224,7 @@ package final class Replica {
     return kept ?? members.first
   }
 
-  private func staged(_ number: Int) -> TreePath {
+  func staged(_ number: Int) -> TreePath {
     guard let path = Self.staging.appending(Array(String(number).utf8)) else {
       preconditionFailure("staging name \(number)")
     }
@@ -414,7 +232,7 @@ package final class Replica {
   }
 
   /// Takes away what stands where nothing, or another kind of object, is to be.
-  private func clear(_ place: Place, _ new: Entry?) throws {
+  func clear(_ place: Place, _ new: Entry?) throws {
     let tree = tree(place)
     guard let status = try tree.status(place.path) else { return }
     if let new, (new.kind == .directory) == (status.kind == .directory) { return }
@@ -428,16 +246,16 @@ package final class Replica {
     touch(place)
   }
 
-  private func note(_ place: Place) {
+  func note(_ place: Place) {
     changed?.insert(place)
     if let count = changed?.count, count > Limits.flushedSinglyMax { changed = nil }
   }
 
-  private func touch(_ place: Place) {
+  func touch(_ place: Place) {
     touched.insert(Place(root: place.root, path: place.path.parent))
   }
 
-  private func place(
+  func place(
     _ place: Place, _ entry: Entry, _ action: Action, at target: PointNumber, staged: TreePath?
   ) throws {
     let tree = tree(place)
@@ -480,7 +298,7 @@ package final class Replica {
     try settleIfMany(at: target)
   }
 
-  private func link(_ tree: any Tree, _ base: TreePath, _ place: Place) throws {
+  func link(_ tree: any Tree, _ base: TreePath, _ place: Place) throws {
     if let there = try tree.status(place.path) {
       if there.inode == (try tree.status(base)?.inode) { return }
       try tree.remove(place.path, directory: false)
@@ -488,13 +306,13 @@ package final class Replica {
     try tree.link(base, as: place.path)
   }
 
-  private func settleIfMany(at target: PointNumber) throws {
+  func settleIfMany(at target: PointNumber) throws {
     if touched.count + linked.count > Self.touchedMax { try settle(at: target) }
   }
 
   /// Gives touched directories their times again and takes down stamps that others moved. One that
   /// is not made yet is touched again when it is.
-  private func settle(at target: PointNumber) throws {
+  func settle(at target: PointNumber) throws {
     for place in touched.sorted().reversed() {
       guard let entry = try index.entry(place, at: target), entry.kind == .directory,
         try tree(place).status(place.path)?.kind == .directory
@@ -514,7 +332,7 @@ package final class Replica {
     linked.removeAll(keepingCapacity: true)
   }
 
-  private func flush() throws(ApplyError) {
+  func flush() throws(ApplyError) {
     for (index, tree) in trees.enumerated() {
       do throws(TreeError) {
         try tree.flush()
@@ -524,7 +342,7 @@ package final class Replica {
     }
   }
 
-  private func flushChanged() throws {
+  func flushChanged() throws {
     guard let changed else { return try flush() }
     for place in changed.sorted() where try tree(place).status(place.path) != nil {
       do throws(TreeError) {
@@ -537,14 +355,14 @@ package final class Replica {
     }
   }
 
-  private func open(intentTo target: PointNumber) throws(DiskError) {
+  func open(intentTo target: PointNumber) throws(DiskError) {
     var next = record
     if !next.intents.contains(target) { next.intents.append(target) }
     try next.store(disk)
     record = next
   }
 
-  private func finish(_ point: Point) throws {
+  func finish(_ point: Point) throws {
     try settle(at: point.number)
     for tree in trees { try clearStaging(tree) }
     try flushChanged()
@@ -558,7 +376,7 @@ package final class Replica {
     record = done
   }
 
-  private func clearStaging(_ tree: any Tree) throws {
+  func clearStaging(_ tree: any Tree) throws {
     tree.forgetDirectories()
     guard try tree.status(Self.staging.parent) != nil else {
       try tree.make(Self.staging.parent, kind: .directory, target: [], device: 0)
@@ -575,38 +393,12 @@ package final class Replica {
     }
   }
 
-  private func reserve(_ needed: Int64) throws {
+  func reserve(_ needed: Int64) throws {
     for tree in trees {
       let free = try tree.freeBytes()
       if free < needed + Limits.freeBytesReserve, needed > 0 {
         throw ApplyError.full(needed: needed, free: free)
       }
     }
-  }
-
-  /// What stands in the roots and belongs neither to the point nor to an exclusion.
-  private func strangers(at target: PointNumber) throws -> [Place] {
-    var found: [Place] = []
-    for index in trees.indices {
-      let root = RootNumber(rawValue: index)
-      var work = [TreePath.top]
-      while let directory = work.popLast() {
-        for name in try trees[index].list(directory) {
-          guard let path = directory.appending(name), path.components.first != Reserved.name,
-            let status = try trees[index].status(path)
-          else { continue }
-          let place = Place(root: root, path: path)
-          let isDirectory = status.kind == .directory
-          if exclusions[index].excludesWithParents(path, isDirectory: isDirectory) { continue }
-          let wanted = try self.index.entry(place, at: target)
-          if wanted == nil || (wanted?.kind == .directory) != isDirectory {
-            found.append(place)
-          } else if isDirectory {
-            work.append(path)
-          }
-        }
-      }
-    }
-    return found
   }
 }

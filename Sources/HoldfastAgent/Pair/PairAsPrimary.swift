@@ -1,0 +1,70 @@
+import FoundationEssentials
+import HoldfastCore
+package import HoldfastWire
+
+/// What a primary makes of what the standby says, and what it says of itself.
+extension Pair {
+  func advanced(_ progress: Holdfast_Progress) async {
+    guard let record = standing?.record, record.part == .primary else { return }
+    let durable = PointNumber(rawValue: progress.durable)
+    board.update { view in
+      view.marks.received = max(view.marks.received, PointNumber(rawValue: progress.received))
+      view.marks.durable = max(view.marks.durable, durable)
+      view.marks.applied = max(view.marks.applied, PointNumber(rawValue: progress.applied))
+      view.lag.durable(durable)
+      view.held[.peer] = nil
+    }
+    if let upTo = refusedUpTo, durable > upTo { refusedUpTo = nil }
+    if let id = RandomID(Array(progress.segment)) {
+      spoolBoard.acknowledge(id, progress.durableSize)
+      await shipper?.acknowledged(id, received: progress.receivedSize)
+    }
+    board.update { $0.backlogBytes = spoolBoard.backlog }
+  }
+
+  func refused(_ missing: Holdfast_Missing, _ link: any Link) async throws {
+    guard let capture, refusedUpTo == nil, let digest = Digest32(Array(missing.durableSeal))
+    else { return }
+    refusedUpTo = max(PointNumber(rawValue: missing.durable), board.view.marks.captured)
+    board.update { $0.lastError = "the standby asks for a whole point: \(missing.reason)" }
+    try await capture.startAnewAfterRefusal(parent: Seal(digest))
+    var wanted = Holdfast_HintsWanted()
+    wanted.pair = name
+    try await link.send(Frames.encode(.hintsWanted(wanted)))
+  }
+
+  /// What this side can say of how fresh its points are.
+  package nonisolated func pulse() -> Holdfast_PairPulse? {
+    let view = board.view
+    guard view.role == .primary else { return nil }
+    var pulse = Holdfast_PairPulse()
+    pulse.pair = name
+    pulse.captured = view.marks.captured.rawValue
+    pulse.backlogBytes = view.backlogBytes
+    pulse.pendingPlaces = view.pendingPlaces
+    pulse.wallNanos = host.clock.wall().nanos
+    if let fresh = view.fresh {
+      pulse.known = true
+      pulse.point = fresh.point.rawValue
+      pulse.ageNanos = UInt64(max(0, (host.clock.now() - fresh.moment).nanos))
+    }
+    return pulse
+  }
+
+  package nonisolated func heard(_ pulse: Holdfast_PairPulse) {
+    let now = host.clock.now()
+    board.update { view in
+      guard view.role == .standby else { return }
+      view.peerCaptured = PointNumber(rawValue: pulse.captured)
+      view.marks.captured = max(view.marks.captured, view.peerCaptured)
+      view.peerPendingPlaces = pulse.pendingPlaces
+      view.backlogBytes = pulse.backlogBytes
+      guard pulse.known else { return view.lag.forget() }
+      let age = Duration.nanoseconds(Int64(min(pulse.ageNanos, UInt64(Int64.max / 2))))
+      view.lag.claimed(
+        .init(
+          point: PointNumber(rawValue: pulse.point), moment: Instant(nanos: (now.nanos - age.nanos))
+        ))
+    }
+  }
+}

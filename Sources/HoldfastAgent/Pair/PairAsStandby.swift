@@ -1,0 +1,101 @@
+import FoundationEssentials
+import HoldfastCore
+import HoldfastStore
+import HoldfastWire
+
+/// What a standby makes of what the primary says.
+extension Pair {
+  func take(_ message: Holdfast_SegmentData) async throws {
+    guard let receiver, standing?.role == .standby, let id = RandomID(Array(message.segment))
+    else { return }
+    let answer: ReceiveWorker.Answer
+    do {
+      answer = try await receiver.take(
+        segment: id, offset: message.offset, records: Array(message.records))
+    } catch {
+      if let reason = Self.diskTrouble(error) { await stall(reason) }
+      throw error
+    }
+    try await answered(answer, receiver)
+  }
+
+  /// What the disk has to do with an error, if anything.
+  static func diskTrouble(_ error: any Error) -> String? {
+    switch error {
+    case ReceiveWorker.Failure.disk(let reason): reason
+    case let error as JournalError: "\(error)"
+    case let error as IndexError: "\(error)"
+    default: nil
+    }
+  }
+
+  func answered(_ answer: ReceiveWorker.Answer, _ receiver: ReceiveWorker) async throws {
+    board.hold(.disk, nil)
+    if answer.isSealed {
+      let durable = answer.status.durable
+      board.update { $0.lag.durable(durable) }
+    }
+    // A first point is made while it comes.
+    if answer.isSealed || board.view.marks.applied == .none { applier?.wake.set() }
+    if let refusal = answer.refusal { try await refuse(refusal, receiver) }
+    await say(answer.status)
+  }
+
+  func refuse(
+    _ refusal: ReceiveWorker.Refusal, _ receiver: ReceiveWorker
+  ) async throws {
+    var missing = Holdfast_Missing()
+    missing.pair = name
+    missing.reason = refusal.reason
+    missing.names = refusal.missing.map { Data($0.digest.bytes) }
+    let newest = try await receiver.newest()
+    missing.durableSeal = Data((newest?.seal ?? .none).digest.bytes)
+    missing.durable = newest?.number.rawValue ?? 0
+    try await link?.send(Frames.encode(.missing(missing)))
+  }
+
+  func stall(_ reason: String) async {
+    board.hold(
+      .disk,
+      """
+      receiving stopped, nothing is lost: \(reason); free space for the state directory, \
+      receiving goes on by itself
+      """)
+    var stalled = Holdfast_Stalled()
+    stalled.pair = name
+    stalled.reason = reason
+    try? await link?.send(Frames.encode(.stalled(stalled)))
+  }
+
+  func sayApplied() async {
+    guard link != nil, let receiver else { return }
+    await say(await receiver.status())
+  }
+
+  func say(_ status: ReceiveWorker.Status) async {
+    var progress = Holdfast_Progress()
+    progress.pair = name
+    progress.received = status.received.rawValue
+    progress.durable = status.durable.rawValue
+    progress.applied = board.view.marks.applied.rawValue
+    if let id = status.segment { progress.segment = Data(id.bytes) }
+    progress.receivedSize = status.receivedSize
+    progress.durableSize = status.durableSize
+    try? await link?.send(Frames.encode(.progress(progress)))
+  }
+
+  /// - Parameter replacing: what the primary took for held may be gone.
+  func sendHints(_ link: any Link, replacing: Bool) async throws {
+    guard let receiver else { return }
+    var portions = try await receiver.hints()
+    if portions.isEmpty { portions = [[]] }
+    for (index, portion) in portions.enumerated() {
+      var hints = Holdfast_Hints()
+      hints.pair = name
+      hints.prefixes = portion
+      hints.last = index == portions.count - 1
+      hints.replaces = replacing && index == 0
+      try await link.send(Frames.encode(.hints(hints)))
+    }
+  }
+}

@@ -1,0 +1,95 @@
+import HoldfastBytes
+import HoldfastCore
+import HoldfastStore
+
+/// Opening what is durable, and making anew what is damaged.
+extension CaptureWorker {
+  func open() throws {
+    if watch == nil {
+      let wake = wake
+      watch = host.watch(paths) { wake.set() }
+      scanAll()
+    }
+    if catalog == nil { try openCatalog() }
+    if spool == nil { try openSpool() }
+    guard let watch, let catalog, let spool else { return }
+    if capture == nil {
+      let writer = PointWriter(
+        spool: spool, secret: identity.secret, catalog: catalog,
+        identity: .init(pair: identity.id, reign: reign, writer: writerKey), codec: .zstd,
+        dice: host.dice, probe: host.probe)
+      writer.grew = { [unowned self] in assumeIsolated { $0.spoolGrew() } }
+      self.writer = writer
+      capture = try Capture(
+        trees: try paths.map { try host.tree($0) },
+        exclusions: pair.roots.map { Exclusion($0.exclude) }, catalog: catalog, writer: writer,
+        cutter: ContentCutter(secret: identity.secret), watch: watch, clock: host.clock,
+        probe: host.probe)
+    }
+    board.update { $0.watch = watch.kind }
+  }
+
+  func scanAll() {
+    for root in paths.indices {
+      dirty.scan(Place(root: RootNumber(rawValue: root), path: .top))
+    }
+    pace.changed(at: host.clock.now())
+  }
+
+  /// Opens the catalog; one that is damaged is thrown away and made anew by a scan.
+  func openCatalog() throws {
+    do {
+      let opened = try host.catalog(pair: pair.name)
+      let head = try opened.head()
+      var sum = TreeDigest()
+      try opened.forEach { sum.add(digests.entry($0, $1.entry.encoded)) }
+      guard sum == head.tree else { throw IndexError.unusable("its digest is another") }
+      catalog = opened
+    } catch let error as IndexError {
+      board.update { $0.lastError = "catalog rebuilt by a scan: \(error)" }
+      host.removeCatalog(pair: pair.name)
+      catalog = try host.catalog(pair: pair.name)
+      scanAll()
+    }
+  }
+
+  func openSpool() throws {
+    let disk = try host.disk(["pairs", pair.name, "spool"])
+    var unreadable = 0
+    let opened = try Journal(disk: disk, secret: identity.secret) { _, _ in unreadable += 1 }
+    spool = opened
+    spoolBoard.cleared()
+    guard let catalog else { return }
+    let head = try catalog.head()
+    highest = max(highest, head.number)
+    var newest: Point?
+    var isWhole = unreadable == 0
+    for number in opened.segments.keys.sorted() {
+      guard let info = opened.segments[number] else { continue }
+      spoolBoard.grew(number, info.header.id, to: info.size)
+      try opened.scan(number, from: 0, damaged: { _, _ in isWhole = false }) {
+        position, bytes, record in
+        guard record.header.kind == .seal else { return }
+        let plain = try opened.plain(number, bytes, record, at: position)
+        let point = try SealRecord(decoding: plain, digests).point
+        newest = point
+        spoolBoard.sealed(
+          point,
+          end: RecordPosition(
+            segment: number, offset: position.offset + Int64(record.range.count)))
+      }
+    }
+    highest = max(highest, newest?.number ?? .none)
+    if !isWhole {
+      // A power cut took what was neither sealed nor durable on the standby, or the disk did.
+      board.update { $0.lastError = "the spool is damaged: the next point says everything" }
+      try startAnew(parent: head.seal)
+    } else if let newest, newest.seal != head.seal {
+      // The crash came between the spool's flush and the catalog's: say everything once.
+      wholeParent = newest.seal
+    } else if head.seal == .none {
+      wholeParent = Seal.none
+    }
+    board.update { $0.marks.captured = max($0.marks.captured, highest) }
+  }
+}

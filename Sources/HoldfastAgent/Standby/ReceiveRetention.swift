@@ -1,0 +1,69 @@
+package import HoldfastCore
+import HoldfastStore
+
+/// Dropping points by age, and giving their space back.
+extension ReceiveWorker {
+  /// Drops the points that the rule lets go and gives their space back, unless somebody reads the
+  /// journal or a point is being received: then the next call does.
+  /// - Returns: whether chunks were forgotten that the primary may take for held.
+  package func retain(
+    _ rule: RetentionRule, require: Grade, reign: Reign
+  ) throws -> Bool {
+    guard !isHeld, let journal, let index, let ingest, let newest = ingest.newest,
+      try index.attempt() == nil, let moving = try host.movingJournal(pair: pair)
+    else { return false }
+    defer { withExtendedLifetime(moving) {} }
+    let now = Retention.presentTime(
+      wall: host.clock.wall(), newest: newest.time,
+      sinceNewest: sealedAt.map { host.clock.now() - $0 })
+    // What the replica is, or was on its way to, it needs to get anywhere else.
+    let replica = try ReplicaRecord.load(try host.disk(["pairs", pair]))
+    let dropped = Retention.drop(
+      try index.points(), rule: rule, require: require,
+      held: Set([replica.applied] + replica.intents), now: now)
+    if !dropped.isEmpty {
+      host.probe.hit(.retaining)
+      for start in stride(from: 0, to: dropped.count, by: Limits.droppedInNote) {
+        let end = min(dropped.count, start + Limits.droppedInNote)
+        try note(.dropped(Array(dropped[start..<end])), reign: reign)
+      }
+      host.probe.hit(.retaining)
+    }
+    if !dropped.isEmpty { hasDropped = true }
+    let isDue = Retention.isCompactionDue(
+      journal: journal.sizeBytes, live: liveBytes,
+      sinceLook: hasDropped ? host.clock.now() - lookedAt : nil)
+    guard isDue else { return false }
+    lookedAt = host.clock.now()
+    hasDropped = false
+    return try compact(journal, index, ingest, reign)
+  }
+
+  func compact(
+    _ journal: Journal, _ index: any Index, _ ingest: Ingest, _ reign: Reign
+  ) throws -> Bool {
+    try flush()
+    let interrupted = try tail(of: journal)
+    current = interrupted
+    let compaction = Compaction(
+      journal: journal, index: index, secret: identity.secret, digests: digests,
+      probe: host.probe
+    ) { [self] in ownHeader(reign) }
+    let outcome = try compaction.run(
+      sealedUpTo: ingest.sealedUpTo, open: Set(interrupted.map { [$0] } ?? []))
+    if let interrupted, let info = journal.segments[interrupted],
+      interrupted != journal.lastNumber
+    {
+      current = try journal.begin(info.header, base: info.writerSize)
+    }
+    // What could not be given back counts as used until the journal has grown again.
+    liveBytes = outcome.removed == 0 ? journal.sizeBytes : outcome.live
+    if !outcome.damaged.isEmpty {
+      board.hold(
+        .journal,
+        "the journal is damaged: type: holdfast verify \(pair), which names the files")
+    }
+    publish()
+    return outcome.removed > 0
+  }
+}

@@ -1,0 +1,81 @@
+package import HoldfastCore
+
+/// The very first point, made while it is received: docs/decisions/0006-the-first-point-is-made-ahead.md.
+extension Replica {
+  /// Makes what is known of the very first point while the rest is still being received. Only where
+  /// nothing stands yet; after a crash all is made again.
+  /// - Parameter end: up to where the index knows the journal.
+  package func fillAhead(_ journal: Journal, upTo end: RecordPosition) throws(ApplyError) {
+    do {
+      guard record.applied == .none, record.intents.isEmpty || ahead != nil else { return }
+      changed = nil
+      try journal.scan(from: ahead?.upTo ?? .start, upTo: end) { position, bytes, raw in
+        guard raw.header.kind == .changes else { return }
+        var reader = Reader(try journal.plain(position.segment, bytes, raw, at: position))
+        let head = try ChangesHead(from: &reader)
+        if ahead == nil, !(try beginAhead(head)) { return }
+        // Another attempt than this one's: what was made is looked at as a whole in the end.
+        guard ahead?.attempt == head.attempt else { return }
+        while !reader.isAtEnd { try fillAhead(try Change(from: &reader), head.number) }
+      }
+      ahead?.upTo = end
+    } catch {
+      ahead = nil
+      touched = []
+      linked = []
+      try? catalog.rollback()
+      throw error as? ApplyError ?? .store(error)
+    }
+  }
+
+  /// - Returns: whether this attempt may be made ahead.
+  func beginAhead(_ head: ChangesHead) throws -> Bool {
+    guard try isVacant() else { return false }
+    for tree in trees { try clearStaging(tree) }
+    try open(intentTo: head.number)
+    try catalog.erase()
+    ahead = (head.attempt, head.number, .start)
+    return true
+  }
+
+  func fillAhead(_ change: Change, _ number: PointNumber) throws {
+    let place = change.place
+    // All names of a linked object must be known before the first is made.
+    guard let entry = change.entry, entry.linkGroup == 0, !isExcluded(place, entry) else { return }
+    let tree = tree(place)
+    if entry.kind != .directory, try tree.status(place.path) != nil { return }
+    // A parent that is not there yet comes with what follows, and its children in the end.
+    guard try place.path.isTop || tree.status(place.path.parent)?.kind == .directory else { return }
+    probe.hit(.applying)
+    let action: Action =
+      switch entry.kind {
+      case .directory: .directory
+      case .regular: .build
+      default: .make
+      }
+    try self.place(place, entry, action, at: number, staged: nil)
+  }
+
+  /// The rest of what was made ahead, now that the point is sealed.
+  func finishAhead(_ point: Point) throws {
+    try index.forEachEntry(at: point.number) { place, entry in
+      if isExcluded(place, entry) { return }
+      if entry.kind == .directory {
+        return try self.place(place, entry, .directory, at: point.number, staged: nil)
+      }
+      if try catalog.row(place)?.entry == entry { return }
+      probe.hit(.applying)
+      if try tree(place).status(place.path) != nil {
+        try tree(place).remove(place.path, directory: false)
+      }
+      try self.place(
+        place, entry, try action(place, nil, entry, .none, point.number, isForced: false),
+        at: point.number, staged: nil)
+    }
+    for place in try strangers(at: point.number).sorted().reversed() {
+      try tree(place).removeAll(place.path)
+      touch(place)
+    }
+    try finish(point)
+  }
+}

@@ -1,0 +1,91 @@
+package import HoldfastCore
+
+/// Making a replica right again that is not what its record says.
+extension Replica {
+  /// Makes the replica exactly `point`, whatever stands there now.
+  package func rebuild(_ point: Point) throws(ApplyError) {
+    do {
+      unknown = []
+      changed = nil
+      try change(from: .none, to: point, isForced: true)
+    } catch {
+      touched = []
+      linked = []
+      try? catalog.rollback()
+      throw error as? ApplyError ?? .store(error)
+    }
+  }
+
+  /// Makes places that are no longer what the applied point says so again. After a crash in
+  /// between they are as damaged as they were, or mended.
+  package func mend(_ damaged: [Place]) throws(ApplyError) {
+    guard record.intents.isEmpty, record.applied != .none else { return }
+    do {
+      guard let point = try index.point(record.applied)?.point else { return }
+      changed = []
+      for tree in trees { try clearStaging(tree) }
+      // All names of one object are damaged with it.
+      var places = Set(damaged)
+      for place in damaged {
+        guard let entry = try index.entry(place, at: point.number) else { continue }
+        places.formUnion(
+          try index.members(root: place.root, linkGroup: entry.linkGroup, at: point.number))
+      }
+      for place in places.sorted().reversed() {
+        let entry = try index.entry(place, at: point.number)
+        if try !isExcludedHere(place, entry) { try clear(place, entry) }
+      }
+      for (number, place) in places.sorted().enumerated() {
+        guard let entry = try index.entry(place, at: point.number), !isExcluded(place, entry)
+        else { continue }
+        let action = try action(place, nil, entry, .none, point.number, isForced: true)
+        var staged: TreePath?
+        if case .build = action {
+          staged = self.staged(number)
+          _ = try materials.build(tree(place), self.staged(number), entry)
+        }
+        touch(place)
+        try self.place(place, entry, action, at: point.number, staged: staged)
+      }
+      try finish(point)
+    } catch {
+      touched = []
+      linked = []
+      try? catalog.rollback()
+      throw error as? ApplyError ?? .store(error)
+    }
+  }
+
+  func isExcludedHere(_ place: Place, _ entry: Entry?) throws -> Bool {
+    if let entry { return isExcluded(place, entry) }
+    let isDirectory = try tree(place).status(place.path)?.kind == .directory
+    return exclusions[place.root.rawValue].excludesWithParents(
+      place.path, isDirectory: isDirectory)
+  }
+
+  /// What stands in the roots and belongs neither to the point nor to an exclusion.
+  func strangers(at target: PointNumber) throws -> [Place] {
+    var found: [Place] = []
+    for index in trees.indices {
+      let root = RootNumber(rawValue: index)
+      var work = [TreePath.top]
+      while let directory = work.popLast() {
+        for name in try trees[index].list(directory) {
+          guard let path = directory.appending(name), path.components.first != Reserved.name,
+            let status = try trees[index].status(path)
+          else { continue }
+          let place = Place(root: root, path: path)
+          let isDirectory = status.kind == .directory
+          if exclusions[index].excludesWithParents(path, isDirectory: isDirectory) { continue }
+          let wanted = try self.index.entry(place, at: target)
+          if wanted == nil || (wanted?.kind == .directory) != isDirectory {
+            found.append(place)
+          } else if isDirectory {
+            work.append(path)
+          }
+        }
+      }
+    }
+    return found
+  }
+}

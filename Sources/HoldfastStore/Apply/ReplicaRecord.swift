@@ -1,0 +1,45 @@
+package import HoldfastCore
+
+/// What is durably known of the replica: the point it is, or those it lies between.
+package struct ReplicaRecord: Hashable, Sendable {
+  package static let fileName = "replica"
+  package var applied: PointNumber
+  /// Not empty while an intent is open: the points that the replica was on its way to since it
+  /// was `applied`. It is offered to nobody meanwhile.
+  package var intents: [PointNumber]
+
+  package init(applied: PointNumber = .none, intents: [PointNumber] = []) {
+    self.applied = applied
+    self.intents = intents
+  }
+
+  var encoded: [UInt8] {
+    var out = Writer()
+    out.fixed(applied.rawValue)
+    out.variable(UInt64(intents.count))
+    for intent in intents { out.fixed(intent.rawValue) }
+    return out.bytes
+  }
+
+  package static func load(_ disk: any Disk) throws -> ReplicaRecord {
+    guard let bytes = try disk.contents(of: fileName) else { return ReplicaRecord() }
+    var reader = Reader(bytes)
+    var record = ReplicaRecord(applied: PointNumber(rawValue: try reader.fixed()))
+    for _ in 0..<(try reader.count(max: 10_000)) {
+      record.intents.append(PointNumber(rawValue: try reader.fixed()))
+    }
+    return record
+  }
+
+  package func store(_ disk: any Disk) throws(DiskError) {
+    try disk.replace(Self.fileName, with: encoded)
+  }
+}
+
+/// Why the replica could not be moved to a point. It is still what its record says.
+package enum ApplyError: Error, Sendable {
+  case tree(RootNumber, TreeError)
+  /// The replica's filesystem has too little room; nothing was changed.
+  case full(needed: Int64, free: Int64)
+  case store(any Error)
+}
