@@ -23,8 +23,10 @@ package final class Replica {
   var touched: Set<Place> = []
   /// Names of linked objects, whose stamps the next link may move.
   var linked: Set<Place> = []
-  /// The point that is being made while it is still received, and how far.
-  var ahead: (attempt: RandomID, number: PointNumber, upTo: RecordPosition)?
+  /// The point that is being made while it is still received.
+  var ahead: (attempt: RandomID, number: PointNumber)?
+  /// How far the journal was looked through for it.
+  var lookedUpTo = RecordPosition.start
   static let touchedMax = 20_000
   static let staging: TreePath = {
     guard let path = TreePath(".holdfast/staging") else { preconditionFailure("staging path") }

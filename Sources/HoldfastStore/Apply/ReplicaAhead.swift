@@ -1,6 +1,7 @@
 package import HoldfastCore
 
-/// The very first point, made while it is received: docs/decisions/0006-the-first-point-is-made-ahead.md.
+/// The very first point, made while it is received:
+/// docs/decisions/0006-the-first-point-is-made-ahead.md.
 extension Replica {
   /// Makes what is known of the very first point while the rest is still being received. Only where
   /// nothing stands yet; after a crash all is made again.
@@ -9,16 +10,15 @@ extension Replica {
     do {
       guard record.applied == .none, record.intents.isEmpty || ahead != nil else { return }
       changed = nil
-      try journal.scan(from: ahead?.upTo ?? .start, upTo: end) { position, bytes, raw in
-        guard raw.header.kind == .changes else { return }
-        var reader = Reader(try journal.plain(position.segment, bytes, raw, at: position))
+      try journal.forEach(.changes, from: lookedUpTo, upTo: end) { plain in
+        var reader = Reader(plain)
         let head = try ChangesHead(from: &reader)
         if ahead == nil, !(try beginAhead(head)) { return }
         // Another attempt than this one's: what was made is looked at as a whole in the end.
         guard ahead?.attempt == head.attempt else { return }
         while !reader.isAtEnd { try fillAhead(try Change(from: &reader), head.number) }
       }
-      ahead?.upTo = end
+      lookedUpTo = end
     } catch {
       ahead = nil
       touched = []
@@ -34,7 +34,7 @@ extension Replica {
     for tree in trees { try clearStaging(tree) }
     try open(intentTo: head.number)
     try catalog.erase()
-    ahead = (head.attempt, head.number, .start)
+    ahead = (head.attempt, head.number)
     return true
   }
 

@@ -329,19 +329,28 @@ package final class Journal {
     }
   }
 
-  /// For a reader: calls `body` with every record between two positions, whatever its file.
-  package func scan(
-    from start: RecordPosition, upTo end: RecordPosition,
-    _ body: (RecordPosition, [UInt8], RawRecord) throws -> Void
+  /// For a reader: calls `body` with what records of one kind hold, between two positions, whatever
+  /// their files; the others are stepped over unread.
+  package func forEach(
+    _ kind: RecordKind, from start: RecordPosition, upTo end: RecordPosition,
+    _ body: (_ plain: [UInt8]) throws -> Void
   ) throws {
     try loadNames()
     for number in names.keys.sorted() where (start.segment...end.segment).contains(number) {
       // Takes down how long the file is by now.
       _ = try bytes(number, at: 0, count: 0)
-      try scan(number, from: number == start.segment ? start.offset : 0) {
-        position, bytes, record in
-        // More may have been appended meanwhile.
-        if position < end { try body(position, bytes, record) }
+      var offset = max(
+        number == start.segment ? start.offset : 0, Int64(SegmentHeader.encodedBytes))
+      let last = number == end.segment ? end.offset : segments[number]?.size ?? 0
+      while offset < last {
+        let position = RecordPosition(segment: number, offset: offset)
+        let head = try bytes(
+          number, at: offset, count: RecordHeader.prefixBytes + RecordHeader.encodedBytes)
+        var reader = Reader(head)
+        let length = Int64(try reader.fixed(UInt32.self))
+        _ = try reader.fixed(UInt32.self)
+        if try RecordHeader(from: &reader).kind == kind { try body(try record(at: position).plain) }
+        offset += Int64(RecordHeader.prefixBytes) + length
       }
     }
   }
