@@ -72,7 +72,7 @@ package final class Network: Sendable {
     let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 64)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-      .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(.autoRead, value: false)
       .childChannelInitializer { [self] channel in
         // A stranger who only connects holds one of a few places, for a short while.
@@ -117,7 +117,7 @@ package final class Network: Sendable {
     let ready = group.next().makePromise(of: TLSLink.self)
     let bootstrap = ClientBootstrap(group: group)
       .connectTimeout(.nanoseconds(Limits.dialTimeout.nanos))
-      .channelOption(.socketOption(.tcp_nodelay), value: 1)
+      .channelOption(.tcpOption(.tcp_nodelay), value: 1)
       .channelOption(.autoRead, value: false)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
