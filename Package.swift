@@ -60,7 +60,10 @@ let package = Package(
       swiftSettings: settings),
     .target(
       name: "HoldfastIndex",
-      dependencies: ["HoldfastCore", .product(name: "GRDB", package: "GRDB.swift")],
+      dependencies: [
+        "HoldfastCore", .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "GRDBSQLite", package: "GRDB.swift"),
+      ],
       swiftSettings: settings),
     .target(
       name: "HoldfastLinux",

@@ -63,9 +63,21 @@ package struct DecompressionError: Error, Hashable, Sendable {}
       }
     }
   }
+}
+
+/// Decompresses records of any codec. One value may be used by one thread at a time.
+@safe package final class Decompressor {
+  private let context: OpaquePointer
+
+  package init() {
+    guard let context = unsafe ZSTD_createDCtx() else { preconditionFailure("out of memory") }
+    unsafe self.context = context
+  }
+
+  deinit { unsafe ZSTD_freeDCtx(context) }
 
   /// Never writes beyond `plainCount` bytes, whatever the input claims.
-  package static func decompress(
+  package func decompress(
     _ codec: Codec, _ bytes: [UInt8], plainCount: Int
   ) throws(DecompressionError) -> [UInt8] {
     if codec == .none {
@@ -76,8 +88,8 @@ package struct DecompressionError: Error, Hashable, Sendable {}
     let plain = unsafe [UInt8](unsafeUninitializedCapacity: plainCount) { output, initialized in
       var count = UInt(plainCount)
       if codec == .zstd {
-        let result = unsafe ZSTD_decompress(
-          output.baseAddress, plainCount, bytes, bytes.count)
+        let result = unsafe ZSTD_decompressDCtx(
+          context, output.baseAddress, plainCount, bytes, bytes.count)
         isWhole = ZSTD_isError(result) == 0 && result == plainCount
       } else {
         let result = unsafe uncompress(output.baseAddress, &count, bytes, UInt(bytes.count))

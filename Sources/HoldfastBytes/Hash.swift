@@ -3,27 +3,46 @@ import CCrypto
 
 /// HMAC-SHA256 (RFC 2104) under one key. One value may be used by one thread at a time.
 @safe package final class KeyedHash {
-  private let key: [UInt8]
-  private let sha256 = unsafe EVP_sha256()
+  private let context: OpaquePointer
 
-  package init(key: [UInt8]) { self.key = key }
+  package init(key: [UInt8]) {
+    let code = unsafe EVP_MAC_fetch(nil, "HMAC", nil)
+    defer { unsafe EVP_MAC_free(code) }
+    guard let context = unsafe EVP_MAC_CTX_new(code) else {
+      preconditionFailure("HMAC is not available in libcrypto")
+    }
+    unsafe self.context = context
+    var digest = Array("SHA256".utf8CString)
+    let done = unsafe digest.withUnsafeMutableBufferPointer { name in
+      var parameters = unsafe [
+        OSSL_PARAM_construct_utf8_string("digest", name.baseAddress, 0),
+        OSSL_PARAM_construct_end(),
+      ]
+      return unsafe EVP_MAC_init(context, key, key.count, &parameters)
+    }
+    precondition(done == 1, "libcrypto refused a key of \(key.count) bytes")
+  }
+
+  deinit { unsafe EVP_MAC_CTX_free(context) }
 
   /// The hash of `bytes[range]` as four little-endian words.
   package func hash(_ bytes: [UInt8], _ range: Range<Int>) -> SIMD4<UInt64> {
+    precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count, "\(range)")
     var out = SIMD4<UInt64>()
-    var length: UInt32 = 32
-    unsafe bytes.withUnsafeBytes { input in
+    var length = 0
+    let done = unsafe bytes.withUnsafeBufferPointer { input -> Bool in
       let start = unsafe input.baseAddress?.advanced(by: range.lowerBound)
-      unsafe key.withUnsafeBytes { key in
-        unsafe withUnsafeMutableBytes(of: &out) { output in
-          let result = unsafe HMAC(
-            sha256, key.baseAddress, Int32(key.count), start, range.count,
-            output.baseAddress, &length)
-          // HMAC of bytes in memory can only fail for want of memory.
-          precondition(unsafe result != nil && length == 32, "HMAC failed: out of memory")
-        }
+      return unsafe withUnsafeMutableBytes(of: &out) { output in
+        // Without a key the context begins again with the one it has.
+        unsafe EVP_MAC_init(context, nil, 0, nil) == 1
+          && EVP_MAC_update(context, start, range.count) == 1
+          && EVP_MAC_final(
+            context, output.baseAddress?.assumingMemoryBound(to: UInt8.self), &length,
+            output.count) == 1
       }
     }
+    // HMAC of bytes in memory can only fail for want of memory.
+    precondition(done && length == 32, "HMAC failed: out of memory")
     return out
   }
 

@@ -27,6 +27,16 @@ package final class SQLiteCatalog: Catalog {
     known = try Store(
       path: path + Self.knownSuffix, schema: Self.knownSchema, cacheBytes: cacheBytes,
       isReadOnly: false)
+    selectRow = try Prepared(
+      store, "SELECT \(Self.columns) FROM file WHERE root = ? AND parent = ? AND name = ?")
+    insertRow = try Prepared(
+      store,
+      """
+      INSERT OR REPLACE INTO file(root, parent, name, device, inode, size, modified, changed,
+      settled, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      """)
+    selectKnown = try Prepared(known, "SELECT 1 FROM known WHERE prefix = ?")
+    insertKnown = try Prepared(known, "INSERT OR IGNORE INTO known(prefix) VALUES (?)")
   }
 
   package static let knownSuffix = "-known"
@@ -67,6 +77,12 @@ package final class SQLiteCatalog: Catalog {
     (place.root.rawValue, Data(place.path.parent.bytes), Data(place.path.name))
   }
 
+  // What runs for every file.
+  private let selectRow: Prepared
+  private let insertRow: Prepared
+  private let selectKnown: Prepared
+  private let insertKnown: Prepared
+
   private static func decode(_ row: Row) throws -> CatalogRow {
     let body: Data = row[6]
     let stamp = Stamp(
@@ -77,30 +93,28 @@ package final class SQLiteCatalog: Catalog {
   }
 
   package func row(_ place: Place) throws(IndexError) -> CatalogRow? {
-    let (root, parent, name) = Self.key(place)
-    return try store.read { db in
-      try db.row(
-        "SELECT \(Self.columns) FROM file WHERE root = ? AND parent = ? AND name = ?",
-        [root, parent, name]
-      ).map(Self.decode)
+    try selectRow.first(
+      .count(place.root.rawValue), .bytes(place.path.parent.bytes), .bytes(place.path.name)
+    ) { row throws(IndexError) in
+      do throws(CodingError) {
+        return CatalogRow(
+          stamp: Stamp(
+            device: row.bits(0), inode: row.bits(1), size: row.number(2),
+            modified: WallTime(nanos: row.number(3)), changed: WallTime(nanos: row.number(4))),
+          entry: try Entry(decoding: row.bytes(6)), isSettled: row.number(5) == 1)
+      } catch {
+        throw .unusable("entry of \(place): \(error)")
+      }
     }
   }
 
   package func put(_ place: Place, _ row: CatalogRow) throws(IndexError) {
-    let (root, parent, name) = Self.key(place)
-    try store.write { db in
-      try db.run(
-        """
-        INSERT OR REPLACE INTO file(root, parent, name, device, inode, size, modified, changed,
-        settled, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-        """,
-        [
-          root, parent, name, Int64(bitPattern: row.stamp.device),
-          Int64(bitPattern: row.stamp.inode), row.stamp.size, row.stamp.modified.nanos,
-          row.stamp.changed.nanos, row.isSettled ? 1 : 0,
-          Data(row.entry.encoded),
-        ])
-    }
+    try store.begin()
+    try insertRow.run(
+      .count(place.root.rawValue), .bytes(place.path.parent.bytes), .bytes(place.path.name),
+      .bits(row.stamp.device), .bits(row.stamp.inode), .number(row.stamp.size),
+      .number(row.stamp.modified.nanos), .number(row.stamp.changed.nanos),
+      .number(row.isSettled ? 1 : 0), .bytes(row.entry.encoded))
   }
 
   package func remove(_ place: Place) throws(IndexError) {
@@ -211,19 +225,13 @@ package final class SQLiteCatalog: Catalog {
   }
 
   package func knows(_ prefix: UInt64) throws(IndexError) -> Bool {
-    try known.read { db in
-      try db.row("SELECT 1 FROM known WHERE prefix = ?", [Int64(bitPattern: prefix)]) != nil
-    }
+    try selectKnown.first(.bits(prefix)) { _ in true } ?? false
   }
 
   package func learn(_ prefixes: [UInt64]) throws(IndexError) {
     guard !prefixes.isEmpty else { return }
-    try known.write { db in
-      for prefix in prefixes {
-        try db.run(
-          "INSERT OR IGNORE INTO known(prefix) VALUES (?)", [Int64(bitPattern: prefix)])
-      }
-    }
+    try known.begin()
+    for prefix in prefixes { try insertKnown.run(.bits(prefix)) }
     try known.commit()
   }
 

@@ -37,6 +37,16 @@ package final class SQLiteIndex: Index {
       root INTEGER, path BLOB, PRIMARY KEY(root, path)) WITHOUT ROWID;
     """
 
+  // What runs for every file or chunk.
+  private let insertChunkRow: Prepared
+  private let selectChunk: Prepared
+  private let selectOpen: Prepared
+  private let insertEntry: Prepared
+  private let deleteEntry: Prepared
+  private let closeEntry: Prepared
+  private let mention: Prepared
+  let selectBody: Prepared
+
   package init(
     path: String, cacheBytes: Int = 12 << 20, isReadOnly: Bool = false,
     digest: @escaping (Place, [UInt8]) -> Digest32
@@ -44,6 +54,26 @@ package final class SQLiteIndex: Index {
     store = try Store(
       path: path, schema: Self.schema, cacheBytes: cacheBytes, isReadOnly: isReadOnly)
     self.digest = digest
+    insertChunkRow = try Prepared(
+      store, "INSERT OR IGNORE INTO chunk(name, segment, offset, bytes) VALUES (?, ?, ?, ?)")
+    selectChunk = try Prepared(store, "SELECT segment, offset FROM chunk WHERE name = ?")
+    selectOpen = try Prepared(
+      store,
+      "SELECT first, body FROM entry WHERE root = ? AND path = ? AND last = \(Self.open)")
+    insertEntry = try Prepared(
+      store,
+      """
+      INSERT OR REPLACE INTO entry(root, path, first, last, link, body)
+      VALUES (?, ?, ?, \(Self.open), ?, ?)
+      """)
+    deleteEntry = try Prepared(
+      store, "DELETE FROM entry WHERE root = ? AND path = ? AND first = ?")
+    closeEntry = try Prepared(
+      store, "UPDATE entry SET last = ? WHERE root = ? AND path = ? AND first = ?")
+    mention = try Prepared(store, "INSERT OR IGNORE INTO mention(root, path) VALUES (?, ?)")
+    selectBody = try Prepared(
+      store,
+      "SELECT body FROM entry WHERE root = ? AND path = ? AND first <= ? AND +last > ?")
     // A transaction that a crash cut short took its attempt with it.
     guard !isReadOnly else { return }
     try reloadAttempt()
@@ -120,13 +150,9 @@ package final class SQLiteIndex: Index {
   package func insertChunk(
     _ name: ChunkName, at position: RecordPosition, bytes: Int
   ) throws(IndexError) {
-    try store.write { db in
-      try db.run(
-        "INSERT OR IGNORE INTO chunk(name, segment, offset, bytes) VALUES (?, ?, ?, ?)",
-        [
-          Data(name.digest.bytes), Int64(bitPattern: position.segment), position.offset, bytes,
-        ])
-    }
+    try store.begin()
+    try insertChunkRow.run(
+      .bytes(name.digest.bytes), .bits(position.segment), .number(position.offset), .count(bytes))
   }
 
   package func moveChunk(
@@ -148,10 +174,8 @@ package final class SQLiteIndex: Index {
   }
 
   package func chunk(_ name: ChunkName) throws(IndexError) -> RecordPosition? {
-    try store.read { db in
-      let row = try db.row(
-        "SELECT segment, offset FROM chunk WHERE name = ?", [Data(name.digest.bytes)])
-      return row.map { RecordPosition(segment: UInt64(bitPattern: $0[0]), offset: $0[1]) }
+    try selectChunk.first(.bytes(name.digest.bytes)) { row in
+      RecordPosition(segment: row.bits(0), offset: row.number(1))
     }
   }
 
@@ -214,39 +238,23 @@ package final class SQLiteIndex: Index {
     let number = attempt.number.stored
     let place = change.place
     let body = change.entry?.encoded
-    let root = place.root.rawValue
-    let key = Data(place.path.bytes)
-    try store.write { db in
-      if attempt.keepsMentions {
-        try db.run("INSERT OR IGNORE INTO mention(root, path) VALUES (?, ?)", [root, key])
+    let root = Prepared.Value.count(place.root.rawValue)
+    let key = Prepared.Value.bytes(place.path.bytes)
+    try store.begin()
+    if attempt.keepsMentions { try mention.run(root, key) }
+    let old = try selectOpen.first(root, key) { ($0.number(0), $0.bytes(1)) }
+    if let (first, bytes) = old {
+      if bytes == body { return }
+      running.remove(digest(place, bytes))
+      if first == number {
+        try deleteEntry.run(root, key, .number(first))
+      } else {
+        try closeEntry.run(.number(number), root, key, .number(first))
       }
-      let row = try db.row(
-        "SELECT first, body FROM entry WHERE root = ? AND path = ? AND last = \(Self.open)",
-        [root, key])
-      if let row {
-        let old: Data = row[1]
-        let bytes = Array(old)
-        if bytes == body { return }
-        self.running.remove(self.digest(place, bytes))
-        let first: Int64 = row[0]
-        if first == number {
-          try db.run(
-            "DELETE FROM entry WHERE root = ? AND path = ? AND first = ?", [root, key, first])
-        } else {
-          try db.run(
-            "UPDATE entry SET last = ? WHERE root = ? AND path = ? AND first = ?",
-            [number, root, key, first])
-        }
-      }
-      guard let body, let entry = change.entry else { return }
-      self.running.add(self.digest(place, body))
-      try db.run(
-        """
-        INSERT OR REPLACE INTO entry(root, path, first, last, link, body)
-        VALUES (?, ?, ?, \(Self.open), ?, ?)
-        """,
-        [root, key, number, Int64(bitPattern: entry.linkGroup), Data(body)])
     }
+    guard let body, let entry = change.entry else { return }
+    running.add(digest(place, body))
+    try insertEntry.run(root, key, .number(number), .bits(entry.linkGroup), .bytes(body))
   }
 
   /// Closes what a whole attempt did not mention; afterwards it is like any other.

@@ -40,22 +40,19 @@ extension SQLiteIndex {
   }
 
   package func entry(_ place: Place, at point: PointNumber) throws(IndexError) -> Entry? {
-    try store.read { db in
-      try self.body(db, place.root.rawValue, Data(place.path.bytes), point.stored)
-        .map { try Entry(decoding: $0) }
+    guard let body = try body(place.root.rawValue, place.path.bytes, point) else { return nil }
+    do throws(CodingError) {
+      return try Entry(decoding: body)
+    } catch {
+      throw .unusable("entry of \(place): \(error)")
     }
   }
 
   private func body(
-    _ db: Database, _ root: Int, _ key: Data, _ point: Int64
-  ) throws -> [UInt8]? {
-    let row = try db.row(
-      """
-      SELECT body FROM entry WHERE root = ? AND path = ? AND first <= ? AND +last > ?
-      """, [root, key, point, point])
-    guard let row else { return nil }
-    let body: Data = row[0]
-    return Array(body)
+    _ root: Int, _ key: [UInt8], _ point: PointNumber
+  ) throws(IndexError) -> [UInt8]? {
+    let at = Prepared.Value.number(point.stored)
+    return try selectBody.first(.count(root), .bytes(key), at, at) { $0.bytes(0) }
   }
 
   /// Calls `body` with the rows of a point, in portions, so that nothing grows with the tree. The
@@ -113,9 +110,7 @@ extension SQLiteIndex {
       ).map { row -> (Int, Data) in (row[0], row[1]) }
     }
     for (root, key) in places {
-      let bodies = try store.read { db in
-        try points.map { try self.body(db, root, key, $0.stored) }
-      }
+      let bodies = try points.map { try self.body(root, Array(key), $0) }
       if bodies.dropFirst().allSatisfy({ $0 == bodies[0] }) { continue }
       try body(
         Place(root: RootNumber(rawValue: root), path: try path(key)),

@@ -1,11 +1,14 @@
 import Foundation
 import GRDB
+import GRDBSQLite
 import HoldfastCore
 
 /// One SQLite file. All calls come from one thread at a time; a transaction stays open between
 /// them until it is committed.
-final class Store {
+@safe final class Store {
   let queue: DatabaseQueue
+  /// Of the queue, for ``Prepared``.
+  let connection: OpaquePointer
 
   /// - Parameter cacheBytes: of pages kept in memory.
   init(path: String, schema: String, cacheBytes: Int, isReadOnly: Bool) throws(IndexError) {
@@ -23,6 +26,10 @@ final class Store {
     }
     do {
       queue = try DatabaseQueue(path: path, configuration: configuration)
+      guard let connection = unsafe queue.inDatabase({ unsafe $0.sqliteConnection }) else {
+        throw IndexError.unusable("\(path): no connection")
+      }
+      unsafe self.connection = connection
       guard !isReadOnly else { return }
       try queue.inDatabase { db in
         let answer = try String.fetchOne(db, sql: "PRAGMA quick_check(1)")
@@ -45,6 +52,14 @@ final class Store {
       }
     } catch {
       throw .unusable("\(error)")
+    }
+  }
+
+  /// Begins a transaction where there is none, for what ``Prepared`` is to write.
+  func begin() throws(IndexError) {
+    guard unsafe sqlite3_get_autocommit(connection) != 0 else { return }
+    guard unsafe sqlite3_exec(connection, "BEGIN IMMEDIATE", nil, nil, nil) == SQLITE_OK else {
+      throw .unusable("the file is locked or cannot be written")
     }
   }
 

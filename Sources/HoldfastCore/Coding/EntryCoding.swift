@@ -156,7 +156,7 @@ extension Change {
     guard let path = TreePath(try reader.counted(max: Limits.pathBytesMax)) else {
       throw .invalid("path that leaves its tree")
     }
-    guard path.components.first != Array(".holdfast".utf8) else {
+    guard !path.isWithin(.reserved) else {
       throw .invalid("path inside .holdfast")
     }
     let body = try reader.counted(max: Limits.entryBytesMax)

@@ -4,7 +4,13 @@ package struct Writer {
   package var bytes: [UInt8] = []
   package init() {}
 
-  package mutating func fixed<Number: FixedWidthInteger>(_ value: Number) {
+  package mutating func fixed(_ value: UInt8) { bytes.append(value) }
+  package mutating func fixed(_ value: UInt16) { little(value) }
+  package mutating func fixed(_ value: UInt32) { little(value) }
+  package mutating func fixed(_ value: UInt64) { little(value) }
+  package mutating func fixed(_ value: Int64) { little(value) }
+  // Generic only inside: across modules every shift would be a call.
+  private mutating func little<Number: FixedWidthInteger>(_ value: Number) {
     for shift in stride(from: 0, to: Number.bitWidth, by: 8) {
       bytes.append(UInt8(truncatingIfNeeded: value >> Number(truncatingIfNeeded: shift)))
     }
@@ -52,9 +58,22 @@ package struct Reader {
   package var isAtEnd: Bool { position == end }
   package var remaining: Int { end - position }
 
-  package mutating func fixed<Number: FixedWidthInteger>(
-    _ type: Number.Type = Number.self
-  ) throws(CodingError) -> Number {
+  package mutating func fixed(_: UInt8.Type = UInt8.self) throws(CodingError) -> UInt8 {
+    try little()
+  }
+  package mutating func fixed(_: UInt16.Type = UInt16.self) throws(CodingError) -> UInt16 {
+    try little()
+  }
+  package mutating func fixed(_: UInt32.Type = UInt32.self) throws(CodingError) -> UInt32 {
+    try little()
+  }
+  package mutating func fixed(_: UInt64.Type = UInt64.self) throws(CodingError) -> UInt64 {
+    try little()
+  }
+  package mutating func fixed(_: Int64.Type = Int64.self) throws(CodingError) -> Int64 {
+    try little()
+  }
+  private mutating func little<Number: FixedWidthInteger>() throws(CodingError) -> Number {
     let width = Number.bitWidth / 8
     guard remaining >= width else { throw .short }
     var value = Number.zero

@@ -58,6 +58,7 @@ package struct Stamp: Hashable, Sendable {
 /// Why an operation on a protected tree or a replica did not happen.
 package enum TreeError: Error, Hashable, Sendable {
   case absent(TreePath)
+  case exists(TreePath)
   /// EACCES or EPERM: never to be taken for "absent".
   case refused(TreePath, call: String, errno: Int32)
   /// A component is a symbolic link or leads out of the tree (openat2(2), RESOLVE_BENEATH and
@@ -73,6 +74,7 @@ extension TreeError: CustomStringConvertible {
   package var description: String {
     switch self {
     case .absent(let path): "\(path) does not exist"
+    case .exists(let path): "\(path) exists already"
     case .refused(let path, let call, let errno):
       "\(call) of \(path) is not permitted (errno \(errno))"
     case .escapes(let path): "\(path) leads through a symbolic link or out of the tree"
@@ -93,6 +95,8 @@ package protocol TreeFile: AnyObject {
   /// The first run of data at or after `offset` (lseek(2), SEEK_DATA and SEEK_HOLE).
   /// - Returns: `nil` where only a hole follows.
   func data(from offset: Int64) throws(TreeError) -> Range<Int64>?
+  /// See ``Tree/attributes(_:)``.
+  func attributes() throws(TreeError) -> [Attribute]
   func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int64) throws(TreeError)
   func truncate(to size: Int64) throws(TreeError)
   func setOwner(_ owner: UInt32, group: UInt32) throws(TreeError)

@@ -7,6 +7,8 @@ package struct TreePath: Hashable, Comparable, Sendable, CustomStringConvertible
   private init(unchecked bytes: [UInt8]) { self.bytes = bytes }
 
   package static let top = TreePath(unchecked: [])
+  /// What Holdfast keeps for itself, at the top of each root and replica.
+  package static let reserved = TreePath(unchecked: Array(".holdfast".utf8))
 
   /// - Returns: `nil` where the bytes break a rule of this type: what a peer sends may do so.
   package init?(_ bytes: [UInt8]) {

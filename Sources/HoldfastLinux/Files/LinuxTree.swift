@@ -20,6 +20,7 @@ package final class LinuxTree: Tree {
   static func error(_ path: TreePath, _ call: String, _ errno: Int32) -> TreeError {
     switch errno {
     case ENOENT: .absent(path)
+    case EEXIST: .exists(path)
     case EACCES, EPERM: .refused(path, call: call, errno: errno)
     case ELOOP, EXDEV: .escapes(path)
     case ENOSPC, EDQUOT: .full(path)
@@ -92,50 +93,7 @@ package final class LinuxTree: Tree {
 
   package func attributes(_ path: TreePath) throws(TreeError) -> [Attribute] {
     let proc = try procPath(path)
-    var names = [UInt8](repeating: 0, count: 1024)
-    while true {
-      let count = unsafe withCString(proc) { name in
-        unsafe names.withUnsafeMutableBytes { buffer in
-          retried {
-            unsafe llistxattr(
-              name, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count)
-          }
-        }
-      }
-      if count == -Int(ERANGE), names.count < 1 << 16 {
-        names = [UInt8](repeating: 0, count: 1 << 16)
-        continue
-      }
-      if count == -Int(ENOTSUP) || count == 0 { return [] }
-      guard count > 0 else { throw Self.error(path, "listxattr", Int32(-count)) }
-      var found: [Attribute] = []
-      for name in names[..<count].split(separator: 0) {
-        let value = try attribute(path, proc, Array(name))
-        if let value { found.append(Attribute(name: Array(name), value: value)) }
-      }
-      return found.sorted { $0.name.lexicographicallyPrecedes($1.name) }
-    }
-  }
-
-  private func attribute(
-    _ path: TreePath, _ proc: [UInt8], _ name: [UInt8]
-  ) throws(TreeError) -> [UInt8]? {
-    var value = [UInt8](repeating: 0, count: 256)
-    while true {
-      let count = unsafe withCString(proc) { file in
-        unsafe withCString(name) { name in
-          unsafe value.withUnsafeMutableBytes { buffer in
-            retried { unsafe lgetxattr(file, name, buffer.baseAddress, buffer.count) }
-          }
-        }
-      }
-      if count >= 0 { return Array(value[..<count]) }
-      switch Int32(-count) {
-      case ERANGE where value.count < 1 << 16: value = [UInt8](repeating: 0, count: 1 << 16)
-      case ENODATA: return nil
-      default: throw Self.error(path, "getxattr", Int32(-count))
-      }
-    }
+    return try AttributeSource.name(proc).attributes(of: path)
   }
 
   package func target(_ path: TreePath) throws(TreeError) -> [UInt8] {
@@ -329,6 +287,10 @@ final class LinuxTreeFile: TreeFile {
       got += result
     }
     return got
+  }
+
+  func attributes() throws(TreeError) -> [Attribute] {
+    try AttributeSource.descriptor(number).attributes(of: path)
   }
 
   func data(from offset: Int64) throws(TreeError) -> Range<Int64>? {

@@ -75,11 +75,12 @@ package final class Inotify: Watch {
       guard count > 0 else { return }
       var reader = Reader(bytes, 0..<count)
       while !reader.isAtEnd {
-        guard let watch: Int32 = try? reader.fixed(), let mask: UInt32 = try? reader.fixed(),
-          (try? reader.fixed(UInt32.self)) != nil, let length: UInt32 = try? reader.fixed(),
-          let name = try? reader.raw(Int(length))
+        guard let watch = try? reader.fixed(UInt32.self),
+          let mask = try? reader.fixed(UInt32.self),
+          (try? reader.fixed(UInt32.self)) != nil,
+          let length = try? reader.fixed(UInt32.self), let name = try? reader.raw(Int(length))
         else { preconditionFailure("inotify event cut short: \(count) bytes") }
-        take(watch, mask, Array(name.prefix { $0 != 0 }), &state)
+        take(Int32(bitPattern: watch), mask, Array(name.prefix { $0 != 0 }), &state)
       }
     }
   }

@@ -25,11 +25,13 @@ package final class Replica {
   var linked: Set<Place> = []
   /// The point that is being made while it is still received.
   var ahead: (attempt: RandomID, number: PointNumber)?
+  /// The directory that was last seen to be there for it.
+  var filled: Place?
   /// How far the journal was looked through for it.
   var lookedUpTo = RecordPosition.start
   static let touchedMax = 20_000
   static let staging: TreePath = {
-    guard let path = TreePath(".holdfast/staging") else { preconditionFailure("staging path") }
+    guard let path = TreePath.reserved.appending(Array("staging".utf8)) else { preconditionFailure("staging path") }
     return path
   }()
 

@@ -43,9 +43,15 @@ extension Replica {
     // All names of a linked object must be known before the first is made.
     guard let entry = change.entry, entry.linkGroup == 0, !isExcluded(place, entry) else { return }
     let tree = tree(place)
-    if entry.kind != .directory, try tree.status(place.path) != nil { return }
-    // A parent that is not there yet comes with what follows, and its children in the end.
-    guard try place.path.isTop || tree.status(place.path.parent)?.kind == .directory else { return }
+    let parent = Place(root: place.root, path: place.path.parent)
+    if !place.path.isTop, parent != filled {
+      // One that is not there yet comes with what follows, and its children in the end.
+      guard try tree.status(parent.path)?.kind == .directory else { return }
+      filled = parent
+    }
+    if entry.kind != .directory, entry.kind != .regular, try tree.status(place.path) != nil {
+      return
+    }
     probe.hit(.applying)
     let action: Action =
       switch entry.kind {
@@ -53,7 +59,11 @@ extension Replica {
       case .regular: .build
       default: .make
       }
-    try self.place(place, entry, action, at: number, staged: nil)
+    do {
+      try self.place(place, entry, action, at: number, staged: nil)
+    } catch TreeError.exists {
+      // The attempt says it twice: what is true is looked at in the end.
+    }
   }
 
   /// The rest of what was made ahead, now that the point is sealed.

@@ -71,7 +71,7 @@ extension Replica {
       var work = [TreePath.top]
       while let directory = work.popLast() {
         for name in try trees[index].list(directory) {
-          guard let path = directory.appending(name), path.components.first != Reserved.name,
+          guard let path = directory.appending(name), !path.isWithin(.reserved),
             let status = try trees[index].status(path)
           else { continue }
           let place = Place(root: root, path: path)

@@ -135,7 +135,7 @@ package final class Capture {
   }
 
   private func isReserved(_ place: Place) -> Bool {
-    place.path.components.first == Reserved.name
+    place.path.isWithin(.reserved)
   }
 
   /// Children to visit; what is gone is recorded here.
@@ -294,7 +294,7 @@ package final class Capture {
     switch error {
     // It went away or became something else after it was looked at: an event tells.
     case .absent, .escapes: outcome.torn.append(place)
-    case .refused, .full, .flushFailed, .failed: try deny(place, error)
+    case .exists, .refused, .full, .flushFailed, .failed: try deny(place, error)
     }
     return nil
   }
@@ -308,7 +308,7 @@ package final class Capture {
     probe.hit(.reading)
     let (content, size) = try cutter.content(
       of: file, size: before.size, sparse: isSparse, into: writer)
-    let attributes = try tree.attributes(place.path)
+    let attributes = try file.attributes()
     let after = try file.status()
     outcome.filesRead += 1
     var entry = entry(before, attributes, target: [])
@@ -331,7 +331,7 @@ package final class Capture {
 /// What Holdfast keeps for itself in a tree.
 package enum Reserved {
   /// The one name at the top of each root and replica.
-  package static let name = Array(".holdfast".utf8)
+  package static let name = TreePath.reserved.bytes
   private static let label = Array("security.selinux".utf8)
 
   /// Labels belong to the host's policy until a key of the configuration says otherwise.

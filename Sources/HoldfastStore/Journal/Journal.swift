@@ -33,6 +33,7 @@ package final class Journal {
   package private(set) var segments: [UInt64: SegmentInfo] = [:]
   private var files: [UInt64: any DiskFile] = [:]
   private var ciphers: [UInt64: RecordCipher] = [:]
+  private let decompressor = Decompressor()
   private static let filesMax = 64
   private static let tailSegments = 4
   private static let scanBytes = 4 << 20
@@ -374,7 +375,7 @@ package final class Journal {
       let body = try cipher.decrypt(
         bytes[start..<record.range.upperBound], counter: UInt64(header.counter),
         authenticating: header.additional(info.header))
-      return try Compressor.decompress(header.codec, body, plainCount: header.plainBytes)
+      return try decompressor.decompress(header.codec, body, plainCount: header.plainBytes)
     } catch {
       throw .damaged(position, "record does not decrypt")
     }

@@ -1,0 +1,83 @@
+import GRDBSQLite
+import HoldfastCore
+
+/// A statement that runs for every file or chunk: prepared once and run on the connection itself,
+/// where the way through row and value objects would cost more than the work. All calls come from
+/// the store's one thread at a time.
+@safe final class Prepared {
+  enum Value {
+    case number(Int64)
+    case bytes([UInt8])
+
+    static func bits(_ value: UInt64) -> Value { .number(Int64(bitPattern: value)) }
+    static func count(_ value: Int) -> Value { .number(Int64(value)) }
+  }
+
+  private let connection: OpaquePointer
+  private let statement: OpaquePointer
+
+  init(_ store: Store, _ sql: String) throws(IndexError) {
+    unsafe connection = store.connection
+    var made: OpaquePointer?
+    let code = unsafe sqlite3_prepare_v3(
+      connection, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &made, nil)
+    guard code == SQLITE_OK, let made = unsafe made else {
+      throw unsafe Self.error(connection)
+    }
+    unsafe statement = made
+  }
+
+  deinit { unsafe sqlite3_finalize(statement) }
+
+  private static func error(_ connection: OpaquePointer) -> IndexError {
+    guard let text = unsafe sqlite3_errmsg(connection) else { return .unusable("out of memory") }
+    return unsafe .unusable(String(cString: text))
+  }
+
+  /// Runs a statement that gives no rows.
+  func run(_ values: Value...) throws(IndexError) {
+    defer { unsafe sqlite3_reset(statement) }
+    _ = try step(values)
+  }
+
+  /// - Returns: what `read` makes of the first row; `nil` where there is none.
+  func first<Result>(
+    _ values: Value..., read: (Prepared) throws(IndexError) -> Result
+  ) throws(IndexError) -> Result? {
+    defer { unsafe sqlite3_reset(statement) }
+    return try step(values) ? try read(self) : nil
+  }
+
+  private func step(_ values: [Value]) throws(IndexError) -> Bool {
+    // SQLITE_TRANSIENT of sqlite3.h: the bytes are copied.
+    let copied = unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+    for (index, value) in values.enumerated() {
+      let position = Int32(index + 1)
+      let code =
+        switch value {
+        case .number(let number): unsafe sqlite3_bind_int64(statement, position, number)
+        case .bytes(let bytes) where bytes.isEmpty:
+          unsafe sqlite3_bind_zeroblob(statement, position, 0)
+        case .bytes(let bytes):
+          unsafe sqlite3_bind_blob(statement, position, bytes, Int32(bytes.count), copied)
+        }
+      guard code == SQLITE_OK else { throw unsafe Self.error(connection) }
+    }
+    switch unsafe sqlite3_step(statement) {
+    case SQLITE_ROW: return true
+    case SQLITE_DONE: return false
+    default: throw unsafe Self.error(connection)
+    }
+  }
+
+  // MARK: The row that is being read
+
+  func number(_ column: Int32) -> Int64 { unsafe sqlite3_column_int64(statement, column) }
+  func bits(_ column: Int32) -> UInt64 { UInt64(bitPattern: number(column)) }
+
+  func bytes(_ column: Int32) -> [UInt8] {
+    let count = Int(unsafe sqlite3_column_bytes(statement, column))
+    guard count > 0, let start = unsafe sqlite3_column_blob(statement, column) else { return [] }
+    return unsafe Array(UnsafeRawBufferPointer(start: start, count: count))
+  }
+}
