@@ -1,5 +1,31 @@
+import GRDB
 import GRDBSQLite
 import HoldfastCore
+
+/// The SQLite connection under a queue of GRDB's.
+@safe final class Connection {
+  fileprivate let pointer: OpaquePointer
+
+  init(_ database: Database) {
+    guard let pointer = unsafe database.sqliteConnection else {
+      preconditionFailure("a database that is in use has a connection")
+    }
+    unsafe self.pointer = pointer
+  }
+
+  /// Begins a transaction where there is none.
+  func begin() throws(IndexError) {
+    guard unsafe sqlite3_get_autocommit(pointer) != 0 else { return }
+    guard unsafe sqlite3_exec(pointer, "BEGIN IMMEDIATE", nil, nil, nil) == SQLITE_OK else {
+      throw error
+    }
+  }
+
+  fileprivate var error: IndexError {
+    guard let text = unsafe sqlite3_errmsg(pointer) else { return .unusable("out of memory") }
+    return unsafe .unusable(String(cString: text))
+  }
+}
 
 /// A statement that runs for every file or chunk: prepared once and run on the connection itself,
 /// where the way through row and value objects would cost more than the work. All calls come from
@@ -13,26 +39,21 @@ import HoldfastCore
     static func count(_ value: Int) -> Value { .number(Int64(value)) }
   }
 
-  private let connection: OpaquePointer
+  private let connection: Connection
   private let statement: OpaquePointer
 
   init(_ store: Store, _ sql: String) throws(IndexError) {
-    unsafe connection = store.connection
+    connection = store.connection
     var made: OpaquePointer?
     let code = unsafe sqlite3_prepare_v3(
-      connection, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &made, nil)
+      connection.pointer, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &made, nil)
     guard code == SQLITE_OK, let made = unsafe made else {
-      throw unsafe Self.error(connection)
+      throw connection.error
     }
     unsafe statement = made
   }
 
   deinit { unsafe sqlite3_finalize(statement) }
-
-  private static func error(_ connection: OpaquePointer) -> IndexError {
-    guard let text = unsafe sqlite3_errmsg(connection) else { return .unusable("out of memory") }
-    return unsafe .unusable(String(cString: text))
-  }
 
   /// Runs a statement that gives no rows.
   func run(_ values: Value...) throws(IndexError) {
@@ -61,12 +82,12 @@ import HoldfastCore
         case .bytes(let bytes):
           unsafe sqlite3_bind_blob(statement, position, bytes, Int32(bytes.count), copied)
         }
-      guard code == SQLITE_OK else { throw unsafe Self.error(connection) }
+      guard code == SQLITE_OK else { throw connection.error }
     }
     switch unsafe sqlite3_step(statement) {
     case SQLITE_ROW: return true
     case SQLITE_DONE: return false
-    default: throw unsafe Self.error(connection)
+    default: throw connection.error
     }
   }
 

@@ -225,7 +225,9 @@ package final class SQLiteCatalog: Catalog {
   }
 
   package func knows(_ prefix: UInt64) throws(IndexError) -> Bool {
-    try selectKnown.first(.bits(prefix)) { _ in true } ?? false
+    // Inside a transaction no lock is taken for each question.
+    try known.begin()
+    return try selectKnown.first(.bits(prefix)) { _ in true } ?? false
   }
 
   package func learn(_ prefixes: [UInt64]) throws(IndexError) {
@@ -247,6 +249,9 @@ package final class SQLiteCatalog: Catalog {
     try forgetKnown()
   }
 
-  package func commit() throws(IndexError) { try store.commit() }
+  package func commit() throws(IndexError) {
+    try store.commit()
+    try known.commit()
+  }
   package func rollback() throws(IndexError) { try store.rollback() }
 }

@@ -1,14 +1,15 @@
 import Foundation
 import GRDB
-import GRDBSQLite
 import HoldfastCore
 
 /// One SQLite file. All calls come from one thread at a time; a transaction stays open between
 /// them until it is committed.
-@safe final class Store {
+final class Store {
   let queue: DatabaseQueue
+  /// Pages of 4 KiB in the log before they move into the file: a seed touches most pages often.
+  private static let checkpointPages = 8192
   /// Of the queue, for ``Prepared``.
-  let connection: OpaquePointer
+  let connection: Connection
 
   /// - Parameter cacheBytes: of pages kept in memory.
   init(path: String, schema: String, cacheBytes: Int, isReadOnly: Bool) throws(IndexError) {
@@ -22,14 +23,12 @@ import HoldfastCore
       // What a power cut may take is rebuilt; what stays must be whole.
       try db.execute(sql: "PRAGMA journal_mode = WAL")
       try db.execute(sql: "PRAGMA synchronous = NORMAL")
+      try db.execute(sql: "PRAGMA wal_autocheckpoint = \(Self.checkpointPages)")
       try db.execute(sql: "PRAGMA temp_store = FILE")
     }
     do {
       queue = try DatabaseQueue(path: path, configuration: configuration)
-      guard let connection = unsafe queue.inDatabase({ unsafe $0.sqliteConnection }) else {
-        throw IndexError.unusable("\(path): no connection")
-      }
-      unsafe self.connection = connection
+      connection = queue.inDatabase { Connection($0) }
       guard !isReadOnly else { return }
       try queue.inDatabase { db in
         let answer = try String.fetchOne(db, sql: "PRAGMA quick_check(1)")
@@ -57,10 +56,7 @@ import HoldfastCore
 
   /// Begins a transaction where there is none, for what ``Prepared`` is to write.
   func begin() throws(IndexError) {
-    guard unsafe sqlite3_get_autocommit(connection) != 0 else { return }
-    guard unsafe sqlite3_exec(connection, "BEGIN IMMEDIATE", nil, nil, nil) == SQLITE_OK else {
-      throw .unusable("the file is locked or cannot be written")
-    }
+    try connection.begin()
   }
 
   func read<T>(_ body: (Database) throws -> T) throws(IndexError) -> T {

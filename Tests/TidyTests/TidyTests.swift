@@ -34,7 +34,7 @@ import Testing
     "HoldfastBytes": ["CCrypto", "CZlib", "CZstd", "CChecksum"],
     "HoldfastWire": ["HoldfastCore", "SwiftProtobuf", "Foundation", "FoundationEssentials"],
     "HoldfastStore": ["HoldfastBytes", "HoldfastCore"],
-    "HoldfastIndex": ["HoldfastCore", "GRDB", "Foundation"],
+    "HoldfastIndex": ["HoldfastCore", "GRDB", "GRDBSQLite", "Foundation"],
     "HoldfastLinux": [
       "HoldfastCore", "CLinux", "CCrypto", "Glibc", "Dispatch", "Synchronization", "NIOCore",
       "NIOPosix", "NIOHTTP1", "NIOTLS", "NIOSSL",
@@ -89,7 +89,10 @@ import Testing
 
   @Test func `are unsafe only where it is said`() {
     let allowed: Set = ["HoldfastBytes", "HoldfastLinux", "holdfast"]
-    for source in Self.sources where !allowed.contains(source.target) {
+    // SQLite's own calls: docs/decisions/0007-hot-statements-go-to-sqlite-directly.md.
+    let calls = "Prepared.swift"
+    for source in Self.sources
+    where !allowed.contains(source.target) && !source.name.hasSuffix(calls) {
       for line in source.lines where line.contains("unsafe ") {
         let isExecutor = line.contains("asUnownedSerialExecutor")
         #expect(isExecutor || line.contains("//"), "\(source.name): \(line)")

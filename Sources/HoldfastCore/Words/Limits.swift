@@ -26,6 +26,14 @@ package enum Limits {
   package static let changesBytes = 256 << 10
   /// Plain bytes of any record.
   package static let recordPlainBytesMax = 2 << 20
+  /// Of any record as it lies in a segment: with its header, and where compression did not help.
+  package static let recordBytesMax = recordPlainBytesMax + (4 << 10)
+  /// Read at once for one record of the journal, unless it is longer; and where records are read
+  /// one behind the other.
+  package static let journalReadBytes = 16 << 10
+  package static let journalAheadBytes = 512 << 10
+  /// Content written between two notes of what the peer holds: sent again after a crash, at most.
+  package static let learnedBytes = 16 << 20
   /// A segment is closed when it has grown to this.
   package static let segmentBytes = 64 << 20
   /// A segment that a peer sends may have at most this.

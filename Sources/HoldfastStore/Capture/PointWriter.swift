@@ -40,6 +40,7 @@ package final class PointWriter: ChunkSink {
   private var changes = Writer()
   private var changeCount: Int64 = 0
   private var learned: [UInt64] = []
+  private var unlearnedBytes = 0
   /// Names of this attempt whose learning waits in `learned`.
   private var fresh: Set<UInt64> = []
 
@@ -93,6 +94,7 @@ package final class PointWriter: ChunkSink {
 
   private func flushLearned() throws {
     try catalog.learn(learned)
+    unlearnedBytes = 0
     learned.removeAll(keepingCapacity: true)
     fresh.removeAll(keepingCapacity: true)
   }
@@ -141,6 +143,7 @@ package final class PointWriter: ChunkSink {
     try append(.seal, .hole, bytes, 0..<bytes.count)
     probe.hit(.sealing)
     try flushPending()
+    try flushLearned()
     try spool.flush()
     self.head = nil
     return record.point
@@ -151,8 +154,7 @@ package final class PointWriter: ChunkSink {
     head = nil
     changes = Writer()
     try flushPending()
-    learned = []
-    fresh = []
+    try flushLearned()
   }
 
   private func append(
@@ -167,16 +169,20 @@ package final class PointWriter: ChunkSink {
 
   private func flushPending() throws {
     guard !pending.isEmpty else { return }
+    let written = pending.count
     defer { pending.removeAll(keepingCapacity: true) }
     do {
       try spool.append(segment, pending, 0..<pending.count)
     } catch {
-      // What may be half written is never continued.
+      // What may be half written is never continued, and nobody holds it.
       encoder = nil
+      learned.removeAll(keepingCapacity: true)
+      fresh.removeAll(keepingCapacity: true)
       throw error
     }
     if let info = spool.segments[segment], info.size >= Int64(segmentBytes) { encoder = nil }
-    try flushLearned()
+    unlearnedBytes += written
+    if unlearnedBytes >= Limits.learnedBytes { try flushLearned() }
     grew()
   }
 

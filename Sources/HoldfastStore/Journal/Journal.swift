@@ -34,9 +34,14 @@ package final class Journal {
   private var files: [UInt64: any DiskFile] = [:]
   private var ciphers: [UInt64: RecordCipher] = [:]
   private let decompressor = Decompressor()
+  /// What was read last, for records that lie behind one another.
+  private var window: (segment: UInt64, offset: Int64, bytes: [UInt8])?
   private static let filesMax = 64
   private static let tailSegments = 4
   private static let scanBytes = 4 << 20
+  private static let headBytes = RecordHeader.prefixBytes + RecordHeader.encodedBytes
+  /// Of headers that are stepped over: several of small records, and little more of large ones.
+  private static let headsBytes = 4 << 10
   private var names: [UInt64: String] = [:]
   /// A second view, for another thread, on files that somebody else appends to.
   private let isReader: Bool
@@ -147,6 +152,7 @@ package final class Journal {
       try file.truncate(to: size)
       try file.flush()
     }
+    window = nil
     segments[number]?.size = size
     segments[number]?.flushed = size
   }
@@ -225,6 +231,7 @@ package final class Journal {
     files[number] = nil
     ciphers[number] = nil
     segments[number] = nil
+    window = nil
     guard let name = names.removeValue(forKey: number) else { return }
     try Self.asking { () throws(DiskError) in
       try disk.remove(name)
@@ -337,17 +344,21 @@ package final class Journal {
     _ body: (_ plain: [UInt8]) throws -> Void
   ) throws {
     try loadNames()
+    // What was read before it was durable may have been cut off since.
+    window = nil
     for number in names.keys.sorted() where (start.segment...end.segment).contains(number) {
       // Takes down how long the file is by now.
       _ = try bytes(number, at: 0, count: 0)
       var offset = max(
         number == start.segment ? start.offset : 0, Int64(SegmentHeader.encodedBytes))
       let last = number == end.segment ? end.offset : segments[number]?.size ?? 0
+      var seen: (offset: Int64, bytes: [UInt8]) = (0, [])
       while offset < last {
         let position = RecordPosition(segment: number, offset: offset)
-        let head = try bytes(
-          number, at: offset, count: RecordHeader.prefixBytes + RecordHeader.encodedBytes)
-        var reader = Reader(head)
+        if offset + Int64(Self.headBytes) > seen.offset + Int64(seen.bytes.count) {
+          seen = (offset, try bytes(number, at: offset, count: Self.headsBytes))
+        }
+        var reader = Reader(seen.bytes, Int(offset - seen.offset)..<seen.bytes.count)
         let length = Int64(try reader.fixed(UInt32.self))
         _ = try reader.fixed(UInt32.self)
         if try RecordHeader(from: &reader).kind == kind { try body(try record(at: position).plain) }
@@ -385,24 +396,41 @@ package final class Journal {
   package func record(
     at position: RecordPosition
   ) throws(JournalError) -> (header: RecordHeader, plain: [UInt8]) {
-    // Most chunks fit the first read.
-    var bytes = try self.bytes(
-      position.segment, at: position.offset, count: Limits.chunkBytesMean * 2)
-    var raw = try parse(bytes, position)
-    if raw == nil {
-      bytes = try self.bytes(
-        position.segment, at: position.offset, count: Limits.recordPlainBytesMax + 4096)
-      raw = try parse(bytes, position)
+    var (bytes, start) = try window(position, count: Self.headBytes)
+    var raw = try parse(bytes, start, position)
+    if raw == nil, bytes.count - start >= RecordHeader.prefixBytes {
+      let length = (0..<4).reduce(0) { $0 | Int(bytes[start + $1]) << (8 * $1) }
+      (bytes, start) = try window(
+        position, count: min(RecordHeader.prefixBytes + length, Limits.recordBytesMax))
+      raw = try parse(bytes, start, position)
     }
     guard let raw else { throw .damaged(position, "record cut short") }
     return (raw.header, try plain(position.segment, bytes, raw, at: position))
   }
 
+  /// Bytes that hold what begins at `position`, and where in them that is. Where it lies behind what
+  /// was read last, more is read at once.
+  private func window(
+    _ position: RecordPosition, count: Int
+  ) throws(JournalError) -> (bytes: [UInt8], start: Int) {
+    var isNext = false
+    if let window, window.segment == position.segment, position.offset >= window.offset {
+      let start = position.offset - window.offset
+      if start + Int64(count) <= Int64(window.bytes.count) { return (window.bytes, Int(start)) }
+      isNext = start <= Int64(window.bytes.count)
+    }
+    let read = try bytes(
+      position.segment, at: position.offset,
+      count: max(count, isNext ? Limits.journalAheadBytes : Limits.journalReadBytes))
+    window = (position.segment, position.offset, read)
+    return (read, 0)
+  }
+
   private func parse(
-    _ bytes: [UInt8], _ position: RecordPosition
+    _ bytes: [UInt8], _ start: Int, _ position: RecordPosition
   ) throws(JournalError) -> RawRecord? {
     do throws(CodingError) {
-      return try RawRecord.parse(bytes, at: 0, end: bytes.count, checking: true)
+      return try RawRecord.parse(bytes, at: start, end: bytes.count, checking: true)
     } catch {
       throw .damaged(position, "\(error)")
     }
