@@ -165,6 +165,7 @@ package final class FaultTree: Tree {
     try fail(.flush, path)
     try inner.flush(path)
   }
+  package func beginWriteOut() { inner.beginWriteOut() }
   package func flush() throws(TreeError) {
     try fail(.flush, .top)
     try inner.flush()

@@ -134,6 +134,9 @@ package protocol Tree: AnyObject {
   func setModified(_ path: TreePath, to time: WallTime) throws(TreeError)
   /// Returns once a regular file or directory is durable (fsync(2)).
   func flush(_ path: TreePath) throws(TreeError)
+  /// Has what was changed written out by and by, so that ``flush()`` will find less to do. Returns
+  /// at once and says nothing of success: errors are still ``flush()``'s to tell.
+  func beginWriteOut()
   /// Returns once all changes to the tree's filesystem are durable (syncfs(2)).
   func flush() throws(TreeError)
   func freeBytes() throws(TreeError) -> Int64

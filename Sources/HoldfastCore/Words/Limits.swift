@@ -77,6 +77,9 @@ package enum Limits {
   /// Up to so many objects an apply flushes one by one; beyond, their whole filesystems, which also
   /// waits for what others wrote.
   package static let flushedSinglyMax = 64
+  /// Bytes of new objects, each counted with a page of its own, after which an apply has its
+  /// filesystem written out.
+  package static let writeOutBytes: Int64 = 64 << 20
   /// Live share of a closed segment below which retention rewrites it.
   package static let liveShareMin = 0.5
   /// Points in one note that drops them.

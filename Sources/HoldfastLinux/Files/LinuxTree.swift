@@ -5,6 +5,7 @@ package import HoldfastCore
 /// A directory tree on a real filesystem, reached by descriptors alone.
 package final class LinuxTree: Tree {
   private let top: Descriptor
+  private let writeOut = WriteOut()
   /// Directories opened for their path alone, so that most calls take one step.
   private var directories: [TreePath: Descriptor] = [:]
   private static let directoriesMax = 256
@@ -216,6 +217,8 @@ package final class LinuxTree: Tree {
     let object = Descriptor(number)
     guard fsync(object.number) == 0 else { throw .flushFailed(errno: errno) }
   }
+
+  package func beginWriteOut() { writeOut.begin(top) }
 
   package func flush() throws(TreeError) {
     guard holdfast_syncfs(top.number) == 0 else { throw .flushFailed(errno: errno) }

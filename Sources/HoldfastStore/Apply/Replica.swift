@@ -23,10 +23,10 @@ package final class Replica {
   var touched: Set<Place> = []
   /// Names of linked objects, whose stamps the next link may move.
   var linked: Set<Place> = []
+  /// Made since the disk was last asked to write.
+  var unwritten: Int64 = 0
   /// The point that is being made while it is still received.
-  var ahead: (attempt: RandomID, number: PointNumber)?
-  /// The directory that was last seen to be there for it.
-  var filled: Place?
+  var ahead: Ahead?
   /// How far the journal was looked through for it.
   var lookedUpTo = RecordPosition.start
   static let touchedMax = 20_000
@@ -291,6 +291,11 @@ package final class Replica {
       touch(place)
     case .dress:
       status = try materials.dress(tree, place.path, entry)
+    }
+    unwritten += entry.size + 4096
+    if unwritten >= Limits.writeOutBytes {
+      unwritten = 0
+      tree.beginWriteOut()
     }
     note(place)
     // A node or symbolic link cannot be flushed by itself.

@@ -408,8 +408,8 @@ package final class Journal {
     return (raw.header, try plain(position.segment, bytes, raw, at: position))
   }
 
-  /// Bytes that hold what begins at `position`, and where in them that is. Where it lies behind what
-  /// was read last, more is read at once.
+  /// Bytes that hold what begins at `position`, and where in them that is. Where it lies behind
+  /// what was read last, more is read at once.
   private func window(
     _ position: RecordPosition, count: Int
   ) throws(JournalError) -> (bytes: [UInt8], start: Int) {
