@@ -8,7 +8,7 @@ BUILD = $(SWIFT) build -c release
 BINARY = .build/release/holdfast
 
 BUILD_PACKAGES = libz-dev libssl-dev libzstd-dev libsqlite3-dev
-TEST_PACKAGES = rsync acl attr openssl netcat-openbsd git systemd util-linux e2fsprogs postgresql-15 socat procps
+TEST_PACKAGES = rsync acl attr openssl netcat-openbsd git systemd util-linux e2fsprogs postgresql-15 socat procps faketime
 SOURCES = Package.swift $(shell git ls-files '*.swift' ':!:*.pb.swift' ':!:Package.swift')
 
 .PHONY: all build build-tests demo test lint bench night install clean \

@@ -41,6 +41,60 @@ struct `A real fault` {
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 
+  @Test func `a root that may not be read deletes nothing, and is taken up when it may`() throws {
+    let pair = TestPair()
+    // Even root may not, without these capabilities.
+    pair.wrappers["a"] = [
+      "/usr/bin/setpriv", "--bounding-set", "-dac_override,-dac_read_search",
+    ]
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("cd '\(pair.source)'; mkdir d; seq 1 5000 > d/a; echo 1 > b")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    Shell.run("cp -a '\(pair.source)' '\(pair.scratch("copy"))'")
+    Shell.run("chown 1234 '\(pair.source)' && chmod 700 '\(pair.source)'")
+    let answer = pair.run("sync p", on: "a")
+    #expect(answer.code == 3)
+    #expect(answer.output.contains(pair.source), "\(answer.output)")
+    #expect(answer.output.contains("give the agent access"), "\(answer.output)")
+    #expect(Judge.differences(pair.scratch("copy"), pair.replica) == "")
+    Shell.run("chown 0 '\(pair.source)' && echo 2 > '\(pair.source)/b'")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(pair.isAlive("a"))
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
+  @Test(arguments: ["+3y", "-3y"])
+  func `a standby's clock that jumps drops no point that the rule keeps`(jump: String) throws {
+    let pair = TestPair()
+    let offset = pair.scratch("offset")
+    pair.write("+0", to: offset)
+    pair.wrappers["b"] = [
+      "/usr/bin/env",
+      "LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+      "FAKETIME_TIMESTAMP_FILE=\(offset)", "FAKETIME_NO_CACHE=1", "NO_FAKE_STAT=1",
+      "FAKETIME_DONT_FAKE_MONOTONIC=1",
+    ]
+    #expect(pair.begin(), "\(pair.story)")
+    for number in 1...3 {
+      Shell.run("echo \(number) > '\(pair.source)/f\(number)'")
+      #expect(pair.sync() > 0, "\(pair.story)")
+    }
+    let before = pair.kept("b").map(\.point)
+    pair.write(jump, to: offset)
+    for number in 4...6 {
+      Shell.run("echo \(number) > '\(pair.source)/f\(number)'")
+      #expect(pair.sync() > 0, "\(pair.story)")
+    }
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    pair.kill("b", SIGTERM)
+    pair.start("b")
+    Shell.run("echo more > '\(pair.source)/f7'")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    let after = Set(pair.kept("b").map(\.point))
+    #expect(before.allSatisfy(after.contains), "\(before) \(after)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
   @Test func `a full disk on the standby stops receiving, and nothing is lost`() throws {
     let pair = TestPair()
     let state = pair.state("b")

@@ -26,6 +26,21 @@ import Testing
     }
   }
 
+  @Test(arguments: ["a", "b"])
+  func `find each other though only one of them knows where the other is`(site: String) throws {
+    let pair = TestPair()
+    let (here, there) = site == "a" ? ("a", "b") : ("b", "a")
+    Shell.run("sed -i 's|  \(here): { address.*|  \(here): {}|' '\(pair.configuration(there))'")
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo one > '\(pair.source)/file'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    pair.kill(here, SIGTERM)
+    pair.start(here)
+    Shell.run("echo two > '\(pair.source)/file'")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
   private var churn: [String] {
     [
       """
@@ -100,20 +115,36 @@ import Testing
   @Test func `rebuild an index that is lost or damaged, to the byte`() throws {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")
+    let index = pair.state("b") + "/pairs/p/index.sqlite"
+    var copies: [UInt64: String] = [:]
     for round in 1...3 {
       Shell.run("cd '\(pair.source)'; seq 1 \(round)000 > f\(round); cp /usr/include/[a-e]*.h .")
-      #expect(pair.sync() > 0)
+      let number = pair.sync()
+      #expect(number > 0)
+      copies[number] = pair.scratch("copy-\(round)")
+      Shell.run("cp -a '\(pair.source)' '\(pair.scratch("copy-\(round)"))'")
+      guard round == 1 else { continue }
+      pair.kill("b", SIGTERM)
+      Shell.run(
+        "mkdir '\(pair.scratch("yesterday"))'; cp -a '\(index)'* '\(pair.scratch("yesterday"))'")
+      pair.start("b")
     }
     let before = pair.run("points p --json", on: "b").output
-    let index = pair.state("b") + "/pairs/p/index.sqlite"
-    for damage in [
+    for (step, damage) in [
       "rm -f '\(index)'*", "truncate -s 0 '\(index)'; rm -f '\(index)'-*",
       "dd if=/dev/urandom of='\(index)' bs=1 seek=5000 count=64 conv=notrunc",
-    ] {
+      "rm -f '\(index)'*; cp -a '\(pair.scratch("yesterday"))/'* '\(pair.state("b"))/pairs/p/'",
+    ].enumerated() {
       pair.kill("b", SIGTERM)
       Shell.run(damage)
       pair.start("b")
       #expect(pair.run("points p --json", on: "b").output == before, "\(damage)\n\(pair.story)")
+      for (number, copy) in copies {
+        let target = pair.scratch("restored-\(step)-\(number)")
+        let restored = pair.run("restore p --point \(number) --to '\(target)'", on: "b")
+        #expect(restored.code == 0, "\(damage): \(restored.output)")
+        #expect(Judge.differences(copy, target) == "", "\(damage): point \(number)")
+      }
     }
     Shell.run("echo more > '\(pair.source)/more'")
     #expect(pair.sync() > 0, "\(pair.story)")
@@ -128,16 +159,32 @@ import Testing
     )
     #expect(pair.sync() > 0)
     let bytes = Int64(Shell.run("du -sb '\(pair.source)'").output.prefix { $0.isNumber }) ?? 0
+    let catalog = pair.state("a") + "/pairs/p/catalog.sqlite"
+    let yesterday = pair.scratch("yesterday")
     pair.kill("a", SIGTERM)
-    Shell.run("rm -f '\(pair.state("a"))/pairs/p/catalog.sqlite'*")
+    Shell.run("mkdir '\(yesterday)'; cp -a '\(catalog)'* '\(yesterday)'")
     pair.start("a")
-    #expect(pair.wait { pair.status("a").contains("\"role\":\"primary\"") })
-    Shell.run("echo more > '\(pair.source)/more'")
-    #expect(pair.sync() > 0, "\(pair.story)")
-    #expect(Judge.differences(pair.source, pair.replica) == "")
-    let status = pair.status("a")
-    let sent =
-      Int64(status.split(separator: "\"sentBytes\":").last?.prefix { $0.isNumber } ?? "") ?? .max
-    #expect(sent <= bytes / 100, "\(sent) of \(bytes) bytes")
+    for (step, damage) in [
+      "rm -f '\(catalog)'*",
+      "rm -f '\(catalog)'*-wal '\(catalog)'*-shm; truncate -s 0 '\(catalog)'*",
+      "dd if=/dev/urandom of='\(catalog)' bs=1 seek=5000 count=64 conv=notrunc",
+      "rm -f '\(catalog)'*; cp -a '\(yesterday)/'* '\(pair.state("a"))/pairs/p/'",
+    ].enumerated() {
+      #expect(pair.wait { pair.status("a").contains("\"role\":\"primary\"") })
+      Shell.run("cd '\(pair.source)'; echo \(step) > more; rm -f $(ls | head -n 1)")
+      #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+      let kept = pair.kept("b").map(\.point)
+      pair.kill("a", SIGTERM)
+      Shell.run(damage)
+      pair.start("a")
+      #expect(pair.wait { pair.status("a").contains("\"role\":\"primary\"") })
+      Shell.run("echo again \(step) > '\(pair.source)/more'")
+      #expect(pair.wait { pair.sync() > 0 }, "\(damage)\n\(pair.story)")
+      #expect(Judge.differences(pair.source, pair.replica) == "", "\(damage)")
+      let after = Set(pair.kept("b").map(\.point))
+      #expect(kept.allSatisfy(after.contains), "\(damage)")
+      let sent = pair.sentBytes("a")
+      #expect(sent > 0 && sent <= bytes / 100, "\(damage): \(sent) of \(bytes) bytes")
+    }
   }
 }

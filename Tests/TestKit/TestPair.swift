@@ -104,15 +104,22 @@ package final class TestPair {
   /// points are of grade `crash` also where the system's own processes cannot be looked into.
   package var isAlone = false
 
+  /// What an agent is started through, by site: a command that ends in running the rest.
+  package var wrappers: [String: [String]] = [:]
+
   /// - Parameter probe: see `HOLDFAST_PROBE`.
   package func start(_ site: String, probe: String? = nil) {
-    let command = [Self.binary, "agent", "--config", configuration(site)]
     // The first process of a namespace is deaf to its own signals, so a shell is.
-    let alone = ["-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", "\"$@\"; exit $?", "sh"]
+    let alone = [
+      "/usr/bin/unshare", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c",
+      "\"$@\"; exit $?", "sh",
+    ]
+    let command =
+      (isAlone ? alone : wrappers[site] ?? [])
+      + [Self.binary, "agent", "--config", configuration(site)]
     do {
       agents[site] = try ChildProcess(
-        isAlone ? "/usr/bin/unshare" : Self.binary,
-        isAlone ? alone + command : Array(command.dropFirst()),
+        command[0], Array(command.dropFirst()),
         environment: probe.map { ["HOLDFAST_PROBE": $0] } ?? [:], output: log(site))
     } catch {
       preconditionFailure("\(error)")

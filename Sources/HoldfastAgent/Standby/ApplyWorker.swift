@@ -134,6 +134,9 @@ package actor ApplyWorker {
     }
   }
 
+  /// EROFS.
+  private static let readOnly: Int32 = 30
+
   private func describe(_ error: any Error) -> String {
     switch error {
     case Failure.held(let reason): reason
@@ -146,6 +149,13 @@ package actor ApplyWorker {
       """
       the replica's disk cannot be relied on (flushing failed, errno \(number)): look at the \
       system log; nothing that is durable in the journal is lost
+      """
+    case ApplyError.tree(_, .failed(let path, _, errno: Self.readOnly)),
+      ApplyError.store(TreeError.failed(let path, _, errno: Self.readOnly)),
+      TreeError.failed(let path, _, errno: Self.readOnly):
+      """
+      replica: \(path) cannot be written (read-only): is its filesystem mounted so, or was the \
+      configuration changed since `holdfast check` last told systemd where the agent may write?
       """
     case ApplyError.tree(_, let error): "replica: \(error)"
     case ApplyError.store(let error as TreeError):

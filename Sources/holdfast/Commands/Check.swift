@@ -25,9 +25,19 @@ struct Check: AsyncParsableCommand {
     }
     if start {
       if let first = findings.first { throw CommandFailure(.refused, first.text) }
+      if UnitPaths.isStale(configuration) {
+        Terminal.complain(
+          """
+          the unit may write where an earlier configuration said; to bring that up to date, type: \
+          holdfast check
+          """)
+      }
       return
     }
     for pair in configuration.pairs { findings += roots(pair, configuration) }
+    if let hint = try UnitPaths.update(configuration) {
+      findings.append(Finding(weight: .warning, text: hint))
+    }
     findings += await peers(configuration)
     for finding in findings {
       let mark =

@@ -38,6 +38,7 @@ struct Init: AsyncParsableCommand {
     } else {
       print("the key of \(site) is in \(directory) already")
     }
+    if let hint = try UnitPaths.update(try options.load()) { print(hint) }
   }
 }
 
