@@ -49,14 +49,21 @@ struct `A real fault` {
     ]
     #expect(pair.begin(), "\(pair.story)")
     Shell.run("cd '\(pair.source)'; mkdir d; seq 1 5000 > d/a; echo 1 > b")
-    #expect(pair.sync() > 0, "\(pair.story)")
+    let first = pair.sync()
+    #expect(first > 0, "\(pair.story)")
     Shell.run("cp -a '\(pair.source)' '\(pair.scratch("copy"))'")
     Shell.run("chown 1234 '\(pair.source)' && chmod 700 '\(pair.source)'")
     let answer = pair.run("sync p", on: "a")
     #expect(answer.code == 3)
     #expect(answer.output.contains(pair.source), "\(answer.output)")
     #expect(answer.output.contains("give the agent access"), "\(answer.output)")
-    #expect(Judge.differences(pair.scratch("copy"), pair.replica) == "")
+    #expect(Judge.differences(pair.scratch("copy"), pair.replica) == "", "\(first) \(pair.kept("b")) \(pair.story)")
+    // The sites go on speaking of everything else.
+    pair.kill("b")
+    pair.start("b")
+    #expect(pair.wait { pair.status("a").contains("\"connected\":true") })
+    #expect(
+      !Shell.run("grep 'ended:' '\(pair.log("a"))' | grep permitted").output.contains("ended"))
     Shell.run("chown 0 '\(pair.source)' && echo 2 > '\(pair.source)/b'")
     #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
     #expect(pair.isAlive("a"))
@@ -73,6 +80,9 @@ struct `A real fault` {
       "LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
       "FAKETIME_TIMESTAMP_FILE=\(offset)", "FAKETIME_NO_CACHE=1", "NO_FAKE_STAT=1",
       "FAKETIME_DONT_FAKE_MONOTONIC=1",
+      // The library moves the environment of the first process that it meets, and with it what
+      // Swift takes for its arguments.
+      "sh", "-c", "exec \"$@\"", "sh",
     ]
     #expect(pair.begin(), "\(pair.story)")
     for number in 1...3 {

@@ -4,14 +4,19 @@ import HoldfastStore
 
 /// Opening what is durable, and making anew what is damaged.
 extension CaptureWorker {
+  /// What is asked before a peer is answered: it needs no root to be there.
+  func openStore() throws {
+    if catalog == nil { try openCatalog() }
+    if spool == nil { try openSpool() }
+  }
+
   func open() throws {
     if watch == nil {
       let wake = wake
       watch = host.watch(paths) { wake.set() }
       scanAll()
     }
-    if catalog == nil { try openCatalog() }
-    if spool == nil { try openSpool() }
+    try openStore()
     guard let watch, let catalog, let spool else { return }
     if capture == nil {
       let writer = PointWriter(

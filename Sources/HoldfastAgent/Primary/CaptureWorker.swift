@@ -114,7 +114,7 @@ package actor CaptureWorker {
   package func meet(
     seal: Seal, highest peerHighest: PointNumber, isEmpty: Bool
   ) throws -> Agreement {
-    try open()
+    try openStore()
     highest = max(highest, peerHighest)
     guard let catalog else { return .inStep }
     let head = try catalog.head()

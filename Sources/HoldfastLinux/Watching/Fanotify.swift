@@ -48,6 +48,12 @@ package final class Fanotify: Watch {
       var answer = statfs()
       guard unsafe fstatfs(top, &answer) == 0 else { throw Unavailable(reason: "\(root): fstatfs") }
       filesystems.append(unsafe withUnsafeBytes(of: answer.f_fsid) { unsafe Array($0) })
+      let reopened = holdfast_reopen_by_handle(top, holdfast_o_path | O_DIRECTORY | O_CLOEXEC)
+      guard reopened >= 0 else {
+        // Without CAP_DAC_READ_SEARCH events could be had, but not where they belong.
+        throw Unavailable(reason: "open_by_handle_at on \(root): \(errnoText(errno))")
+      }
+      _ = Descriptor(reopened)
     }
     descriptor = group
     self.tops = tops
@@ -163,8 +169,14 @@ package final class Fanotify: Watch {
       return unsafe holdfast_open_by_handle(
         tops[root].number, base, holdfast_o_path | O_DIRECTORY | O_CLOEXEC)
     }
-    // A directory that is gone needs no event of its own: its parent tells.
-    guard number >= 0 else { return nil }
+    guard number >= 0 else {
+      // A directory that is gone needs no event of its own: its parent tells. Of any other, what
+      // changed in it is unknown.
+      if errno != ESTALE, errno != ENOENT {
+        state.buffer.add(.lost(Place(root: RootNumber(rawValue: root), path: .top)))
+      }
+      return nil
+    }
     let directory = Descriptor(number)
     let found = position(ofPath: path(of: directory))
     if state.places.count >= Self.placesMax { state.places.removeAll() }

@@ -39,7 +39,7 @@ enum UnitPaths {
     } catch {
       throw CommandFailure(.failed, "cannot write \(file): \(error)")
     }
-    guard chmod(file, 0o644) == 0 else {
+    guard unsafe chmod(file, 0o644) == 0 else {
       throw CommandFailure(.failed, "cannot set the mode of \(file): \(errnoText(errno))")
     }
     return """

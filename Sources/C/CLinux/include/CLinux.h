@@ -37,6 +37,20 @@ static inline int holdfast_renameat2(
       SYS_renameat2, old_directory, old_name, new_directory, new_name, flags);
 }
 
+/// Opens a directory once more by its handle (name_to_handle_at(2), open_by_handle_at(2)): shows
+/// whether that is allowed.
+static inline int holdfast_reopen_by_handle(int directory, int flags) {
+  struct {
+    unsigned int bytes;
+    int type;
+    unsigned char handle[128];
+  } handle = {.bytes = sizeof handle.handle};
+  int mount;
+  const int here = 0x1000;  // AT_EMPTY_PATH, declared only for _GNU_SOURCE
+  if (syscall(SYS_name_to_handle_at, directory, "", &handle, &mount, here) != 0) return -1;
+  return (int)syscall(SYS_open_by_handle_at, directory, &handle, flags);
+}
+
 /// open_by_handle_at(2): `handle` is a struct file_handle as the kernel wrote it.
 static inline int holdfast_open_by_handle(int mount, const void *handle, int flags) {
   return (int)syscall(SYS_open_by_handle_at, mount, (void *)handle, flags);
