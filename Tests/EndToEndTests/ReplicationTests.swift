@@ -41,6 +41,22 @@ import Testing
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 
+  @Test func `keep their memory with a hundred thousand files`() throws {
+    let pair = TestPair()
+    Shell.run(
+      """
+      cd '\(pair.source)'; for d in $(seq 200); do mkdir $d; (cd $d; seq 500 | split -l 1 -a 3); done
+      """)
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync(timeout: "120s") > 0, "\(pair.story)")
+    for site in ["a", "b"] {
+      let peak = pair.peakMemory(site)
+      #expect(peak <= `A long seed`.memoryMax, "\(site): \(peak) MiB")
+    }
+    let count = Shell.run("find '\(pair.replica)' -type f | wc -l").output.filter(\.isNumber)
+    #expect((Int(count) ?? 0) >= 100_000)
+  }
+
   private var churn: [String] {
     [
       """

@@ -3,6 +3,9 @@ import TestKit
 import Testing
 
 @Suite(.serialized) struct `A long seed` {
+  /// MiB: the default of `memory`.
+  static let memoryMax = 150
+
   @Test func `whose line is cut ten times and whose agents die sends little twice`() throws {
     let pair = TestPair()
     let megabytes = 1024
@@ -38,6 +41,7 @@ import Testing
     #expect(pair.sync(timeout: "300s") > 0, "\(pair.story)")
     look()
     #expect(Judge.differences(pair.source, pair.replica) == "")
+    for site in ["a", "b"] { #expect(pair.peakMemory(site) <= Self.memoryMax) }
     let sent = lives.reduce(0, +)
     #expect(sent * 100 <= Int64(megabytes) << 20 * 115, "\(sent) bytes in \(lives)")
   }

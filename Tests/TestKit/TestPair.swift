@@ -129,6 +129,13 @@ package final class TestPair {
 
   package func isAlive(_ site: String) -> Bool { agents[site]?.isRunning ?? false }
 
+  /// The most memory that an agent ever had, in MiB (proc(5), VmHWM); `Int.max` where it is gone.
+  package func peakMemory(_ site: String) -> Int {
+    let process = agents[site]?.number ?? 0
+    let answer = Shell.run("awk '/VmHWM/ { print int($2 / 1024) }' /proc/\(process)/status")
+    return Int(answer.output.filter(\.isNumber)) ?? .max
+  }
+
   package func signal(_ site: String, _ signal: Int32) { agents[site]?.send(signal) }
 
   package func kill(_ site: String, _ signal: Int32 = SIGKILL) {

@@ -112,10 +112,11 @@ package actor Shipper {
       end = try wholeRecords(bytes)
     }
     guard end > 0 else { return 0 }
+    bytes.removeLast(bytes.count - end)
     try await host.clock.sleep(until: limit.reserve(end, at: host.clock.now()))
     try await link.send(
       Frames.segmentData(
-        pair: pair.name, segment: piece.id, offset: offset, records: Array(bytes[..<end])))
+        pair: pair.name, segment: piece.id, offset: offset, records: bytes))
     let sent = Int64(end)
     board.update { view in
       view.bytesSent += sent
