@@ -42,7 +42,7 @@ struct `An agent that is killed` {
     pair.start(site, probe: "\(phase):\(number)")
     let wasHit = pair.wait {
       if phase == "promoting" {
-        pair.run("failover p --json --accept-loss --other-site-is-down", on: "b")
+        pair.run("failover p --json --yes --accept-loss --other-site-is-down", on: "b")
       }
       if pair.isAlive("a") { listen() }
       return !pair.isAlive(site)
@@ -82,7 +82,7 @@ struct `An agent that is killed` {
       if !isPromoted {
         let answer = pair.run(
           """
-          failover p --json --accept-loss --other-site-is-down \
+          failover p --json --yes --accept-loss --other-site-is-down \
           \(isOlder ? "--point \(chosen.point)" : "")
           """, on: copy)
         #expect(answer.code == 0, "\(answer.output)\n\(pair.status(copy))")

@@ -48,7 +48,7 @@ struct `A PostgreSQL cluster` {
     let point = pair.sync()
     #expect(point > 0, "\(pair.story)")
     pair.kill("a")
-    let moved = pair.run("failover p --json --accept-loss --other-site-is-down", on: "b")
+    let moved = pair.run("failover p --json --yes --accept-loss --other-site-is-down", on: "b")
     #expect(moved.code == 0, "\(moved.output)")
     #expect(Judge.differences(pair.source, pair.replica) == "")
     let started = postgres("\(start) -D \(pair.replica)/main start", in: pair)

@@ -87,7 +87,7 @@ import Testing
     let refused = pair.run("failover p --yes --accept-loss", on: "b")
     #expect(refused.code == 3)
     #expect(refused.output.contains("--other-site-is-down"))
-    let moved = pair.run("failover p --json --accept-loss --other-site-is-down", on: "b")
+    let moved = pair.run("failover p --json --yes --accept-loss --other-site-is-down", on: "b")
     #expect(moved.code == 0, "\(moved.output)\n\(pair.story)")
     #expect(moved.output.contains("\"point\":\(newest)"))
     #expect(moved.output.contains("\"epoch\":2"))
@@ -115,7 +115,7 @@ import Testing
     Shell.run("cp -a '\(pair.source)' '\(pair.scratch("newest"))'")
     pair.kill("a")
     let moved = pair.run(
-      "failover p --json --point \(older) --accept-loss --other-site-is-down", on: "b")
+      "failover p --json --yes --point \(older) --accept-loss --other-site-is-down", on: "b")
     #expect(moved.code == 0, "\(moved.output)\n\(pair.story)")
     #expect(Judge.differences(pair.scratch("older"), pair.replica) == "")
     let points = pair.run("points p", on: "b").output

@@ -80,11 +80,13 @@ package actor Pair {
       }
       return
     }
-    standing = Standing(record: saved.record)
+    standing = Standing(record: saved.record, superseded: try files.superseded())
+    if let refusal = standing?.refusal { board.hold(.peer, "\(refusal)") }
     showRole()
     if saved.promoting != nil { return await finishPromotion(saved) }
     switch saved.record.part {
     case .primary:
+      await openKept()
       startCapture()
       if configuration.failover.onBoot == .resume { try await obey(standing?.on(.resume) ?? []) }
     case .standby: try await startStandby()
@@ -147,6 +149,23 @@ package actor Pair {
     tasks.append(Task { await worker.run() })
   }
 
+  /// A site that was standby once keeps the points of that time: they are listed and restored,
+  /// and no number of theirs is used again.
+  func openKept() async {
+    guard receiver == nil, let identity else { return }
+    let receiver = ReceiveWorker(
+      pair: name, host: host, board: board, identity: identity, siteKey: siteKey)
+    do {
+      guard try await !receiver.isUnused() else { return }
+      try await receiver.hold()
+      let highest = try await receiver.points().map(\.point.number).max() ?? .none
+      board.update { $0.marks.captured = max($0.marks.captured, highest.next) }
+      self.receiver = receiver
+    } catch {
+      board.hold(.journal, "journal cannot be opened: \(error)")
+    }
+  }
+
   func startStandby() async throws {
     guard receiver == nil, let identity else { return }
     let receiver = ReceiveWorker(
@@ -156,6 +175,10 @@ package actor Pair {
       siteKey: siteKey, files: files, applied: { [weak self] in Task { await self?.sayApplied() } })
     self.receiver = receiver
     self.applier = applier
+    // What is said to the primary before anything is applied anew.
+    if let record = try? ReplicaRecord.load(files.disk) {
+      board.update { $0.marks.applied = record.applied }
+    }
     tasks.append(Task { await applier.run() })
     do {
       try await receiver.open()
@@ -198,23 +221,37 @@ package actor Pair {
       switch order {
       case .persist(let record): try files.store(PairFiles.Saved(record: record))
       case .serve:
+        try files.store(superseded: nil)
         startCapture()
-        let highest = max(board.view.marks.durable, board.view.peerCaptured)
+        let view = board.view
+        let highest = max(view.marks.durable, view.peerCaptured, view.marks.captured)
         await capture?.serve(standing?.record.reign ?? .none, highest: highest)
       case .follow:
+        try files.store(superseded: nil)
         try await startStandby()
         await applier?.follow()
       case .refuse(let refusal):
         board.hold(.peer, "\(refusal)")
-        await capture?.pause()
-        await applier?.stop()
+        switch refusal {
+        case .stale: break
+        case .superseded(_, let reign):
+          try files.store(superseded: reign)
+          await pauseBoth()
+        case .split, .sameParts: await pauseBoth()
+        }
+        guard let reason = refusal.forOther else { continue }
         var message = Holdfast_Refusal()
         message.pair = name
-        message.reason = "\(refusal)"
+        message.reason = reason
         try? await link?.send(Frames.encode(.refusal(message)))
       }
     }
     showRole()
+  }
+
+  private func pauseBoth() async {
+    await capture?.pause()
+    await applier?.stop()
   }
 
   // MARK: Link

@@ -21,6 +21,7 @@ package struct PairFiles: Sendable {
   private static let secretName = "secret"
   private static let roleName = "role"
   private static let guardedName = "guarded"
+  private static let supersededName = "superseded"
 
   /// - Throws: `.failed` where the file is there and not what was written.
   package func identity() throws -> Identity? {
@@ -65,6 +66,23 @@ package struct PairFiles: Sendable {
     out.fixed(saved.promoting == nil ? UInt8(0) : 1)
     out.fixed(saved.promoting?.rawValue ?? 0)
     try disk.replace(Self.roleName, with: out.bytes)
+  }
+
+  /// The reign that this site was promoted past by, as a peer once said.
+  package func superseded() throws -> Reign? {
+    guard let bytes = try disk.contents(of: Self.supersededName), !bytes.isEmpty else { return nil }
+    var reader = Reader(bytes)
+    return Reign(epoch: Epoch(rawValue: try reader.fixed()), id: try reader.random())
+  }
+
+  package func store(superseded reign: Reign?) throws {
+    guard try superseded() != reign else { return }
+    var out = Writer()
+    if let reign {
+      out.fixed(reign.epoch.rawValue)
+      out.raw(reign.id.bytes)
+    }
+    try disk.replace(Self.supersededName, with: out.bytes)
   }
 
   // MARK: Configuration in force

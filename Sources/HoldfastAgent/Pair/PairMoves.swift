@@ -88,6 +88,13 @@ extension Pair {
     for path in paths {
       do throws(TreeError) {
         try host.mark(path, Marker(pair: identity.id, filesystem: "", site: siteKey))
+      } catch .exists {
+        throw FailureAnswer(
+          code: 3,
+          """
+          \(path)/.holdfast is somebody's own, and that name is Holdfast's: move it away, then \
+          type: holdfast adopt \(name)
+          """)
       } catch {
         throw FailureAnswer(code: 1, "cannot mark \(path): \(error)")
       }
@@ -141,7 +148,11 @@ extension Pair {
     guard let (places, chunks) = request.decoded,
       places.allSatisfy({ paths.indices.contains($0.root.rawValue) })
     else { throw FailureAnswer(code: 2, "places or chunks that are none") }
-    if request.index { try await receiver.rebuildIndex() }
+    if request.index {
+      // Whoever reads the old one would read it for ever.
+      await applier.close()
+      try await receiver.rebuildIndex()
+    }
     if !places.isEmpty { try await applier.mend(places) }
     guard !chunks.isEmpty else { return "mended" }
     guard board.view.peerConnected else {
@@ -178,7 +189,12 @@ extension Pair {
     guard !isMoving else { throw FailureAnswer(code: 3, "another move of \(name) is under way") }
     guard let record = standing?.record, record.part == .standby, let receiver, applier != nil
     else {
-      throw FailureAnswer(code: 3, "\(name) is not standby here: promote it on \(peer)")
+      let role = standing?.role ?? .unknown
+      throw FailureAnswer(
+        code: 3,
+        role == .primary
+          ? "\(name) is primary here already, in epoch \(standing?.record.reign.epoch ?? .none)"
+          : "\(name) is \(role.rawValue) here: only a standby is promoted; see holdfast status")
     }
     if case .split = standing?.refusal {
       throw FailureAnswer(code: 3, standing?.refusal?.description ?? "split")
@@ -186,12 +202,12 @@ extension Pair {
     isMoving = true
     defer { isMoving = false }
     var phases = Phases(host.clock)
-    let lag = board.view.lag.lag(at: host.clock.now())
-    let lossFiles = lossFiles()
     try await receiver.hold()
     do {
       phases.end("hold")
-      let chosen = try choose(request, from: try await receiver.points())
+      let rows = try await receiver.points()
+      let chosen = try choose(request, from: rows)
+      let (lag, lossFiles) = loss(of: chosen, rows)
       let answer = FailoverAnswer(
         point: chosen.number.rawValue, grade: chosen.grade.word,
         epoch: record.reign.epoch.next.rawValue, reign: "", lossSeconds: lag?.seconds,
@@ -210,10 +226,16 @@ extension Pair {
     }
   }
 
-  private func lossFiles() -> Int64? {
+  /// What is not in a point: since when, and how many places; `nil` where that is unknown.
+  private func loss(of chosen: Point, _ rows: [PointRow]) -> (Duration?, Int64?) {
     let view = board.view
-    guard let pending = view.peerPendingPlaces, view.lag.reached != nil else { return nil }
-    return pending
+    let later = rows.filter { !$0.isBranch && $0.point.number > chosen.number }.map(\.point)
+    var lag = view.lag.lag(at: host.clock.now())
+    if let newest = later.first {
+      lag = lag.map { $0 + .nanoseconds(max(0, newest.time.nanos - chosen.time.nanos)) }
+    }
+    guard let pending = view.peerPendingPlaces, view.lag.reached != nil else { return (lag, nil) }
+    return (lag, pending + later.reduce(0) { $0 + $1.changes })
   }
 
   private nonisolated func choose(
@@ -254,12 +276,14 @@ extension Pair {
     let isWithin = request.point == nil && (lag.map { $0 <= limit } ?? false)
     guard isWithin || request.acceptLoss else {
       let seconds = lag.map { String(format($0.seconds)) } ?? "an unknown number of"
+      let bound =
+        request.point == nil
+        ? "limit: \(format(limit.seconds)) s" : "an older point than the newest was asked for"
       throw FailureAnswer(
         code: 3,
         """
-        the last \(seconds) seconds of writes may be lost (limit: \(format(limit.seconds)) s\
-        \(files.map { ", \($0) places pending at last contact" } ?? "")): if that is \
-        acceptable, add --accept-loss
+        the last \(seconds) seconds of writes may be lost (\(bound)\
+        \(files.map { "; \($0) places" } ?? "")): if that is acceptable, add --accept-loss
         """)
     }
   }
@@ -312,7 +336,8 @@ extension Pair {
       view.marks.captured = max(view.marks.captured, view.marks.applied)
     }
     startCapture()
-    await capture?.serve(standing?.record.reign ?? .none, highest: highest.next)
+    await capture?.serve(
+      standing?.record.reign ?? .none, highest: highest.next, isPromoted: true)
     showRole()
   }
 

@@ -33,7 +33,8 @@ package struct RootGuard: Sendable {
           root \(path) does not exist: mount or restore it; nothing is deleted on the standby \
           meanwhile
           """
-      case .notDirectory: return "root \(path) is not a directory: restore it"
+      case .notDirectory:
+        return "root \(path) is not a directory (links are not followed): name or restore it"
       case .unreadable(let why):
         return "root \(path) cannot be read (\(why)): give the agent access to it"
       case .directory: break

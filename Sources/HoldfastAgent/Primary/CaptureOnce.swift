@@ -9,7 +9,8 @@ extension CaptureWorker {
     pace.captured(at: now)
     let isWhole = wholeParent != nil
     let oldHead = try catalog.head()
-    if scans.isEmpty, places.isEmpty, !isWhole, oldHead.grade >= pair.require { return }
+    let isOwed = isWhole || owesPoint
+    if scans.isEmpty, places.isEmpty, !isOwed, oldHead.grade >= pair.require { return }
     let time = host.clock.wall()
     let number = max(highest, oldHead.number).next
     do {
@@ -26,7 +27,7 @@ extension CaptureWorker {
       note(outcome, reason)
       var head = read
       let isUpgrade = grade > oldHead.grade && oldHead.grade < pair.require
-      if writer.changesInAttempt == 0, !isWhole, !isUpgrade {
+      if writer.changesInAttempt == 0, !isOwed, !isUpgrade {
         try writer.abandon()
         try catalog.commit()
         return
@@ -53,6 +54,7 @@ extension CaptureWorker {
   func sealed(_ point: Point, began: Instant, at end: RecordPosition) {
     highest = point.number
     wholeParent = nil
+    owesPoint = false
     spoolBoard.sealed(point, end: end)
     nextSettling = nextSettling ?? host.clock.now() + Limits.youngFor
     board.update { view in
@@ -77,7 +79,14 @@ extension CaptureWorker {
     if let torn = outcome.torn.first { return (.fuzzy, "\(torn.path) changed while it was read") }
     if !outcome.denied.isEmpty { return (.fuzzy, "not all could be read") }
     if changed { return (.fuzzy, "other files changed while it was captured") }
-    switch host.mappings(paths) {
+    let mappings = host.mappings(paths) { device, inode in
+      paths.indices.contains { root in
+        let places = try? catalog?.places(
+          root: RootNumber(rawValue: root), device: device, inode: inode)
+        return places?.isEmpty == false
+      }
+    }
+    switch mappings {
     case .none: return (.crash, nil)
     case .mapped(let process):
       return (.fuzzy, "process \(process) has a file of a root mapped for writing")

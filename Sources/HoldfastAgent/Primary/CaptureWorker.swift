@@ -34,6 +34,8 @@ package actor CaptureWorker {
   /// A whole point waits for the peer's hints.
   var awaitsHints = false
   var awaitsPeer = false
+  /// A promotion is answered with a point of the new reign, whatever changed.
+  var owesPoint = false
   var highest = PointNumber.none
   var nextScan: Instant
   var nextSettling: Instant?
@@ -62,7 +64,12 @@ package actor CaptureWorker {
   // MARK: Orders of the pair
 
   /// Points may be sealed from now on, in this reign.
-  package func serve(_ reign: Reign, highest: PointNumber) {
+  /// - Parameter isPromoted: the reign begins now; its first point is captured at once.
+  package func serve(_ reign: Reign, highest: PointNumber, isPromoted: Bool = false) {
+    if isPromoted {
+      owesPoint = true
+      pace.changed(at: host.clock.now())
+    }
     if self.reign != reign {
       self.reign = reign
       capture = nil
@@ -172,7 +179,9 @@ package actor CaptureWorker {
   /// Captures now.
   /// - Returns: the newest point, which holds every change whose call had returned before.
   package func sync() throws -> PointNumber {
-    guard isServing else { return board.view.marks.captured }
+    guard isServing else {
+      throw SyncFailure(reason: "nothing is captured here: see holdfast status \(pair.name)")
+    }
     if let failure = step(isUrgent: true) { throw SyncFailure(reason: failure) }
     return board.view.marks.captured
   }

@@ -134,8 +134,10 @@ package actor ApplyWorker {
     }
   }
 
-  /// EROFS.
+  // EROFS, EISDIR, ENOTEMPTY.
   private static let readOnly: Int32 = 30
+  private static let isDirectory: Int32 = 21
+  private static let isNotEmpty: Int32 = 39
 
   private func describe(_ error: any Error) -> String {
     switch error {
@@ -158,6 +160,12 @@ package actor ApplyWorker {
       configuration changed since `holdfast check` last told systemd where the agent may write?
       """
     case ApplyError.tree(_, let error): "replica: \(error)"
+    case ApplyError.store(TreeError.failed(let path, _, errno: Self.isDirectory)),
+      ApplyError.store(TreeError.failed(let path, _, errno: Self.isNotEmpty)):
+      """
+      replica: \(path) is to become something else, and the directory there holds what exclusion \
+      keeps or somebody else put there: look into it and move that away; applying goes on by itself
+      """
     case ApplyError.store(let error as TreeError):
       """
       the replica is not what was applied to it (\(error)): somebody else changed it; to make it \

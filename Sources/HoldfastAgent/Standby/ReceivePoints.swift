@@ -9,6 +9,13 @@ extension ReceiveWorker {
     return ingest?.newest
   }
 
+  /// Whether this site was never a standby: it keeps no journal.
+  package func isUnused() throws -> Bool {
+    let disk = try host.disk(["pairs", pair])
+    guard try disk.contents(of: ReplicaRecord.fileName) == nil else { return false }
+    return try host.disk(["pairs", pair, "journal"]).list().isEmpty
+  }
+
   package func points() throws -> [PointRow] {
     try open()
     return try index?.points() ?? []

@@ -82,10 +82,14 @@ package actor ReceiveWorker {
     let disk = try host.disk(["pairs", pair, "journal"])
     journalID = try loadJournalID(disk)
     var unreadable: [String] = []
-    let journal = try Journal(disk: disk, secret: identity.secret) { name, error in
+    var damaged: [RecordPosition] = []
+    let journal = try Journal(
+      disk: disk, secret: identity.secret, durable: durableEnd(), damage: { damaged.append($0) }
+    ) { name, error in
       unreadable.append("\(name) (\(error))")
     }
     self.journal = journal
+    if !damaged.isEmpty { holdDamaged(damaged) }
     if !unreadable.isEmpty {
       board.hold(
         .journal,
@@ -103,6 +107,25 @@ package actor ReceiveWorker {
       try openIndex(journal, fresh: true)
     }
     publish()
+  }
+
+  /// What the index had taken in was durable before.
+  private func durableEnd() -> RecordPosition? {
+    let digests = PairDigests(identity.secret)
+    let index = try? host.index(pair: pair, isReader: true) { digests.entry($0, $1) }
+    guard let covered = try? index?.covered(), covered.journal == journalID else { return nil }
+    return covered.upTo
+  }
+
+  private func holdDamaged(_ places: [RecordPosition]) {
+    guard let first = places.first else { return }
+    board.hold(
+      .journal,
+      """
+      the journal is damaged in \(places.count) places (first in segment \(first.segment) at \
+      \(first.offset)): type: holdfast verify \(pair) --repair, which names the files and has them \
+      sent again
+      """)
   }
 
   package func close() {
@@ -146,14 +169,7 @@ package actor ReceiveWorker {
     } progress: { [board] bytes in
       board.update { $0.notes = ["reading the journal: \(bytes >> 20) MiB"] }
     }
-    if let first = damaged.first {
-      board.hold(
-        .journal,
-        """
-        the journal is damaged in \(damaged.count) places (first in segment \(first.segment) at \
-        \(first.offset)): type: holdfast verify \(pair), which names the files
-        """)
-    }
+    if !damaged.isEmpty { holdDamaged(damaged) }
     board.update { $0.notes = [] }
     if !fresh, let newest = ingest.newest, try index.attempt() == nil {
       // What SQLite cannot see: a flipped bit in a row.
@@ -203,9 +219,9 @@ package actor ReceiveWorker {
   /// that this site wrote a new file begins.
   func tail(of journal: Journal) throws -> UInt64? {
     let last = journal.segments.filter { $0.value.header.writer != siteKey }.keys.max()
-    guard let last, last != journal.lastNumber, let info = journal.segments[last] else {
-      return last
-    }
+    guard let last, last != journal.lastNumber || journal.damaged.contains(last),
+      let info = journal.segments[last]
+    else { return last }
     return try journal.begin(info.header, base: info.writerSize)
   }
 

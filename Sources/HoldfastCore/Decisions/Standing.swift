@@ -51,7 +51,10 @@ package struct Standing: Equatable, Sendable {
         service here; this tree is untouched and holds what was never shipped
         """
       case .stale(let mine, let theirs):
-        "the other site comes back with epoch \(theirs.epoch), here is \(mine.epoch): refused"
+        """
+        the other site came back with epoch \(theirs.epoch), here is \(mine.epoch): it stays out; \
+        keep its service stopped
+        """
       case .split(let mine, let theirs):
         """
         both sites were promoted to epoch \(mine.epoch) (\(mine) and \(theirs)): nothing is \
@@ -61,15 +64,31 @@ package struct Standing: Equatable, Sendable {
         "both sites say that they are the \(part): check `primary` and `standby` on both"
       }
     }
+
+    /// What the other site is told; `nil` where it is the one that is right.
+    package var forOther: String? {
+      switch self {
+      case .superseded: nil
+      case .stale(let mine, let theirs):
+        """
+        this site was promoted to epoch \(mine.epoch), yours is \(theirs.epoch): do not start the \
+        service there
+        """
+      case .split, .sameParts: description
+      }
+    }
   }
 
   package private(set) var record: RoleRecord
   package private(set) var role: Role
+  /// Why nothing happens; that this site was promoted past outlives restarts.
   package private(set) var refusal: Refusal?
 
-  package init(record: RoleRecord) {
+  /// - Parameter superseded: by which reign, as it was once said.
+  package init(record: RoleRecord, superseded: Reign? = nil) {
     self.record = record
     role = .unknown
+    refusal = superseded.map { .superseded(mine: record.reign, theirs: $0) }
   }
 
   package mutating func on(_ event: Event) -> [Order] {

@@ -61,7 +61,10 @@ package protocol Host: Sendable {
   func disk(_ folders: [String]) throws(DiskError) -> any Disk
   func tree(_ path: String) throws(TreeError) -> any Tree
   func watch(_ roots: [String], notify: @escaping @Sendable () -> Void) -> any Watch
-  func mappings(_ roots: [String]) -> MappingReport
+  /// - Parameter isProtected: whether an object with this device and inode is known in a root.
+  func mappings(
+    _ roots: [String], isProtected: (_ device: UInt64, _ inode: UInt64) -> Bool
+  ) -> MappingReport
   func report(_ path: String) -> RootReport
   /// Whether two directories are one, or one lies inside the other: through symbolic links and
   /// bind mounts too. Either may be missing.

@@ -4,9 +4,13 @@ package import HoldfastCore
 
 /// Whether some process could change a file through a shared mapping, which no event tells.
 package enum Mappings {
-  /// Looks for shared writable mappings of files on one of `devices` below one of `roots`
+  /// Looks for shared writable mappings of files below one of `roots`, by whatever name
   /// (proc_pid_maps(5)).
-  package static func look(roots: [String]) -> MappingReport {
+  /// - Parameter isProtected: whether the object with this device and inode is known in a root: its
+  ///   name here may be a hard link's, a bind mount's or a namespace's.
+  package static func look(
+    roots: [String], isProtected: (_ device: UInt64, _ inode: UInt64) -> Bool
+  ) -> MappingReport {
     let number = unsafe holdfast_openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
     guard number >= 0 else { return .unknown }
     var answer = MappingReport.none
@@ -17,22 +21,42 @@ package enum Mappings {
         if errno != ENOENT, errno != ESRCH { answer = .unknown }
         continue
       }
-      for line in maps.split(separator: 0x0A) where mapsRoot(line, roots) {
-        return .mapped(process: process)
+      for line in maps.split(separator: 0x0A) {
+        guard let (range, path) = shared(line) else { continue }
+        if roots.contains(where: { path.starts(with: Array($0.utf8) + [0x2F]) }) {
+          return .mapped(process: process)
+        }
+        if let object = identity("/proc/\(process)/map_files/\(range)"),
+          isProtected(object.device, object.inode)
+        {
+          return .mapped(process: process)
+        }
       }
     }
     return answer
   }
 
-  private static func mapsRoot(_ line: ArraySlice<UInt8>, _ roots: [String]) -> Bool {
+  /// Range and path of a mapping that is shared and writable.
+  private static func shared(
+    _ line: ArraySlice<UInt8>
+  ) -> (range: String, path: ArraySlice<UInt8>)? {
     let fields = line.split(separator: 0x20, maxSplits: 5, omittingEmptySubsequences: true)
-    guard fields.count == 6 else { return false }
+    guard fields.count == 6 else { return nil }
     let access = Array(fields[1])
     guard access.count == 4, access[1] == UInt8(ascii: "w"), access[3] == UInt8(ascii: "s") else {
-      return false
+      return nil
     }
-    let path = fields[5].drop { $0 == 0x20 }
-    return roots.contains { path.starts(with: Array($0.utf8) + [0x2F]) }
+    // The names in map_files are not padded with zeros.
+    let range = String(decoding: fields[0], as: UTF8.self).split(separator: "-").map {
+      $0.drop { $0 == "0" }
+    }
+    return (range.joined(separator: "-"), fields[5].drop { $0 == 0x20 })
+  }
+
+  private static func identity(_ path: String) -> (device: UInt64, inode: UInt64)? {
+    var status = stat()
+    guard unsafe stat(path, &status) == 0 else { return nil }
+    return (UInt64(status.st_dev), UInt64(status.st_ino))
   }
 
   private static func contents(_ path: String) -> [UInt8]? {

@@ -9,6 +9,9 @@ package enum Roots {
 
   package static func report(_ path: String) -> RootReport {
     let real = realPath(path) ?? path
+    // Elsewhere it could be made to lead anywhere meanwhile.
+    var named = stat()
+    let isLink = unsafe lstat(path, &named) == 0 && named.st_mode & S_IFMT == S_IFLNK
     func answer(_ state: RootReport.State) -> RootReport {
       RootReport(state: state, realPath: real, filesystem: "", isEmpty: true, marker: nil)
     }
@@ -16,7 +19,7 @@ package enum Roots {
     guard unsafe lstat(real, &status) == 0 else {
       return errno == ENOENT ? answer(.absent) : answer(.unreadable(errnoText(errno)))
     }
-    guard status.st_mode & S_IFMT == S_IFDIR else { return answer(.notDirectory) }
+    guard status.st_mode & S_IFMT == S_IFDIR, !isLink else { return answer(.notDirectory) }
     let number = unsafe holdfast_openat(AT_FDCWD, real, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
     guard number >= 0 else { return answer(.unreadable(errnoText(errno))) }
     let filesystem = filesystemID(number)
@@ -92,9 +95,10 @@ package enum Roots {
     let number = unsafe holdfast_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
     guard number >= 0 else { throw LinuxTree.error(.top, "open", errno) }
     let top = Descriptor(number)
-    if unsafe mkdirat(number, ".holdfast", 0o700) != 0, errno != EEXIST {
-      throw LinuxTree.error(.top, "mkdir .holdfast", errno)
-    }
+    let isNew = unsafe mkdirat(number, ".holdfast", 0o700) == 0
+    if !isNew, errno != EEXIST { throw LinuxTree.error(.top, "mkdir .holdfast", errno) }
+    // Somebody's own: nothing in it would be replicated, and some of it overwritten.
+    guard isNew || isOurs(path) else { throw .exists(.reserved) }
     let inner = unsafe holdfast_openat(
       top.number, ".holdfast", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)
     guard inner >= 0 else { throw LinuxTree.error(.top, "open .holdfast", errno) }
@@ -110,6 +114,16 @@ package enum Roots {
       unsafe renameat(directory.number, "marker.new", directory.number, "marker") == 0,
       fsync(directory.number) == 0, fsync(top.number) == 0
     else { throw LinuxTree.error(.top, "write marker", errno) }
+  }
+
+  /// Whether `.holdfast` holds nothing but what Holdfast puts there.
+  private static func isOurs(_ root: String) -> Bool {
+    if readMarker(root) != nil { return true }
+    let number = unsafe holdfast_openat(
+      AT_FDCWD, root + folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)
+    guard number >= 0 else { return false }
+    let own = ["marker.new", "staging"].map { Array($0.utf8) }
+    return listNames(number).names.allSatisfy { own.contains($0) }
   }
 
   private static func makeDirectories(_ path: String) {

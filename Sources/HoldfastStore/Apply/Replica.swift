@@ -23,6 +23,13 @@ package final class Replica {
   var touched: Set<Place> = []
   /// Names of linked objects, whose stamps the next link may move.
   var linked: Set<Place> = []
+  /// Of linked objects: looked up once in a move, not for each name.
+  var bases: [BaseKey: (entry: Entry, place: Place?)] = [:]
+  struct BaseKey: Hashable {
+    var root: RootNumber
+    var linkGroup: UInt64
+  }
+  private static let basesMax = 10_000
   /// Made since the disk was last asked to write.
   var unwritten: Int64 = 0
   /// The point that is being made while it is still received.
@@ -31,7 +38,9 @@ package final class Replica {
   var lookedUpTo = RecordPosition.start
   static let touchedMax = 20_000
   static let staging: TreePath = {
-    guard let path = TreePath.reserved.appending(Array("staging".utf8)) else { preconditionFailure("staging path") }
+    guard let path = TreePath.reserved.appending(Array("staging".utf8)) else {
+      preconditionFailure("staging path")
+    }
     return path
   }()
 
@@ -56,6 +65,7 @@ package final class Replica {
   package func move(to point: Point) throws(ApplyError) {
     do {
       if record.intents.isEmpty, record.applied == point.number { return }
+      bases.removeAll()
       unknown = record.intents
       changed = []
       let isFirst = record.applied == .none
@@ -63,9 +73,12 @@ package final class Replica {
         try finishAhead(point)
       } else if isFirst, unknown.isEmpty, try isVacant() {
         try fill(point)
+      } else if try isFirst || index.point(record.applied) == nil {
+        // What the replica is no kept point says any more: all of it is looked at.
+        unknown = []
+        try change(from: .none, to: point, isForced: true)
       } else {
-        try change(
-          from: record.applied, to: point, isForced: isFirst || !unknown.isEmpty)
+        try change(from: record.applied, to: point, isForced: !unknown.isEmpty)
       }
       ahead = nil
     } catch {
@@ -218,6 +231,8 @@ package final class Replica {
     of place: Place, _ new: Entry, _ from: PointNumber, _ target: PointNumber, _ isForced: Bool
   ) throws -> Place? {
     guard new.linkGroup != 0 else { return nil }
+    let key = BaseKey(root: place.root, linkGroup: new.linkGroup)
+    if let known = bases[key], known.entry == new { return known.place }
     let members = try index.members(
       root: place.root, linkGroup: new.linkGroup, at: target
     ).filter { try index.entry($0, at: target) == new }
@@ -225,7 +240,10 @@ package final class Replica {
       guard from != .none, try index.entry(member, at: from) == new else { return false }
       return try unknown.allSatisfy { try index.entry(member, at: $0) == new }
     }
-    return kept ?? members.first
+    let found = kept ?? members.first
+    if bases.count >= Self.basesMax { bases.removeAll(keepingCapacity: true) }
+    bases[key] = (new, found)
+    return found
   }
 
   func staged(_ number: Int) -> TreePath {

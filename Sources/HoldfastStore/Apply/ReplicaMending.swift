@@ -6,6 +6,7 @@ extension Replica {
   package func rebuild(_ point: Point) throws(ApplyError) {
     do {
       unknown = []
+      bases.removeAll()
       changed = nil
       try change(from: .none, to: point, isForced: true)
     } catch {
@@ -23,6 +24,7 @@ extension Replica {
     do {
       guard let point = try index.point(record.applied)?.point else { return }
       changed = []
+      bases.removeAll()
       for tree in trees { try clearStaging(tree) }
       // All names of one object are damaged with it.
       var places = Set(damaged)
@@ -63,29 +65,48 @@ extension Replica {
       place.path, isDirectory: isDirectory)
   }
 
-  /// What stands in the roots and belongs neither to the point nor to an exclusion.
+  /// What stands in the roots and belongs neither to the point nor to an exclusion, directories
+  /// before what is in them. A directory that holds something excluded is none of them.
   func strangers(at target: PointNumber) throws -> [Place] {
     var found: [Place] = []
-    for index in trees.indices {
-      let root = RootNumber(rawValue: index)
-      var work = [TreePath.top]
-      while let directory = work.popLast() {
-        for name in try trees[index].list(directory) {
-          guard let path = directory.appending(name), !path.isWithin(.reserved),
-            let status = try trees[index].status(path)
-          else { continue }
-          let place = Place(root: root, path: path)
-          let isDirectory = status.kind == .directory
-          if exclusions[index].excludesWithParents(path, isDirectory: isDirectory) { continue }
-          let wanted = try self.index.entry(place, at: target)
-          if wanted == nil || (wanted?.kind == .directory) != isDirectory {
-            found.append(place)
-          } else if isDirectory {
-            work.append(path)
-          }
-        }
-      }
+    for root in trees.indices {
+      _ = try strangers(
+        in: Place(root: RootNumber(rawValue: root), path: .top), isWanted: true, target, &found)
     }
     return found
+  }
+
+  /// - Parameter isWanted: whether the directory itself stays.
+  /// - Returns: whether all that is in it may go.
+  private func strangers(
+    in directory: Place, isWanted: Bool, _ target: PointNumber, _ found: inout [Place]
+  ) throws -> Bool {
+    let tree = tree(directory)
+    var mayGo = true
+    for name in try tree.list(directory.path) {
+      guard let path = directory.path.appending(name), !path.isWithin(.reserved),
+        let status = try tree.status(path)
+      else { continue }
+      let place = Place(root: directory.root, path: path)
+      let isDirectory = status.kind == .directory
+      if exclusions[place.root.rawValue].excludesWithParents(path, isDirectory: isDirectory) {
+        mayGo = false
+        continue
+      }
+      let wanted = isWanted ? try index.entry(place, at: target) : nil
+      let stays = wanted.map { ($0.kind == .directory) == isDirectory } ?? false
+      let before = found.count
+      let isEmptied =
+        isDirectory ? try strangers(in: place, isWanted: stays, target, &found) : true
+      if stays { continue }
+      if isEmptied {
+        // Gone with all that is in it.
+        found.removeLast(found.count - before)
+        found.append(place)
+      } else {
+        mayGo = false
+      }
+    }
+    return mayGo
   }
 }

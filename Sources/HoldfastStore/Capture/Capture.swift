@@ -41,6 +41,8 @@ package final class Capture {
   private var outcome = CaptureOutcome()
   private var head = CatalogHead.none
   private var linked: Set<Place> = []
+  /// Objects whose names are in `linked`.
+  private var noted: Set<Stamp> = []
 
   package init(
     trees: [any Tree], exclusions: [Exclusion], catalog: any Catalog, writer: PointWriter,
@@ -68,6 +70,7 @@ package final class Capture {
     self.isWhole = isWhole
     outcome = CaptureOutcome()
     linked = []
+    noted = []
     do {
       head = try catalog.head()
       for tree in trees { tree.forgetDirectories() }
@@ -155,7 +158,13 @@ package final class Capture {
       try recordAbsent(Place(root: directory.root, path: path))
     }
     return names.sorted { $1.lexicographicallyPrecedes($0) }.compactMap { name in
-      directory.path.appending(name).map { Place(root: directory.root, path: $0) }
+      guard let path = directory.path.appending(name) else {
+        // ENAMETOOLONG: no path of Linux leads there either, only steps do.
+        outcome.denied.append(
+          (directory, .failed(directory.path, call: "path of what is in it", errno: 36)))
+        return nil
+      }
+      return Place(root: directory.root, path: path)
     }
   }
 
@@ -201,10 +210,11 @@ package final class Capture {
   }
 
   private func noteLinks(_ place: Place, _ stamp: Stamp) throws {
-    guard !isWhole else { return }
+    // Once for an object: each other name is looked at once in the end.
+    guard !isWhole, noted.insert(stamp).inserted else { return }
     let others = try catalog.places(
       root: place.root, device: stamp.device, inode: stamp.inode)
-    linked.formUnion(others.filter { $0 != place })
+    linked.formUnion(others)
   }
 
   /// - Returns: whether a directory was not known before, so that all in it is to be read.

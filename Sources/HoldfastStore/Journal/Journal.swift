@@ -46,10 +46,19 @@ package final class Journal {
   /// A second view, for another thread, on files that somebody else appends to.
   private let isReader: Bool
 
+  /// Segments in which a record is wrong that was durable: nothing is appended to them.
+  package private(set) var damaged: Set<UInt64> = []
+
   /// Opens the folder and cuts off what a crash left unfinished at the end of the last segments.
   /// Segments that cannot be read at all are reported and left alone.
+  /// - Parameters:
+  ///   - durable: up to where all is known to have survived a flush: what is wrong before it is
+  ///     damage, which is reported and left alone; what is wrong behind it a crash cut short.
+  ///     `nil` where nobody knows: then what whole records follow is damage.
+  ///   - damage: told where a durable record is wrong.
   package init(
-    disk: any Disk, secret: PairSecret, unreadable: (String, CodingError) -> Void
+    disk: any Disk, secret: PairSecret, durable: RecordPosition? = .start,
+    damage: (RecordPosition) -> Void = { _ in }, unreadable: (String, CodingError) -> Void
   ) throws(JournalError) {
     self.disk = disk
     self.secret = secret
@@ -60,6 +69,7 @@ package final class Journal {
       // A few segments may be open for appending at one time.
       let isTail = numbers.filter { $0 > number }.count < Self.tailSegments
       try open(number, isLast: isTail, unreadable: unreadable)
+      if isTail, segments[number] != nil { try cutTail(number, durable, damage) }
     }
   }
 
@@ -132,17 +142,31 @@ package final class Journal {
       return
     }
     files[number] = file
-    guard isLast else { return }
+  }
+
+  /// Ends a segment where what can be trusted of it ends.
+  private func cutTail(
+    _ number: UInt64, _ durable: RecordPosition?, _ damage: (RecordPosition) -> Void
+  ) throws(JournalError) {
+    guard let size = segments[number]?.size else { return }
     var whole = Int64(SegmentHeader.encodedBytes)
-    // A record that is wrong, or cut short, ends what can be trusted of the tail.
+    var wrong: [RecordPosition] = []
     do {
-      try scan(number, from: whole) { position, _, record in
+      try scan(number, from: whole, damaged: { position, _ in wrong.append(position) }) {
+        position, _, record in
         whole = position.offset + Int64(record.range.count)
       }
     } catch JournalError.disk(let error) {
       throw .disk(error)
     } catch {}
-    if whole < size { try cut(number, to: whole) }
+    let known =
+      durable.map { $0.segment == number ? $0.offset : $0.segment > number ? size : 0 } ?? whole
+    for position in wrong where position.offset < known {
+      damaged.insert(number)
+      damage(position)
+    }
+    let end = wrong.first { $0.offset >= known }?.offset ?? max(whole, min(known, size))
+    if end < size { try cut(number, to: end) }
   }
 
   /// Drops all of a segment from `size` on, durably.

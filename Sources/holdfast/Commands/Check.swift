@@ -93,7 +93,8 @@ struct Check: AsyncParsableCommand {
         findings.append(
           Finding(weight: .unsafe, text: "root \(path) does not exist: create or mount it"))
       case .notDirectory:
-        findings.append(Finding(weight: .unsafe, text: "\(path) is not a directory"))
+        findings.append(
+          Finding(weight: .unsafe, text: "\(path) is not a directory (links are not followed)"))
       case .unreadable(let why):
         findings.append(Finding(weight: .unsafe, text: "\(path) cannot be read: \(why)"))
       case .directory where report.marker == nil && (isPrimary || !report.isEmpty):
@@ -122,8 +123,14 @@ struct Check: AsyncParsableCommand {
           text: "this site's agent does not answer: systemctl start holdfast-agent")
       ]
     }
-    return status.pairs.filter { !$0.peer.connected }.map {
-      Finding(weight: .missing, text: "\($0.peer.site) is not connected (pair \($0.pair))")
+    return status.pairs.flatMap { pair in
+      let missing =
+        pair.peer.connected
+        ? []
+        : [
+          Finding(weight: .missing, text: "\(pair.peer.site) is not connected (pair \(pair.pair))")
+        ]
+      return missing + pair.alarms.map { Finding(weight: .warning, text: "\(pair.pair): \($0)") }
     }
   }
 }

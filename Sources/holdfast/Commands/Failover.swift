@@ -21,8 +21,8 @@ struct Failover: AsyncParsableCommand {
     let preview = try await client.post(
       FailoverAnswer.self, "/pairs/\(pair)/failover", request)
     if !json { print(statement(preview)) }
-    if otherSiteIsDown, !yes, !json {
-      guard Terminal.agree("Promote this site to epoch \(preview.epoch)?") else {
+    if otherSiteIsDown, !yes {
+      guard !json, Terminal.agree("Promote this site to epoch \(preview.epoch)?") else {
         throw CommandFailure(.refused, "nothing was changed: add --yes to answer in a script")
       }
     }
@@ -41,7 +41,7 @@ struct Failover: AsyncParsableCommand {
     let seconds =
       preview.lossSeconds.map { "the last \(Terminal.seconds($0)) before now" }
       ?? "an unknown time before now"
-    let files = preview.lossFiles.map { ", \($0) places pending at last contact" } ?? ""
+    let files = preview.lossFiles.map { ", \($0) places" } ?? ""
     return """
       \(pair): point \(preview.point) (\(preview.grade)) would be promoted.
       Not in it: what was written in \(seconds)\(files).

@@ -30,12 +30,17 @@ struct Restore: AsyncParsableCommand {
     if report.state == .directory, !report.isEmpty {
       throw CommandFailure(.refused, "\(to) is not empty: give another directory")
     }
+    let trees = settings.roots.flatMap { [$0.path, $0.replica] } + [configuration.state]
+    if let taken = trees.first(where: { Roots.overlaps(to, $0) }) {
+      throw CommandFailure(
+        .refused, "\(to) and \(taken) lie inside one another: give a directory of its own")
+    }
     guard try store.index.treeDigest(at: chosen.number) == chosen.tree else {
       throw CommandFailure(
         .damaged,
         """
-        the index does not give the tree that point \(chosen.number) sealed: restart the agent, \
-        which rebuilds it from the journal
+        the index does not give the tree that point \(chosen.number) sealed: type holdfast verify \
+        \(pair) --repair, which rebuilds it from the journal
         """)
     }
     try StateFiles.makeDirectory(to, mode: 0o755)
@@ -46,6 +51,10 @@ struct Restore: AsyncParsableCommand {
       restored += try store.restore(
         chosen, root: RootNumber(rawValue: number), to: target, only: path)
     }
+    guard restored > 0 else {
+      throw CommandFailure(
+        .usage, "nothing of point \(chosen.number) matches --path \(path ?? "")")
+    }
     print(
       "restored \(restored) entries of point \(chosen.number) (\(chosen.time.rfc3339)) to \(to)")
   }
@@ -54,7 +63,11 @@ struct Restore: AsyncParsableCommand {
     if let number = UInt64(point) {
       guard let row = rows.first(where: { $0.point.number.rawValue == number }) else {
         throw CommandFailure(
-          .usage, "there is no point \(number): type holdfast points \(pair)")
+          .usage,
+          """
+          point \(number) is not kept on this site: holdfast points \(pair) lists what is; what the \
+          primary captured itself its standby keeps
+          """)
       }
       return row.point
     }

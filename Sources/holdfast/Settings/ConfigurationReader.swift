@@ -31,6 +31,11 @@ struct ConfigurationReader {
 
   private init(file: String) { self.file = file }
 
+  private static let providers = ["none", "btrfs", "snapshot", "freeze", "postgres", "quiesce"]
+  // MiB: two segments, and the caches with what is in flight.
+  private static let spoolMin: Int64 = 128
+  private static let memoryMin: Int64 = 64
+
   func error(_ node: Node, _ message: String) -> ConfigurationError {
     ConfigurationError(
       file: file, line: node.mark?.line ?? 1, column: node.mark?.column ?? 1, message: message)
@@ -47,7 +52,7 @@ struct ConfigurationReader {
     for (name, node) in try keys.named("pairs") {
       pairs.append(try pair(name, Keys(self, node, "pairs.\(name)", KnownKeys.pair), site, peers))
     }
-    let spool = try keys.size("spool") ?? 10 << 30
+    let spool = try keys.size("spool", min: Self.spoolMin) ?? 10 << 30
     for index in pairs.indices where pairs[index].spoolBytes == 0 {
       pairs[index].spoolBytes = spool
     }
@@ -55,7 +60,8 @@ struct ConfigurationReader {
       site: site, listen: try keys.address("listen") ?? HostPort(host: "0.0.0.0", port: 7433),
       state: try keys.path("state") ?? "/var/lib/holdfast",
       control: try keys.path("control") ?? "/run/holdfast",
-      memoryBytes: try keys.size("memory") ?? 150 << 20, peers: peers, pairs: pairs)
+      memoryBytes: try keys.size("memory", min: Self.memoryMin) ?? 150 << 20, peers: peers,
+      pairs: pairs)
   }
 
   private func pair(
@@ -76,15 +82,22 @@ struct ConfigurationReader {
     var dormant: [String] = []
     for key in ["plan", "owners", "selinux"] where keys.has(key) { dormant.append(key) }
     let capture = try keys.words("capture") ?? ["none"]
+    if let unknown = capture.first(where: { !Self.providers.contains($0) }) {
+      throw error(
+        keys.node,
+        "pairs.\(name).capture: `\(unknown)` is none of \(Self.providers.joined(separator: ", "))")
+    }
+    _ = try keys.word("owners", ["ids", "names"])
     for provider in capture where provider != "none" { dormant.append("capture: \(provider)") }
     let hasUnit = try keys.plan().contains("unit")
     let failover = try self.failover(keys, &dormant)
     return PairConfiguration(
       name: name, primary: primary, standby: standby, roots: try roots(keys),
-      rpo: try keys.duration("rpo") ?? .seconds(5),
+      rpo: try keys.duration("rpo", min: .milliseconds(100)) ?? .seconds(5),
       require: try keys.grade("require") ?? (hasUnit ? .crash : .fuzzy), capture: capture,
       retention: try retention(keys), bandwidth: try bandwidth(keys, &dormant),
-      spoolBytes: try keys.size("spool") ?? 0, failover: failover, hasPlan: keys.has("plan"),
+      spoolBytes: try keys.size("spool", min: Self.spoolMin) ?? 0, failover: failover,
+      hasPlan: keys.has("plan"),
       dormantKeys: dormant)
   }
 

@@ -87,17 +87,26 @@ struct Keys {
     try value(key, "host:port") { HostPort($0) }
   }
 
-  func duration(_ key: String) throws -> Duration? {
-    try value(key, "a duration as in systemd: 5s, 10min, 24h") { Quantity.duration($0) }
+  func duration(_ key: String, min: Duration = .zero) throws -> Duration? {
+    let bound = min == .zero ? "" : ", at least \(min)"
+    return try value(key, "a duration as in systemd: 5s, 10min, 24h\(bound)") { text in
+      Quantity.duration(text).flatMap { $0 >= min ? $0 : nil }
+    }
   }
 
-  func size(_ key: String) throws -> Int64? {
-    try value(key, "a size such as 150MiB or 10GiB") { Quantity.size($0) }
+  /// - Parameter mebibytes: the least that makes sense.
+  func size(_ key: String, min mebibytes: Int64) throws -> Int64? {
+    try value(key, "a size such as 150MiB or 10GiB, at least \(mebibytes)MiB") { text in
+      Quantity.size(text).flatMap { $0 >= mebibytes << 20 ? $0 : nil }
+    }
   }
 
   func rate(_ key: String) throws -> Int64? {
-    try value(key, "a rate such as 50MiB/s") { text in
-      text.hasSuffix("/s") ? Quantity.size(String(text.dropLast(2))) : nil
+    try value(key, "a rate such as 50MiB/s, at least 1KiB/s") { text in
+      guard text.hasSuffix("/s"), let bytes = Quantity.size(String(text.dropLast(2))) else {
+        return nil
+      }
+      return bytes >= 1024 ? bytes : nil
     }
   }
 
