@@ -46,7 +46,7 @@ bench: build
 	@scripts/need rsync openssh-server openssh-client perl bc e2fsprogs
 	scripts/bench
 
-night: test
+night: test bench
 	scripts/night-units
 	HOLDFAST_KILLS=20 $(SWIFT) test -c release --skip-build --filter killed --no-parallel
 	for seed in $$(seq 100 160); do \

@@ -57,7 +57,9 @@ struct `A real fault` {
     #expect(answer.code == 3)
     #expect(answer.output.contains(pair.source), "\(answer.output)")
     #expect(answer.output.contains("give the agent access"), "\(answer.output)")
-    #expect(Judge.differences(pair.scratch("copy"), pair.replica) == "", "\(first) \(pair.kept("b")) \(pair.story)")
+    #expect(
+      Judge.differences(pair.scratch("copy"), pair.replica) == "",
+      "\(first) \(pair.kept("b")) \(pair.story)")
     // The sites go on speaking of everything else.
     pair.kill("b")
     pair.start("b")

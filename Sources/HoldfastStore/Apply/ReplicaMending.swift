@@ -33,6 +33,11 @@ extension Replica {
         places.formUnion(
           try index.members(root: place.root, linkGroup: entry.linkGroup, at: point.number))
       }
+      let foreign = try places.contains { try index.entry($0, at: point.number) == nil }
+      for place in try foreign ? strangers(at: point.number) : [] where places.contains(place) {
+        try tree(place).removeAll(place.path)
+        touch(place)
+      }
       for place in places.sorted().reversed() {
         let entry = try index.entry(place, at: point.number)
         if try !isExcludedHere(place, entry) { try clear(place, entry) }
@@ -65,48 +70,7 @@ extension Replica {
       place.path, isDirectory: isDirectory)
   }
 
-  /// What stands in the roots and belongs neither to the point nor to an exclusion, directories
-  /// before what is in them. A directory that holds something excluded is none of them.
   func strangers(at target: PointNumber) throws -> [Place] {
-    var found: [Place] = []
-    for root in trees.indices {
-      _ = try strangers(
-        in: Place(root: RootNumber(rawValue: root), path: .top), isWanted: true, target, &found)
-    }
-    return found
-  }
-
-  /// - Parameter isWanted: whether the directory itself stays.
-  /// - Returns: whether all that is in it may go.
-  private func strangers(
-    in directory: Place, isWanted: Bool, _ target: PointNumber, _ found: inout [Place]
-  ) throws -> Bool {
-    let tree = tree(directory)
-    var mayGo = true
-    for name in try tree.list(directory.path) {
-      guard let path = directory.path.appending(name), !path.isWithin(.reserved),
-        let status = try tree.status(path)
-      else { continue }
-      let place = Place(root: directory.root, path: path)
-      let isDirectory = status.kind == .directory
-      if exclusions[place.root.rawValue].excludesWithParents(path, isDirectory: isDirectory) {
-        mayGo = false
-        continue
-      }
-      let wanted = isWanted ? try index.entry(place, at: target) : nil
-      let stays = wanted.map { ($0.kind == .directory) == isDirectory } ?? false
-      let before = found.count
-      let isEmptied =
-        isDirectory ? try strangers(in: place, isWanted: stays, target, &found) : true
-      if stays { continue }
-      if isEmptied {
-        // Gone with all that is in it.
-        found.removeLast(found.count - before)
-        found.append(place)
-      } else {
-        mayGo = false
-      }
-    }
-    return mayGo
+    try Strangers(trees: trees, exclusions: exclusions, index: index).find(at: target)
   }
 }

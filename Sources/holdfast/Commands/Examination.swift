@@ -102,7 +102,11 @@ final class Examination {
   }
 
   private func isWanted(_ place: Place, _ entry: Entry) -> Bool {
-    glob?.excludesWithParents(place.path, isDirectory: entry.kind == .directory) ?? true
+    isWanted(place, isDirectory: entry.kind == .directory)
+  }
+
+  private func isWanted(_ place: Place, isDirectory: Bool) -> Bool {
+    glob?.excludesWithParents(place.path, isDirectory: isDirectory) ?? true
   }
 
   /// - Returns: the chunks that cannot be read; `nil` where all were looked at before.
@@ -181,13 +185,38 @@ final class Examination {
       }
     }
     try look()
+    try findStrangers(trees, files, record.applied)
+  }
+
+  private func findStrangers(
+    _ trees: [any Tree], _ files: PairFiles, _ point: PointNumber
+  ) throws {
+    let lock = try host.lockReplica(pair: pair.name, exclusive: false)
+    defer { withExtendedLifetime(lock) {} }
+    let record = try ReplicaRecord.load(files.disk)
+    guard record.applied == point, record.intents.isEmpty else { return }
+    let strangers = Strangers(
+      trees: trees, exclusions: pair.roots.map { Exclusion($0.exclude) }, index: store.index)
+    for place in try strangers.find(at: point) where isWanted(place, isDirectory: false) {
+      // One of another kind than the point says was met before.
+      if try store.index.entry(place, at: point) != nil { continue }
+      findings.append(Self.stranger(place, point))
+    }
+  }
+
+  private static func stranger(_ place: Place, _ point: PointNumber) -> Finding {
+    Finding(
+      path: "\(place.path)", place: "replica: is not in the point", replicaPlace: place,
+      point: point)
   }
 
   private func compare(_ place: Place, at point: PointNumber, _ tree: any Tree) throws {
     let exclusion = Exclusion(pair.roots[place.root.rawValue].exclude)
-    guard let entry = try store.index.entry(place, at: point),
-      !exclusion.excludesWithParents(place.path, isDirectory: entry.kind == .directory)
-    else { return }
+    guard let entry = try store.index.entry(place, at: point) else {
+      if try tree.status(place.path) != nil { findings.append(Self.stranger(place, point)) }
+      return
+    }
+    if exclusion.excludesWithParents(place.path, isDirectory: entry.kind == .directory) { return }
     checkedFiles += 1
     let comparison = Comparison(
       reader: store.reader, digests: store.digests, isPrivileged: host.isPrivileged)

@@ -51,7 +51,7 @@ struct Restore: AsyncParsableCommand {
       restored += try store.restore(
         chosen, root: RootNumber(rawValue: number), to: target, only: path)
     }
-    guard restored > 0 else {
+    guard restored > 0 || path == nil else {
       throw CommandFailure(
         .usage, "nothing of point \(chosen.number) matches --path \(path ?? "")")
     }
@@ -65,8 +65,8 @@ struct Restore: AsyncParsableCommand {
         throw CommandFailure(
           .usage,
           """
-          point \(number) is not kept on this site: holdfast points \(pair) lists what is; what the \
-          primary captured itself its standby keeps
+          point \(number) is not kept on this site: holdfast points \(pair) lists what is; what \
+          the primary captured itself its standby keeps
           """)
       }
       return row.point

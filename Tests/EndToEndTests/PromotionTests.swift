@@ -1,0 +1,68 @@
+import Glibc
+import TestKit
+import Testing
+
+@Suite(.serialized) struct `After a promotion` {
+  @Test func `the new primary goes on when the old one returns, which never forgets`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo one > '\(pair.source)/file'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    pair.kill("a")
+    let silent = pair.run(
+      "failover p --json --accept-loss --other-site-is-down </dev/null", on: "b")
+    #expect(silent.code == 3 && silent.output.contains("--yes"), "\(silent.output)")
+    let moved = pair.run("failover p --json --yes --accept-loss --other-site-is-down", on: "b")
+    #expect(moved.code == 0, "\(moved.output)")
+    pair.start("a")
+    #expect(pair.wait { pair.status("a").contains("was promoted") }, "\(pair.story)")
+    #expect(pair.wait { pair.status("b").contains("stays out") }, "\(pair.story)")
+    #expect(!pair.status("b").contains("do not start"))
+    Shell.run("echo two > '\(pair.replica)/file'")
+    let before = pair.points("b")?.captured ?? 0
+    let next = pair.run("sync p", on: "b")
+    #expect(
+      next.code == 0 && (UInt64(next.output.filter(\.isNumber)) ?? 0) > before, "\(pair.story)")
+    pair.kill("b")
+    pair.kill("a", SIGTERM)
+    pair.start("a")
+    let resumed = pair.run("resume p --yes", on: "a")
+    #expect(resumed.code == 3 && resumed.output.contains("epoch 2"), "\(resumed.output)")
+  }
+
+  @Test func `to an older point the loss is told, and no number is used twice`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    var numbers: [UInt64] = []
+    for round in 1...4 {
+      Shell.run("echo \(round) > '\(pair.source)/f\(round)'; sleep 1")
+      numbers.append(pair.sync())
+      Shell.run("cp -a '\(pair.source)' '\(pair.scratch("copy-\(round)"))'")
+    }
+    pair.kill("a")
+    let refused = pair.run("failover p --yes --point \(numbers[1]) --other-site-is-down", on: "b")
+    #expect(refused.code == 3 && refused.output.contains("older point"), "\(refused.output)")
+    let moved = pair.run(
+      "failover p --json --yes --point \(numbers[1]) --accept-loss --other-site-is-down", on: "b")
+    #expect(moved.code == 0, "\(moved.output)")
+    // Two rounds of a second each, and the files of them with their directory.
+    let seconds =
+      Double(
+        moved.output.split(separator: "\"lossSeconds\":").last?.prefix { $0 != "," } ?? "") ?? 0
+    #expect(seconds >= 2, "\(moved.output)")
+    #expect(!moved.output.contains("\"lossFiles\":0"), "\(moved.output)")
+    #expect(Judge.differences(pair.scratch("copy-2"), pair.replica) == "")
+    pair.kill("b", SIGTERM)
+    pair.start("b")
+    #expect(pair.run("resume p --yes", on: "b").code == 0)
+    Shell.run("echo after > '\(pair.replica)/after'")
+    let next = UInt64(pair.run("sync p", on: "b").output.filter(\.isNumber)) ?? 0
+    #expect(next > (numbers.max() ?? 0), "\(pair.story)")
+    #expect(Set(numbers).isSubset(of: Set(pair.kept("b").map(\.point))), "\(pair.kept("b"))")
+    for (round, number) in numbers.enumerated() {
+      let target = pair.scratch("restored-\(round)")
+      #expect(pair.run("restore p --point \(number) --to '\(target)'", on: "b").code == 0)
+      #expect(Judge.differences(pair.scratch("copy-\(round + 1)"), target) == "", "\(number)")
+    }
+  }
+}
