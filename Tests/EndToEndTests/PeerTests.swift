@@ -48,8 +48,11 @@ import Testing
     Shell.run("echo 1 > '\(pair.source)/x'")
     #expect(pair.run("sync p --wait durable --timeout 3s", on: "a").code == 4)
     #expect(pair.isAlive("a") && pair.isAlive("b"))
-    // What helps is to pair again.
-    #expect(pair.pair(), "\(pair.story)")
+    // What helps is to pair again, and to say so on the site that knows the old key.
+    let token = pair.run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
+    let refused = pair.run("join '\(token)'", on: "b")
+    #expect(refused.code == 3 && refused.output.contains("holdfast invite --replace b"))
+    #expect(pair.pair("--replace b"), "\(pair.story)")
     #expect(pair.wait { pair.sync("durable") > 0 }, "\(pair.story)")
   }
 }

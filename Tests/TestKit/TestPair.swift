@@ -156,8 +156,9 @@ package final class TestPair {
     return pair()
   }
 
-  package func pair() -> Bool {
-    let token = run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
+  /// - Parameter options: of `invite`.
+  package func pair(_ options: String = "") -> Bool {
+    let token = run("invite --yes \(options)", on: "a").output.split(separator: "\n").last ?? ""
     guard run("join '\(token)'", on: "b").code == 0 else { return false }
     return wait { self.run("status --json", on: "a").output.contains("\"role\":\"primary\"") }
   }

@@ -128,12 +128,22 @@ package struct TextAnswer: Codable, Sendable {
 
 package struct InviteRequest: Codable, Sendable {
   package var address: String?
-  package init(address: String?) { self.address = address }
+  /// The site whose pinned key the token may replace.
+  package var replace: String?
+  package init(address: String?, replace: String? = nil) {
+    self.address = address
+    self.replace = replace
+  }
 }
 
 package struct JoinRequest: Codable, Sendable {
   package var token: String
-  package init(token: String) { self.token = token }
+  /// Whether the other site may have another key than the one that is pinned.
+  package var replace: Bool?
+  package init(token: String, replace: Bool? = nil) {
+    self.token = token
+    self.replace = replace
+  }
 }
 
 /// What `verify --repair` asks the agent to mend.

@@ -259,7 +259,10 @@ package actor Pair {
   package func linkUp(_ link: any Link) async {
     self.link = link
     linkGeneration += 1
-    board.update { $0.peerConnected = true }
+    board.update { view in
+      view.peerConnected = true
+      view.linkError = nil
+    }
     // A standby answers when the primary has spoken, each time it does.
     if standing?.record.part != .standby { await greet() }
   }

@@ -19,6 +19,8 @@ package struct PairView: Sendable {
   package var held: [Hold: String] = [:]
   package var notes: [String] = []
   package var lastError: String?
+  /// Why there is no session; nothing once there is one.
+  package var linkError: String?
   /// Of the peer, from its heartbeats.
   package var peerCaptured = PointNumber.none
   package var peerPendingPlaces: Int64?

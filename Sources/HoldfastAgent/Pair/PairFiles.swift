@@ -11,6 +11,17 @@ package struct PairFiles: Sendable {
     disk = try host.disk(["pairs", pair])
   }
 
+  /// A file that is there and not what was written.
+  package struct Damaged: Error, CustomStringConvertible {
+    package let name: String
+    package var description: String {
+      """
+      the pair's file `\(name)` in the state directory is damaged: bring it back from a backup, or \
+      pair the sites anew
+      """
+    }
+  }
+
   // MARK: Secret
 
   package struct Identity: Sendable {
@@ -23,12 +34,11 @@ package struct PairFiles: Sendable {
   private static let guardedName = "guarded"
   private static let supersededName = "superseded"
 
-  /// - Throws: `.failed` where the file is there and not what was written.
   package func identity() throws -> Identity? {
     guard let bytes = try disk.contents(of: Self.secretName) else { return nil }
     guard bytes.count == 48, let id = RandomID(bytes[0..<16]),
       let secret = PairSecret(Array(bytes[16..<48]))
-    else { throw DiskError.failed(Self.secretName, call: "read", errno: 5) }
+    else { throw Damaged(name: Self.secretName) }
     return Identity(id: id, secret: secret)
   }
 
@@ -46,6 +56,14 @@ package struct PairFiles: Sendable {
 
   package func role() throws -> Saved? {
     guard let bytes = try disk.contents(of: Self.roleName) else { return nil }
+    do throws(CodingError) {
+      return try Self.decodeRole(bytes)
+    } catch {
+      throw Damaged(name: Self.roleName)
+    }
+  }
+
+  private static func decodeRole(_ bytes: [UInt8]) throws(CodingError) -> Saved {
     var reader = Reader(bytes)
     let epoch = Epoch(rawValue: try reader.fixed())
     let reign = Reign(epoch: epoch, id: try reader.random())

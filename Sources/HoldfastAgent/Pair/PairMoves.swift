@@ -16,6 +16,7 @@ extension Pair {
       alarms.append("the roots are not marked: type: holdfast adopt \(name)")
     }
     let held = alarms.first
+    if let error = view.linkError { alarms.append(error) }
     if let error = view.lastError { alarms.append("last error: \(error)") }
     return StatusAnswer.Pair(
       pair: name, role: view.role.rawValue, epoch: view.reign.epoch.rawValue,

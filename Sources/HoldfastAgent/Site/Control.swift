@@ -41,7 +41,9 @@ package struct Control: Sendable {
     if parts == ["invite"] { return try await invite(decode(body)) }
     if parts == ["join"] {
       let request: JoinRequest = try decode(body)
-      return encode(TextAnswer(message: try await site.join(request.token)))
+      return encode(
+        TextAnswer(message: try await site.join(request.token, replacing: request.replace ?? false))
+      )
     }
     if parts.count == 3, parts[0] == "pairs", parts[2] == "approve" {
       return encode(TextAnswer(message: try await site.approve(parts[1])))
@@ -77,7 +79,7 @@ package struct Control: Sendable {
         `listen` names no address that the other site could dial: add --address HOST:\(address.port)
         """)
     }
-    return encode(TokenAnswer(token: await site.invite(address).text))
+    return encode(TokenAnswer(token: await site.invite(address, replacing: request.replace).text))
   }
 
   private func decode<T: Decodable>(_ body: [UInt8]) throws -> T {

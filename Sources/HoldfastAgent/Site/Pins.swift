@@ -6,6 +6,8 @@ package final class Pins: Sendable {
   private struct State {
     var keys: [String: Fingerprint] = [:]
     var invitation: Invitation?
+    /// The site whose key the invitation may replace.
+    var replaced: String?
   }
   private let state: Mutex<State>
   private let disk: any Disk
@@ -47,8 +49,20 @@ package final class Pins: Sendable {
     state.withLock { $0.keys = keys }
   }
 
-  package func open(_ invitation: Invitation) {
-    state.withLock { $0.invitation = invitation }
+  /// - Parameter replacing: the site that may come with another key than before.
+  package func open(_ invitation: Invitation, replacing: String?) {
+    state.withLock { state in
+      state.invitation = invitation
+      state.replaced = replacing
+    }
+  }
+
+  /// Whether a site that brought the token may be known by this key: not silently by another one
+  /// than before.
+  package func mayPin(_ site: String, _ key: Fingerprint) -> Bool {
+    state.withLock { state in
+      state.keys[site] == nil || state.keys[site] == key || state.replaced == site
+    }
   }
 
   package func offered(_ token: [UInt8]) -> Invitation.Outcome {

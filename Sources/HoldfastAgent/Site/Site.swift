@@ -177,7 +177,7 @@ package actor Site {
         let wait = backoff.failed(host.dice)
         log.debug("dialling \(peer) at \(address) failed: \(error); again in \(wait)")
         for pair in pairs where pair.peer == peer {
-          pair.board.update { $0.lastError = "\(peer) at \(address) is not reachable: \(error)" }
+          pair.board.update { $0.linkError = "\(peer) at \(address) is not reachable: \(error)" }
         }
         await pause(wait)
       }
@@ -204,7 +204,7 @@ package actor Site {
     } catch {
       log.warning("session with \(peer) ended: \(error)")
       for pair in pairs where pair.peer == peer {
-        pair.board.update { $0.lastError = "session with \(peer) ended: \(error)" }
+        pair.board.update { $0.linkError = "session with \(peer) ended: \(error)" }
       }
     }
     await link.close()
@@ -214,9 +214,10 @@ package actor Site {
   // MARK: Pairing
 
   /// - Parameter address: where the other site will dial.
-  package func invite(_ address: HostPort) -> InvitationToken {
+  /// - Parameter replacing: the site whose key the token may replace by another.
+  package func invite(_ address: HostPort, replacing: String?) -> InvitationToken {
     let secret = host.secret(16)
-    pins.open(Invitation(secret: secret, now: host.clock.now()))
+    pins.open(Invitation(secret: secret, now: host.clock.now()), replacing: replacing)
     return InvitationToken(address: address, key: ownKey, secret: secret)
   }
 
@@ -241,8 +242,17 @@ package actor Site {
     case .admitted:
       guard configuration.peers[join.site] != nil else {
         answer.refusal = """
-          site \(configuration.site) has no peer named \(join.site): add it under `peers` there
+          site \(configuration.site) has no peer named \(join.site): add it under `peers` there, \
+          then type there: holdfast invite
           """
+        return answer
+      }
+      guard pins.mayPin(join.site, key) else {
+        answer.refusal = """
+          site \(configuration.site) knows \(join.site) by another key: if that site was made anew, \
+          type there: holdfast invite --replace \(join.site)
+          """
+        log.warning("join from \(key) refused: \(answer.refusal)")
         return answer
       }
       do throws(DiskError) {
@@ -259,7 +269,8 @@ package actor Site {
     return answer
   }
 
-  package func join(_ text: String) async throws -> String {
+  /// - Parameter replacing: the other site may have another key than the one that is pinned.
+  package func join(_ text: String, replacing: Bool) async throws -> String {
     guard let token = InvitationToken(text) else {
       throw FailureAnswer(code: 2, "that is no token: copy the last line that invite printed")
     }
@@ -296,6 +307,14 @@ package actor Site {
     guard answer.refusal.isEmpty else { throw FailureAnswer(code: 3, answer.refusal) }
     guard configuration.peers[answer.site] != nil else {
       throw FailureAnswer(code: 2, "site \(answer.site) is not under `peers` here: add it")
+    }
+    guard replacing || (pins.key(of: answer.site) ?? token.key) == token.key else {
+      throw FailureAnswer(
+        code: 3,
+        """
+        \(answer.site) is known here by another key: if that site was made anew, get a new token \
+        and add --replace
+        """)
     }
     try pins.pin(answer.site, token.key)
     return answer.site

@@ -21,8 +21,18 @@ package struct ReplicaRecord: Hashable, Sendable {
     return out.bytes
   }
 
-  package static func load(_ disk: any Disk) throws -> ReplicaRecord {
+  /// - Returns: that nothing was applied where the file is missing, or damaged: what stands in the
+  ///   replica is then compared with the next point as a whole.
+  package static func load(_ disk: any Disk) throws(DiskError) -> ReplicaRecord {
     guard let bytes = try disk.contents(of: fileName) else { return ReplicaRecord() }
+    do throws(CodingError) {
+      return try decode(bytes)
+    } catch {
+      return ReplicaRecord()
+    }
+  }
+
+  private static func decode(_ bytes: [UInt8]) throws(CodingError) -> ReplicaRecord {
     var reader = Reader(bytes)
     var record = ReplicaRecord(applied: PointNumber(rawValue: try reader.fixed()))
     for _ in 0..<(try reader.count(max: 10_000)) {

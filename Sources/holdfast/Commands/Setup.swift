@@ -48,12 +48,14 @@ struct Invite: AsyncParsableCommand {
   @OptionGroup var options: CommonOptions
   @Option(name: .long, help: "host:port at which the other site reaches this one.")
   var address: String?
+  @Option(name: .long, help: "A site that was made anew: its key may be another than before.")
+  var replace: String?
   @Flag(name: .long, help: "Mark this site's roots without asking.") var yes = false
 
   func run() async throws {
     let client = try AgentClient(options)
     let answer = try await client.post(
-      TokenAnswer.self, "/invite", InviteRequest(address: address))
+      TokenAnswer.self, "/invite", InviteRequest(address: address, replace: replace))
     try await Marking.markRoots(client, yes: yes)
     print("On the other site, within 15 minutes, type: holdfast join TOKEN")
     print(answer.token)
@@ -65,6 +67,8 @@ struct Join: AsyncParsableCommand {
     abstract: "Pairs this site with the one that printed the token.")
   @OptionGroup var options: CommonOptions
   @Argument(help: "The token, a file that holds it, or - for standard input.") var token: String
+  @Flag(name: .long, help: "The other site was made anew: its key may be another than before.")
+  var replace = false
   @Flag(name: .long, help: "Mark this site's roots without asking.") var yes = false
 
   func run() async throws {
@@ -76,7 +80,8 @@ struct Join: AsyncParsableCommand {
       text = String(decoding: data, as: UTF8.self)
     }
     let line = text.split(separator: "\n").last.map(String.init) ?? ""
-    let answer = try await client.post(TextAnswer.self, "/join", JoinRequest(token: line))
+    let answer = try await client.post(
+      TextAnswer.self, "/join", JoinRequest(token: line, replace: replace))
     print("joined with \(answer.message)")
     try await Marking.markRoots(client, yes: yes)
   }
