@@ -11,7 +11,7 @@ BUILD_PACKAGES = libz-dev libssl-dev libzstd-dev libsqlite3-dev
 TEST_PACKAGES = rsync acl attr openssl netcat-openbsd git systemd util-linux e2fsprogs postgresql-15 socat procps faketime
 SOURCES = Package.swift $(shell git ls-files '*.swift' ':!:*.pb.swift' ':!:Package.swift')
 
-.PHONY: all build build-tests demo test lint bench night install clean \
+.PHONY: all build build-tests demo test lint sanitize bench night install clean \
   packages test-packages proto
 
 all: build
@@ -46,7 +46,14 @@ bench: build
 	@scripts/need rsync openssh-server openssh-client perl bc e2fsprogs
 	scripts/bench
 
-night: test bench
+# In a scratch folder of their own; what the test runner itself leaks is not looked at.
+sanitize: test-packages
+	$(SWIFT) build -c debug --sanitize=address --scratch-path .build-sanitize \
+	  --product holdfastPackageTests
+	ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test -c debug --sanitize=address \
+	  --scratch-path .build-sanitize --skip-build --skip EndToEndTests --skip TidyTests
+
+night: test sanitize bench
 	scripts/night-units
 	HOLDFAST_KILLS=20 $(SWIFT) test -c release --skip-build --filter killed --no-parallel
 	for seed in $$(seq 100 160); do \

@@ -12,13 +12,17 @@ import CCrypto
       preconditionFailure("HMAC is not available in libcrypto")
     }
     unsafe self.context = context
-    var digest = Array("SHA256".utf8CString)
-    let done = unsafe digest.withUnsafeMutableBufferPointer { name in
-      var parameters = unsafe [
-        OSSL_PARAM_construct_utf8_string("digest", name.baseAddress, 0),
-        OSSL_PARAM_construct_end(),
-      ]
-      return unsafe EVP_MAC_init(context, key, key.count, &parameters)
+    // A parameter only points to its name and value: both must outlive the call.
+    let name = Array("digest".utf8CString)
+    var value = Array("SHA256".utf8CString)
+    let done = unsafe name.withUnsafeBufferPointer { name in
+      unsafe value.withUnsafeMutableBufferPointer { value in
+        var parameters = unsafe [
+          OSSL_PARAM_construct_utf8_string(name.baseAddress, value.baseAddress, 0),
+          OSSL_PARAM_construct_end(),
+        ]
+        return unsafe EVP_MAC_init(context, key, key.count, &parameters)
+      }
     }
     precondition(done == 1, "libcrypto refused a key of \(key.count) bytes")
   }

@@ -11,7 +11,8 @@ package struct PairView: Sendable {
   /// Nothing that happened before this moment is missing from `captured`.
   package var fresh: LagClock.Claim?
   package var backlogBytes: Int64 = 0
-  package var bytesPerSecond: Double = 0
+  /// How fast content was sent of late; `nil` while nothing is.
+  package var pace: SendingPace?
   package var pendingPlaces: Int64 = 0
   package var grade: Grade?
   package var watch: WatchKind?
@@ -30,6 +31,24 @@ package struct PairView: Sendable {
   /// What a hold is about; one reason at a time for each.
   package enum Hold: String, Sendable, Hashable, CaseIterable {
     case root, replica, disk, peer, configuration, journal, spool, change
+  }
+}
+
+/// Bytes that went over the link, by second.
+package struct SendingPace: Sendable {
+  private var begun: Instant
+  private var bytes: Int64 = 0
+  package private(set) var bytesPerSecond: Double?
+
+  package init(_ now: Instant) { begun = now }
+
+  package mutating func sent(_ count: Int64, at now: Instant) {
+    bytes += count
+    let passed = now - begun
+    guard passed >= .seconds(1) else { return }
+    bytesPerSecond = Double(bytes) / passed.seconds
+    begun = now
+    bytes = 0
   }
 }
 

@@ -26,7 +26,7 @@ extension Pair {
         captured: number(view.marks.captured), received: number(view.marks.received),
         durable: number(view.marks.durable), applied: number(view.marks.applied)),
       lagSeconds: lag?.seconds, backlogBytes: isKnown ? view.backlogBytes : nil,
-      etaSeconds: view.backlogBytes == 0 && isKnown ? 0 : nil,
+      etaSeconds: isKnown ? eta(view) : nil,
       rpoSeconds: configuration.rpo.seconds, rpoKept: lag.map { $0 <= configuration.rpo },
       grade: view.grade?.word, watch: view.watch?.rawValue, held: held, lastProven: nil,
       alarms: alarms,
@@ -35,6 +35,12 @@ extension Pair {
           ? []
           : ["accepted, not yet at work: \(configuration.dormantKeys.joined(separator: ", "))"]),
       sentBytes: view.bytesSent, journalBytes: view.segmentBytes)
+  }
+
+  /// Until the backlog is sent, at the pace of late.
+  private func eta(_ view: PairView) -> Double? {
+    if view.backlogBytes == 0 { return 0 }
+    return view.pace?.bytesPerSecond.map { Double(view.backlogBytes) / max($0, 1) }
   }
 
   package func points() async throws -> PointsAnswer {

@@ -118,8 +118,11 @@ package actor Shipper {
       Frames.segmentData(
         pair: pair.name, segment: piece.id, offset: offset, records: bytes))
     let sent = Int64(end)
+    let now = host.clock.now()
     board.update { view in
       view.bytesSent += sent
+      view.pace = view.pace ?? SendingPace(now)
+      view.pace?.sent(sent, at: now)
       view.backlogBytes = spoolBoard.backlog
     }
     return sent

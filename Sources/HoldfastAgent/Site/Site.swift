@@ -249,8 +249,8 @@ package actor Site {
       }
       guard pins.mayPin(join.site, key) else {
         answer.refusal = """
-          site \(configuration.site) knows \(join.site) by another key: if that site was made anew, \
-          type there: holdfast invite --replace \(join.site)
+          site \(configuration.site) knows \(join.site) by another key: if \(join.site) was made \
+          anew, type there: holdfast invite --replace \(join.site)
           """
         log.warning("join from \(key) refused: \(answer.refusal)")
         return answer
