@@ -98,6 +98,57 @@ import Testing
     #expect(pair.sync() > 0, "\(pair.story)")
   }
 
+  @Test func `a spool that cannot be opened ends no session, and is taken up when it can`() {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo 1 > '\(pair.source)/x'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let spool = pair.state("a") + "/pairs/p/spool"
+    pair.kill("a", SIGTERM)
+    Shell.run("mv '\(spool)' '\(spool).away'; touch '\(spool)'")
+    pair.start("a")
+    #expect(pair.wait { pair.status("a").contains("p cannot go on") }, "\(pair.story)")
+    #expect(pair.status("a").contains("\"connected\":true"))
+    let since = Shell.run("sed '1,/stopped/d' '\(pair.log("a"))'").output
+    #expect(!since.contains("ended"), "\(pair.story)")
+    Shell.run("rm '\(spool)'; mv '\(spool).away' '\(spool)'; echo 2 > '\(pair.source)/x'")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
+  @Test func `somebody's own directory of Holdfast's name is not taken over`() {
+    let pair = TestPair()
+    Shell.run("mkdir '\(pair.source)/.holdfast'; echo precious > '\(pair.source)/.holdfast/mine'")
+    pair.start("a")
+    pair.start("b")
+    let answer = pair.run("invite --yes", on: "a")
+    #expect(answer.code == 3, "\(answer.output)")
+    #expect(
+      answer.output.contains("\(pair.source)/.holdfast is somebody's own"), "\(answer.output)")
+    #expect(Shell.run("ls '\(pair.source)/.holdfast'").output == "mine\n")
+    Shell.run("mv '\(pair.source)/.holdfast' '\(pair.source)/mine'")
+    #expect(pair.run("adopt p", on: "a").code == 0)
+    #expect(pair.pair(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
+  @Test func `a token that has expired says what to type`() {
+    let pair = TestPair()
+    let offset = pair.scratch("offset")
+    pair.write("+0", to: offset)
+    pair.wrappers["a"] = TestPair.withClock(offset, isMonotonic: true)
+    pair.start("a")
+    pair.start("b")
+    let token = pair.run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
+    pair.write("+16m", to: offset)
+    let late = pair.run("join '\(token)'", on: "b")
+    #expect(late.code == 3 && late.output.contains("holdfast invite"), "\(late.output)")
+    pair.write("+0", to: offset)
+    #expect(pair.pair(), "\(pair.story)")
+    #expect(pair.isAlive("a"))
+  }
+
   @Test func `a root inside the state directory, or around it, is refused`() {
     let pair = TestPair()
     for path in [pair.state("a") + "/inner", pair.scratch.path] {

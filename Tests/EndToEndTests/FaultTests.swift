@@ -77,15 +77,7 @@ struct `A real fault` {
     let pair = TestPair()
     let offset = pair.scratch("offset")
     pair.write("+0", to: offset)
-    pair.wrappers["b"] = [
-      "/usr/bin/env",
-      "LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-      "FAKETIME_TIMESTAMP_FILE=\(offset)", "FAKETIME_NO_CACHE=1", "NO_FAKE_STAT=1",
-      "FAKETIME_DONT_FAKE_MONOTONIC=1",
-      // The library moves the environment of the first process that it meets, and with it what
-      // Swift takes for its arguments.
-      "sh", "-c", "exec \"$@\"", "sh",
-    ]
+    pair.wrappers["b"] = TestPair.withClock(offset, isMonotonic: false)
     #expect(pair.begin(), "\(pair.story)")
     for number in 1...3 {
       Shell.run("echo \(number) > '\(pair.source)/f\(number)'")

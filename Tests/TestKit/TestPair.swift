@@ -107,6 +107,19 @@ package final class TestPair {
   /// What an agent is started through, by site: a command that ends in running the rest.
   package var wrappers: [String: [String]] = [:]
 
+  /// Starts a command under a clock that the text in a file moves, such as `+3y`.
+  /// - Parameter isMonotonic: whether also the clocks that never jump by themselves are moved.
+  package static func withClock(_ file: String, isMonotonic: Bool) -> [String] {
+    [
+      "/usr/bin/env", "LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+      "FAKETIME_TIMESTAMP_FILE=\(file)", "FAKETIME_NO_CACHE=1", "NO_FAKE_STAT=1",
+      "FAKETIME_DONT_FAKE_MONOTONIC=\(isMonotonic ? 0 : 1)",
+      // The library moves the environment of the first process that it meets, and with it what
+      // Swift takes for its arguments.
+      "sh", "-c", "exec \"$@\"", "sh",
+    ]
+  }
+
   /// - Parameter probe: see `HOLDFAST_PROBE`.
   package func start(_ site: String, probe: String? = nil) {
     // The first process of a namespace is deaf to its own signals, so a shell is.

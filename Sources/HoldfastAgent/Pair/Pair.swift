@@ -2,7 +2,7 @@ import FoundationEssentials
 import HoldfastBytes
 package import HoldfastCore
 import HoldfastStore
-package import HoldfastWire
+import HoldfastWire
 
 /// One pair on this site: knows its role, starts and stops the workers, and speaks with the other
 /// side while there is a link.
@@ -28,6 +28,8 @@ package actor Pair {
   let shipping = Signal()
   var tasks: [Task<Void, Never>] = []
   var shipTask: Task<Void, Never>?
+  /// Waits to greet the peer once more.
+  var retryTask: Task<Void, Never>?
   var link: (any Link)?
   var linkGeneration = 0
   /// Refusals up to this point are of the spool that was thrown away.
@@ -95,6 +97,7 @@ package actor Pair {
 
   package func stop() async {
     shipTask?.cancel()
+    retryTask?.cancel()
     for task in tasks { task.cancel() }
     capture?.wake.set()
     applier?.wake.set()
@@ -252,197 +255,5 @@ package actor Pair {
   private func pauseBoth() async {
     await capture?.pause()
     await applier?.stop()
-  }
-
-  // MARK: Link
-
-  package func linkUp(_ link: any Link) async {
-    self.link = link
-    linkGeneration += 1
-    board.update { view in
-      view.peerConnected = true
-      view.linkError = nil
-    }
-    // A standby answers when the primary has spoken, each time it does.
-    if standing?.record.part != .standby { await greet() }
-  }
-
-  package func linkDown(_ link: any Link) async {
-    guard let mine = self.link, mine as AnyObject === link as AnyObject else { return }
-    self.link = nil
-    shipTask?.cancel()
-    shipping.set()
-    shipTask = nil
-    board.update { $0.peerConnected = false }
-    await capture?.peerLeft()
-  }
-
-  /// Sends the durable record of this side.
-  func greet() async {
-    guard let link else { return }
-    var hello = Holdfast_PairHello()
-    hello.pair = name
-    if let identity { hello.pairID = Data(identity.id.bytes) }
-    hello.set(
-      standing?.record
-        ?? RoleRecord(reign: .none, part: isPrimaryByConfiguration ? .primary : .standby))
-    for (key, value) in configuration.agreement {
-      var agreed = Holdfast_AgreedKey()
-      agreed.key = key
-      agreed.digest = Data(Sha256.hash(Array(value.utf8)))
-      hello.agreed.append(agreed)
-    }
-    do {
-      if standing?.record.part == .standby, let receiver {
-        let greeting = try await receiver.greeting()
-        hello.journal = Data(greeting.journal.bytes)
-        hello.durable = greeting.durable?.number.rawValue ?? 0
-        hello.durableSeal = Data((greeting.durable?.seal ?? .none).digest.bytes)
-        hello.highest = greeting.highest.rawValue
-        hello.isEmptyJournal = greeting.isEmpty
-        if let tail = greeting.tail {
-          hello.tailSegment = Data(tail.id.bytes)
-          hello.tailSize = tail.size
-        }
-        hello.applied = board.view.marks.applied.rawValue
-      }
-      try await link.send(Frames.encode(.pairHello(hello)))
-    } catch {
-      board.update { $0.lastError = "greeting: \(error)" }
-    }
-  }
-
-  /// What the other side said of this pair.
-  package func received(_ body: Holdfast_Frame.OneOf_Body, from link: any Link) async throws {
-    switch body {
-    case .pairHello(let hello): try await met(hello, link)
-    case .secret(let offer): try await take(offer)
-    case .segmentBegin(let message):
-      guard let receiver, standing?.role == .standby else { return }
-      try await receiver.begin(Array(message.header), reign: standing?.record.reign ?? .none)
-    case .segmentData(let message): try await take(message)
-    case .progress(let progress): await advanced(progress)
-    case .missing(let missing): try await refused(missing, link)
-    case .hintsWanted: try await sendHints(link, replacing: false)
-    case .hints(let hints):
-      try await capture?.learn(hints.prefixes, replacing: hints.replaces, isLast: hints.last)
-    case .stalled(let stalled): board.hold(.peer, "the standby takes no more: \(stalled.reason)")
-    case .refusal(let refusal):
-      // What this side found out by itself says more.
-      guard standing?.refusal == nil else { return }
-      board.hold(.peer, "the other site refuses: \(refusal.reason)")
-    case .hello, .heartbeat, .join, .joined: break
-    }
-  }
-
-  func met(_ hello: Holdfast_PairHello, _ link: any Link) async throws {
-    guard let theirs = hello.record else { throw CodingError.invalid("record of a pair") }
-    disagreement(hello)
-    guard let part = standing?.record.part else { return }
-    board.hold(.peer, nil)
-    if part == .primary { startCapture() }
-    // Nothing is captured before it is known what the other side holds.
-    await capture?.expectPeer(true)
-    do {
-      // A standby without the secret says hello again once it has it.
-      let isKnown = try await settle(hello, theirs, link)
-      if isKnown { await capture?.expectPeer(false) }
-    } catch {
-      await capture?.expectPeer(false)
-      throw error
-    }
-  }
-
-  /// - Returns: whether all was said that the two sides have to say before points travel.
-  func settle(
-    _ hello: Holdfast_PairHello, _ theirs: RoleRecord, _ link: any Link
-  ) async throws -> Bool {
-    let orders = standing?.on(.peer(theirs)) ?? []
-    try await obey(orders)
-    if standing?.record.part == .standby { await greet() }
-    guard standing?.refusal == nil, let record = standing?.record else {
-      return true
-    }
-    if orders.contains(where: { if case .refuse = $0 { true } else { false } }) {
-      return true
-    }
-    guard record.part == .primary, let identity, let capture else { return true }
-    guard RandomID(Array(hello.pairID)) != nil, !hello.journal.isEmpty else {
-      var offer = Holdfast_PairSecretOffer()
-      offer.pair = name
-      offer.pairID = Data(identity.id.bytes)
-      offer.secret = Data(identity.secret.bytes)
-      try await link.send(Frames.encode(.secret(offer)))
-      return false
-    }
-    guard let digest = Digest32(Array(hello.durableSeal)) else {
-      throw CodingError.invalid("seal of the newest durable point")
-    }
-    let durable = PointNumber(rawValue: hello.durable)
-    board.update { view in
-      view.marks.durable = durable
-      view.marks.received = durable
-      view.marks.applied = PointNumber(rawValue: hello.applied)
-      view.lag.durable(durable)
-    }
-    let agreement = try await capture.meet(
-      seal: Seal(digest), highest: max(durable, PointNumber(rawValue: hello.highest)),
-      isEmpty: hello.isEmptyJournal)
-    if case .anew(let hints) = agreement, hints {
-      var wanted = Holdfast_HintsWanted()
-      wanted.pair = name
-      try await link.send(Frames.encode(.hintsWanted(wanted)))
-    }
-    var tail: (RandomID, Int64)?
-    if let id = RandomID(Array(hello.tailSegment)) { tail = (id, hello.tailSize) }
-    ship(link, tail: tail)
-    return true
-  }
-
-  func ship(_ link: any Link, tail: (id: RandomID, size: Int64)?) {
-    shipTask?.cancel()
-    shipping.set()
-    guard let shipper else { return }
-    if let tail { spoolBoard.acknowledge(tail.id, tail.size) }
-    let before = shipTask
-    shipTask = Task { [board] in
-      // The one before has seen its cancellation once it is over.
-      await before?.value
-      do {
-        try await shipper.run(link, tail: tail)
-      } catch is CancellationError {
-      } catch {
-        board.update { $0.lastError = "sending: \(error)" }
-        await link.close()
-      }
-    }
-  }
-
-  func disagreement(_ hello: Holdfast_PairHello) {
-    let theirs = Dictionary(
-      hello.agreed.map { ($0.key, Array($0.digest)) }, uniquingKeysWith: { a, _ in a })
-    let different = configuration.agreement.filter { key, value in
-      theirs[key].map { $0 != Sha256.hash(Array(value.utf8)) } ?? false
-    }
-    board.hold(
-      .configuration,
-      different.isEmpty
-        ? nil
-        : """
-        the two sites' configurations differ in \(different.map(\.key).joined(separator: ", ")): \
-        make them equal, then: systemctl reload holdfast-agent
-        """)
-  }
-
-  func take(_ offer: Holdfast_PairSecretOffer) async throws {
-    guard identity == nil, standing?.record.part == .standby else { return }
-    guard let id = RandomID(Array(offer.pairID)), let secret = PairSecret(Array(offer.secret))
-    else { throw CodingError.invalid("secret of a pair") }
-    let identity = PairFiles.Identity(id: id, secret: secret)
-    try files.store(identity)
-    self.identity = identity
-    try await startStandby()
-    if standing?.role == .standby { await applier?.follow() }
-    await greet()
   }
 }
