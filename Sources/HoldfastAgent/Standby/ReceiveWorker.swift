@@ -254,7 +254,7 @@ package actor ReceiveWorker {
     segment: RandomID, offset: Int64, records bytes: [UInt8]
   ) throws -> Answer {
     guard !isHeld else { throw Failure.held }
-    guard let journal, let index, let ingest, let current, let info = journal.segments[current],
+    guard let journal, let ingest, let current, let info = journal.segments[current],
       info.header.id == segment
     else { throw Failure.protocolBroken("records of a segment that did not begin") }
     guard offset == info.writerSize else {
@@ -291,7 +291,8 @@ package actor ReceiveWorker {
     try flushIfDue(isSealed: isSealed)
     var answer = Answer(status: status(), isSealed: isSealed, refusal: nil)
     if let refusal {
-      try index.commit(upTo: end())
+      // What the index names must be durable before it.
+      try flush()
       if case .missing(let names) = refusal {
         answer.refusal = Refusal(missing: names, reason: "\(names.count) chunks are missing")
       } else {

@@ -214,7 +214,7 @@ package final class Capture {
     guard !isWhole, noted.insert(stamp).inserted else { return }
     let others = try catalog.places(
       root: place.root, device: stamp.device, inode: stamp.inode)
-    linked.formUnion(others)
+    linked.formUnion(others.filter { $0 != place })
   }
 
   /// - Returns: whether a directory was not known before, so that all in it is to be read.
