@@ -58,14 +58,6 @@ package nonisolated struct Holdfast_Frame: Sendable {
     set {body = .segmentBegin(newValue)}
   }
 
-  package var segmentData: Holdfast_SegmentData {
-    get {
-      if case .segmentData(let v)? = body {return v}
-      return Holdfast_SegmentData()
-    }
-    set {body = .segmentData(newValue)}
-  }
-
   package var progress: Holdfast_Progress {
     get {
       if case .progress(let v)? = body {return v}
@@ -146,16 +138,12 @@ package nonisolated struct Holdfast_Frame: Sendable {
     set {body = .hintsWanted(newValue)}
   }
 
-  /// Makes frames of many lengths equally long; ignored.
-  package var padding: Data = Data()
-
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Body: Equatable, Sendable {
     case hello(Holdfast_Hello)
     case pairHello(Holdfast_PairHello)
     case segmentBegin(Holdfast_SegmentBegin)
-    case segmentData(Holdfast_SegmentData)
     case progress(Holdfast_Progress)
     case heartbeat(Holdfast_Heartbeat)
     case missing(Holdfast_Missing)
@@ -266,6 +254,7 @@ package nonisolated struct Holdfast_SegmentBegin: Sendable {
   package init() {}
 }
 
+/// Stands before bytes of a segment in a frame of their own kind.
 package nonisolated struct Holdfast_SegmentData: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -277,8 +266,8 @@ package nonisolated struct Holdfast_SegmentData: Sendable {
 
   package var offset: Int64 = 0
 
-  /// Whole records.
-  package var records: Data = Data()
+  /// How many bytes of whole records follow; what is behind them makes frames equally long.
+  package var count: UInt32 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -483,7 +472,7 @@ fileprivate nonisolated let _protobuf_package = "holdfast"
 
 nonisolated extension Holdfast_Frame: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Frame"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}pair_hello\0\u{3}segment_begin\0\u{3}segment_data\0\u{1}progress\0\u{1}heartbeat\0\u{1}missing\0\u{1}hints\0\u{1}refusal\0\u{1}join\0\u{1}joined\0\u{1}secret\0\u{1}stalled\0\u{3}hints_wanted\0\u{2}\u{11}padding\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}pair_hello\0\u{3}segment_begin\0\u{2}\u{2}progress\0\u{1}heartbeat\0\u{1}missing\0\u{1}hints\0\u{1}refusal\0\u{1}join\0\u{1}joined\0\u{1}secret\0\u{1}stalled\0\u{3}hints_wanted\0\u{c}\u{4}\u{1}\u{c}\u{1f}\u{1}")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -528,19 +517,6 @@ nonisolated extension Holdfast_Frame: SwiftProtobuf.Message, SwiftProtobuf._Mess
         if let v = v {
           if hadOneofValue {try decoder.handleConflictingOneOf()}
           self.body = .segmentBegin(v)
-        }
-      }()
-      case 4: try {
-        var v: Holdfast_SegmentData?
-        var hadOneofValue = false
-        if let current = self.body {
-          hadOneofValue = true
-          if case .segmentData(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.body = .segmentData(v)
         }
       }()
       case 5: try {
@@ -673,7 +649,6 @@ nonisolated extension Holdfast_Frame: SwiftProtobuf.Message, SwiftProtobuf._Mess
           self.body = .hintsWanted(v)
         }
       }()
-      case 31: try { try decoder.decodeSingularBytesField(value: &self.padding) }()
       default: break
       }
     }
@@ -696,10 +671,6 @@ nonisolated extension Holdfast_Frame: SwiftProtobuf.Message, SwiftProtobuf._Mess
     case .segmentBegin?: try {
       guard case .segmentBegin(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    }()
-    case .segmentData?: try {
-      guard case .segmentData(let v)? = self.body else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     }()
     case .progress?: try {
       guard case .progress(let v)? = self.body else { preconditionFailure() }
@@ -743,15 +714,11 @@ nonisolated extension Holdfast_Frame: SwiftProtobuf.Message, SwiftProtobuf._Mess
     }()
     case nil: break
     }
-    if !self.padding.isEmpty {
-      try visitor.visitSingularBytesField(value: self.padding, fieldNumber: 31)
-    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Holdfast_Frame, rhs: Holdfast_Frame) -> Bool {
     if lhs.body != rhs.body {return false}
-    if lhs.padding != rhs.padding {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -974,7 +941,7 @@ nonisolated extension Holdfast_SegmentBegin: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Holdfast_SegmentData: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SegmentData"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}segment\0\u{1}offset\0\u{1}records\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}segment\0\u{1}offset\0\u{1}count\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -985,7 +952,7 @@ nonisolated extension Holdfast_SegmentData: SwiftProtobuf.Message, SwiftProtobuf
       case 1: try { try decoder.decodeSingularStringField(value: &self.pair) }()
       case 2: try { try decoder.decodeSingularBytesField(value: &self.segment) }()
       case 3: try { try decoder.decodeSingularInt64Field(value: &self.offset) }()
-      case 4: try { try decoder.decodeSingularBytesField(value: &self.records) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.count) }()
       default: break
       }
     }
@@ -1001,8 +968,8 @@ nonisolated extension Holdfast_SegmentData: SwiftProtobuf.Message, SwiftProtobuf
     if self.offset != 0 {
       try visitor.visitSingularInt64Field(value: self.offset, fieldNumber: 3)
     }
-    if !self.records.isEmpty {
-      try visitor.visitSingularBytesField(value: self.records, fieldNumber: 4)
+    if self.count != 0 {
+      try visitor.visitSingularUInt32Field(value: self.count, fieldNumber: 4)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1011,7 +978,7 @@ nonisolated extension Holdfast_SegmentData: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.pair != rhs.pair {return false}
     if lhs.segment != rhs.segment {return false}
     if lhs.offset != rhs.offset {return false}
-    if lhs.records != rhs.records {return false}
+    if lhs.count != rhs.count {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -41,6 +41,7 @@ package final class Pipeline {
     writer = PointWriter(
       spool: spool, secret: secret, catalog: catalog,
       identity: .init(pair: pair, reign: reign, writer: Fingerprint(.zero)), codec: .zstd,
+      helper: ThreadHelper(label: "encode"),
       dice: SystemDice(), probe: NoProbe(), segmentBytes: segmentBytes)
     capture = try Capture(
       trees: [try LinuxTree(source)], exclusions: [Exclusion()], catalog: catalog, writer: writer,

@@ -33,7 +33,7 @@ import Testing
     "HoldfastCore": [],
     "HoldfastBytes": ["CCrypto", "CZlib", "CZstd", "CChecksum"],
     "HoldfastWire": ["HoldfastCore", "SwiftProtobuf", "Foundation", "FoundationEssentials"],
-    "HoldfastStore": ["HoldfastBytes", "HoldfastCore"],
+    "HoldfastStore": ["HoldfastBytes", "HoldfastCore", "Synchronization"],
     "HoldfastIndex": ["HoldfastCore", "GRDB", "GRDBSQLite", "Foundation"],
     "HoldfastLinux": [
       "HoldfastCore", "CLinux", "CCrypto", "Glibc", "Dispatch", "Synchronization", "NIOCore",

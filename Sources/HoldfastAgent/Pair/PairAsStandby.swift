@@ -5,13 +5,11 @@ import HoldfastWire
 
 /// What a standby makes of what the primary says.
 extension Pair {
-  func take(_ message: Holdfast_SegmentData) async throws {
-    guard let receiver, standing?.role == .standby, let id = RandomID(Array(message.segment))
-    else { return }
+  func take(_ data: SegmentBytes) async throws {
+    guard let receiver, standing?.role == .standby else { return }
     let answer: ReceiveWorker.Answer
     do {
-      answer = try await receiver.take(
-        segment: id, offset: message.offset, records: Array(message.records))
+      answer = try await receiver.take(data)
     } catch {
       if let reason = Self.diskTrouble(error) { await stall(reason) }
       throw error

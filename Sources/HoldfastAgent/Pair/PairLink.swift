@@ -78,7 +78,6 @@ extension Pair {
     case .segmentBegin(let message):
       guard let receiver, standing?.role == .standby else { return }
       try await receiver.begin(Array(message.header), reign: standing?.record.reign ?? .none)
-    case .segmentData(let message): try await take(message)
     case .progress(let progress): await advanced(progress)
     case .missing(let missing): try await refused(missing, link)
     case .hintsWanted: try await sendHints(link, replacing: false)

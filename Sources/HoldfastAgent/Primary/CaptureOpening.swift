@@ -22,6 +22,7 @@ extension CaptureWorker {
       let writer = PointWriter(
         spool: spool, secret: identity.secret, catalog: catalog,
         identity: .init(pair: identity.id, reign: reign, writer: writerKey), codec: .zstd,
+        helper: host.helper("encode \(pair.name)"),
         dice: host.dice, probe: host.probe)
       writer.grew = { [unowned self] in assumeIsolated { $0.spoolGrew() } }
       self.writer = writer

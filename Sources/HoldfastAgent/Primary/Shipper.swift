@@ -112,11 +112,10 @@ package actor Shipper {
       end = try wholeRecords(bytes)
     }
     guard end > 0 else { return 0 }
-    bytes.removeLast(bytes.count - end)
     try await host.clock.sleep(until: limit.reserve(end, at: host.clock.now()))
-    try await link.send(
-      Frames.segmentData(
-        pair: pair.name, segment: piece.id, offset: offset, records: bytes))
+    let (head, padding) = Frames.segmentData(
+      pair: pair.name, segment: piece.id, offset: offset, count: end)
+    try await link.send(head, bytes, 0..<end, padding: padding)
     let sent = Int64(end)
     let now = host.clock.now()
     board.update { view in

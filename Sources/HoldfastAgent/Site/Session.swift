@@ -34,7 +34,7 @@ package final class Session: Sendable {
     hello.pairs = pairs.map(\.name)
     try await link.send(Frames.encode(.hello(hello)))
     guard let first = try await next() else { return }
-    guard case .hello(let theirs) = first else {
+    guard case .control(.hello(let theirs)) = first else {
       throw LinkError.broken("the peer did not say hello")
     }
     guard theirs.versionMin <= Frames.version, Frames.version <= theirs.version else {
@@ -69,14 +69,21 @@ package final class Session: Sendable {
     for pair in common { await pair.linkDown(link) }
   }
 
-  private func next() async throws -> Holdfast_Frame.OneOf_Body? {
+  private func next() async throws -> Message? {
     waitingSince.withLock { $0 = clock.now() }
     defer { waitingSince.withLock { $0 = nil } }
     guard let frame = try await link.receive() else { return nil }
     return try Frames.decode(frame)
   }
 
-  private func handle(_ body: Holdfast_Frame.OneOf_Body, _ common: [Pair]) async throws {
+  private func handle(_ message: Message, _ common: [Pair]) async throws {
+    let body: Holdfast_Frame.OneOf_Body
+    switch message {
+    case .data(let data):
+      try await common.first { $0.name == data.pair }?.take(data)
+      return
+    case .control(let control): body = control
+    }
     if case .heartbeat(let heartbeat) = body {
       for pulse in heartbeat.pulses { common.first { $0.name == pulse.pair }?.heard(pulse) }
       return
@@ -110,7 +117,6 @@ extension Holdfast_Frame.OneOf_Body {
     switch self {
     case .pairHello(let message): message.pair
     case .segmentBegin(let message): message.pair
-    case .segmentData(let message): message.pair
     case .progress(let message): message.pair
     case .missing(let message): message.pair
     case .hintsWanted(let message): message.pair

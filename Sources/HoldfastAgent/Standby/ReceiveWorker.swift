@@ -1,6 +1,7 @@
 import HoldfastBytes
 package import HoldfastCore
 import HoldfastStore
+package import HoldfastWire
 
 /// Makes what comes from the primary durable: journal first, then the index, then the word
 /// `durable`. Works on a thread of its own.
@@ -250,25 +251,23 @@ package actor ReceiveWorker {
   }
 
   /// Appends whole records of a segment.
-  package func take(
-    segment: RandomID, offset: Int64, records bytes: [UInt8]
-  ) throws -> Answer {
+  package func take(_ data: SegmentBytes) throws -> Answer {
     guard !isHeld else { throw Failure.held }
     guard let journal, let ingest, let current, let info = journal.segments[current],
-      info.header.id == segment
+      info.header.id == data.segment
     else { throw Failure.protocolBroken("records of a segment that did not begin") }
-    guard offset == info.writerSize else {
-      throw Failure.protocolBroken("records at \(offset), expected \(info.writerSize)")
+    guard data.offset == info.writerSize else {
+      throw Failure.protocolBroken("records at \(data.offset), expected \(info.writerSize)")
     }
-    guard info.size + Int64(bytes.count) <= Int64(Limits.segmentBytesMax) else {
+    guard info.size + Int64(data.records.count) <= Int64(Limits.segmentBytesMax) else {
       throw Failure.protocolBroken("segment of more than \(Limits.segmentBytesMax) bytes")
     }
-    let records = try parse(bytes)
+    let records = try parse(data.bytes, data.records)
     if try journal.freeBytes() < Limits.freeBytesReserve {
       throw Failure.disk("less than \(Limits.freeBytesReserve >> 20) MiB are free")
     }
-    try journal.append(current, bytes, 0..<bytes.count)
-    let base = info.size
+    try journal.append(current, data.bytes, data.records)
+    let base = info.size - Int64(data.records.lowerBound)
     unflushedSince = unflushedSince ?? host.clock.now()
     var isSealed = false
     var refusal: Ingest.Refusal?
@@ -276,7 +275,7 @@ package actor ReceiveWorker {
       let position = RecordPosition(
         segment: current, offset: base + Int64(record.range.lowerBound))
       do {
-        if try ingest.take(position, bytes, record) != nil {
+        if try ingest.take(position, data.bytes, record) != nil {
           isSealed = true
           sealedAt = host.clock.now()
         }
@@ -302,13 +301,13 @@ package actor ReceiveWorker {
     return answer
   }
 
-  func parse(_ bytes: [UInt8]) throws -> [RawRecord] {
+  func parse(_ bytes: [UInt8], _ range: Range<Int>) throws -> [RawRecord] {
     var records: [RawRecord] = []
-    var start = 0
-    while start < bytes.count {
+    var start = range.lowerBound
+    while start < range.upperBound {
       do throws(CodingError) {
         guard
-          let record = try RawRecord.parse(bytes, at: start, end: bytes.count, checking: true)
+          let record = try RawRecord.parse(bytes, at: start, end: range.upperBound, checking: true)
         else { throw .short }
         // What this site decides about its points nobody else writes.
         guard record.header.kind != .note, record.header.kind != .carried else {

@@ -88,5 +88,6 @@ package protocol Host: Sendable {
   func removeCatalog(pair: String)
   /// A thread of its own, which blocking calls may block.
   func executor(_ label: String) -> any SerialExecutor
+  func helper(_ label: String) -> any Helper
   func secret(_ count: Int) -> [UInt8]
 }

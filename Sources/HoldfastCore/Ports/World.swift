@@ -24,6 +24,13 @@ extension Dice {
   }
 }
 
+/// A second thread for one user: what is given to it runs beside the user, one after another.
+package protocol Helper: Sendable {
+  func run(_ work: @escaping @Sendable () -> Void)
+  /// Returns once all that was given has run.
+  func wait()
+}
+
 /// Told when execution passes a named place, so that a test can prove that it was reached, and
 /// stop the process there.
 package protocol Probe: Sendable {

@@ -16,10 +16,19 @@ package final class TLSLink: Link {
   }
 
   package func send(_ frame: [UInt8]) async throws(LinkError) {
-    precondition(frame.count <= Limits.frameBytesMax, "frame of \(frame.count) bytes")
-    var buffer = channel.allocator.buffer(capacity: frame.count + 4)
-    buffer.writeInteger(UInt32(frame.count))
-    buffer.writeBytes(frame)
+    try await send(frame, [], 0..<0, padding: 0)
+  }
+
+  package func send(
+    _ head: [UInt8], _ bytes: [UInt8], _ range: Range<Int>, padding: Int
+  ) async throws(LinkError) {
+    let count = head.count + range.count + padding
+    precondition(count <= Limits.frameBytesMax, "frame of \(count) bytes")
+    var buffer = channel.allocator.buffer(capacity: count + 4)
+    buffer.writeInteger(UInt32(count))
+    buffer.writeBytes(head)
+    buffer.writeBytes(bytes[range])
+    buffer.writeRepeatingByte(0, count: padding)
     do {
       try await channel.writeAndFlush(buffer).get()
     } catch {

@@ -8,8 +8,6 @@ package final class PointWriter: ChunkSink {
   private let secret: PairSecret
   private let digests: PairDigests
   private let catalog: any Catalog
-  private let compressor: Compressor
-  private let codec: Codec
   private let identity: Identity
   private let dice: any Dice
   private let probe: any Probe
@@ -28,25 +26,31 @@ package final class PointWriter: ChunkSink {
     }
   }
 
-  private var encoder: SegmentEncoder?
-  private var segment: UInt64 = 0
+  private let encoder: BatchEncoder
+  /// What is gathered, and what is being encoded meanwhile.
+  private var batch = RecordBatch()
+  private var isEncoding = false
+  private var encoded: [UInt8] = []
+  private var segment: UInt64?
   private let segmentBytes: Int
   /// Segments that the open attempt lies in.
   private var begun = 0
-  private var pending: [UInt8] = []
-  private static let pendingBytes = 1 << 20
 
   private var head: ChangesHead?
   private var changes = Writer()
   private var changeCount: Int64 = 0
+  /// Names of chunks that the spool holds and the catalog is yet to be told of.
   private var learned: [UInt64] = []
   private var unlearnedBytes = 0
-  /// Names of this attempt whose learning waits in `learned`.
+  /// Of chunks that are gathered or being encoded.
+  private var gathered: [UInt64] = []
+  private var underway: [UInt64] = []
+  /// All of these three.
   private var fresh: Set<UInt64> = []
 
   package init(
     spool: Journal, secret: PairSecret, catalog: any Catalog, identity: Identity, codec: Codec,
-    dice: any Dice, probe: any Probe, segmentBytes: Int = Limits.segmentBytes
+    helper: any Helper, dice: any Dice, probe: any Probe, segmentBytes: Int = Limits.segmentBytes
   ) {
     self.segmentBytes = segmentBytes
     self.spool = spool
@@ -54,8 +58,7 @@ package final class PointWriter: ChunkSink {
     digests = PairDigests(secret)
     self.catalog = catalog
     self.identity = identity
-    self.codec = codec
-    compressor = Compressor(codec: codec)
+    encoder = BatchEncoder(codec: codec, secret: secret, helper: helper)
     self.dice = dice
     self.probe = probe
   }
@@ -66,9 +69,15 @@ package final class PointWriter: ChunkSink {
     head = ChangesHead(attempt: RandomID(dice), number: number, isWhole: isWhole)
     changes = Writer()
     changeCount = 0
+    forgetFresh()
+    begun = segment == nil ? 0 : 1
+  }
+
+  private func forgetFresh() {
     fresh = []
     learned = []
-    begun = encoder == nil ? 0 : 1
+    gathered = []
+    underway = []
   }
 
   package func store(_ bytes: [UInt8], _ range: Range<Int>) throws -> ChunkName {
@@ -76,9 +85,9 @@ package final class PointWriter: ChunkSink {
     let prefix = name.digest.prefix
     if fresh.contains(prefix) { return name }
     if try catalog.knows(prefix) { return name }
-    try append(.chunk, name, bytes, range)
     fresh.insert(prefix)
-    learned.append(prefix)
+    gathered.append(prefix)
+    try append(.chunk, name, bytes, range)
     return name
   }
 
@@ -95,8 +104,8 @@ package final class PointWriter: ChunkSink {
   private func flushLearned() throws {
     try catalog.learn(learned)
     unlearnedBytes = 0
+    fresh.subtract(learned)
     learned.removeAll(keepingCapacity: true)
-    fresh.removeAll(keepingCapacity: true)
   }
 
   /// - Returns: what the entry adds to the tree's digest.
@@ -129,10 +138,10 @@ package final class PointWriter: ChunkSink {
       head.encode(into: &changes)
     }
     try flushChanges()
-    if begun > 1 {
+    if begun > 1 || isEncoding || (begun > 0 && segment == nil) {
       // No seal may outlive what it seals.
-      try flushPending()
-      try spool.flush()
+      try flushBatch()
+      if begun > 1 || segment == nil { try spool.flush() }
     }
     let record = SealRecord(
       attempt: head.attempt,
@@ -142,7 +151,7 @@ package final class PointWriter: ChunkSink {
     let bytes = record.encoded
     try append(.seal, .hole, bytes, 0..<bytes.count)
     probe.hit(.sealing)
-    try flushPending()
+    try flushBatch()
     try flushLearned()
     try spool.flush()
     self.head = nil
@@ -153,35 +162,66 @@ package final class PointWriter: ChunkSink {
   package func abandon() throws {
     head = nil
     changes = Writer()
-    try flushPending()
+    try flushBatch()
     try flushLearned()
   }
+
+  // MARK: Batches
 
   private func append(
     _ kind: RecordKind, _ name: ChunkName, _ bytes: [UInt8], _ range: Range<Int>
   ) throws {
-    if encoder == nil { try beginSegment() }
-    guard let encoder else { preconditionFailure("no segment") }
-    encoder.append(
-      kind, name: name, bytes, range, compressor: compressor, codec: codec, into: &pending)
-    if pending.count >= Self.pendingBytes { try flushPending() }
+    batch.add(kind, name, bytes, range)
+    guard batch.bytesMax >= Limits.batchBytes else { return }
+    try collect()
+    try hand { encoder.start(&batch) }
+    isEncoding = true
   }
 
-  private func flushPending() throws {
-    guard !pending.isEmpty else { return }
-    let written = pending.count
-    defer { pending.removeAll(keepingCapacity: true) }
+  /// Puts all that was gathered into the spool.
+  private func flushBatch() throws {
+    try collect()
+    guard !batch.isEmpty else { return }
+    // For little, another thread is not worth being woken.
+    try hand { encoder.encode(&batch) }
+    try take()
+  }
+
+  private func hand(_ body: () -> Void) throws {
     do {
-      try spool.append(segment, pending, 0..<pending.count)
+      if segment == nil { try beginSegment() }
     } catch {
-      // What may be half written is never continued, and nobody holds it.
-      encoder = nil
-      learned.removeAll(keepingCapacity: true)
-      fresh.removeAll(keepingCapacity: true)
+      batch.removeAll()
+      forgetFresh()
       throw error
     }
-    if let info = spool.segments[segment], info.size >= Int64(segmentBytes) { encoder = nil }
-    unlearnedBytes += written
+    body()
+    swap(&underway, &gathered)
+  }
+
+  private func collect() throws {
+    guard isEncoding else { return }
+    isEncoding = false
+    encoder.wait()
+    try take()
+  }
+
+  /// Puts what was encoded into the spool.
+  private func take() throws {
+    encoder.take(&encoded)
+    guard let segment else { preconditionFailure("records of no segment") }
+    do {
+      try spool.append(segment, encoded, 0..<encoded.count)
+    } catch {
+      // What may be half written is never continued, and nobody holds it.
+      self.segment = nil
+      forgetFresh()
+      throw error
+    }
+    learned += underway
+    underway.removeAll(keepingCapacity: true)
+    if let info = spool.segments[segment], info.size >= Int64(segmentBytes) { self.segment = nil }
+    unlearnedBytes += encoded.count
     if unlearnedBytes >= Limits.learnedBytes { try flushLearned() }
     grew()
   }
@@ -194,12 +234,13 @@ package final class PointWriter: ChunkSink {
     // What the standby has before it is sealed need never reach this side's disk.
     segment = try spool.begin(header, ordered: false)
     begun += 1
-    encoder = SegmentEncoder(header: header, secret: secret)
+    encoder.begin(header)
   }
 
-  /// Where the next record will lie.
+  /// Where the next record will lie, with nothing gathered.
   package var end: RecordPosition {
-    RecordPosition(
-      segment: segment, offset: (spool.segments[segment]?.size ?? 0) + Int64(pending.count))
+    // What is read after a seal, which may have ended its segment.
+    let last = segment ?? spool.lastNumber ?? 0
+    return RecordPosition(segment: last, offset: spool.segments[last]?.size ?? 0)
   }
 }

@@ -107,6 +107,8 @@ package struct RecordHeader: Hashable, Sendable {
   /// Length and checksum: four bytes each.
   package static let prefixBytes = 8
   package static let encodedBytes = 44
+  /// What a record takes beside its content.
+  static let overheadBytes = prefixBytes + encodedBytes + RecordCipher.tagBytes
 
   package var kind: RecordKind
   package var codec: Codec

@@ -72,6 +72,7 @@ struct SystemHost: Host {
     }
   }
   func executor(_ label: String) -> any SerialExecutor { ThreadExecutor(label: label) }
+  func helper(_ label: String) -> any Helper { ThreadHelper(label: label) }
   func secret(_ count: Int) -> [UInt8] { SecureRandom.bytes(count) }
 }
 

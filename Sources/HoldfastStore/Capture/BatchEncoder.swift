@@ -1,0 +1,91 @@
+import HoldfastBytes
+import HoldfastCore
+import Synchronization
+
+/// Records that are to be compressed and encrypted together.
+struct RecordBatch: Sendable {
+  struct Record: Sendable {
+    var kind: RecordKind
+    var name: ChunkName
+    /// In ``plain``.
+    var range: Range<Int>
+  }
+  private(set) var plain: [UInt8] = []
+  private(set) var records: [Record] = []
+
+  var isEmpty: Bool { records.isEmpty }
+  /// What the records take at most in a segment.
+  var bytesMax: Int { plain.count + records.count * RecordHeader.overheadBytes }
+
+  mutating func add(
+    _ kind: RecordKind, _ name: ChunkName, _ bytes: [UInt8], _ range: Range<Int>
+  ) {
+    let start = plain.count
+    plain.append(contentsOf: bytes[range])
+    records.append(Record(kind: kind, name: name, range: start..<plain.count))
+  }
+
+  mutating func removeAll() {
+    plain.removeAll(keepingCapacity: true)
+    records.removeAll(keepingCapacity: true)
+  }
+}
+
+/// Compresses and encrypts one batch on a helper's thread, while its owner gathers the next. One
+/// owner; between ``start(_:)`` and ``wait()`` it calls nothing else.
+final class BatchEncoder: Sendable {
+  private struct Work {
+    let compressor: Compressor
+    var segment: SegmentEncoder?
+    var batch = RecordBatch()
+    var encoded: [UInt8] = []
+  }
+  private let work: Mutex<Work>
+  private let codec: Codec
+  private let secret: PairSecret
+  private let helper: any Helper
+
+  init(codec: Codec, secret: PairSecret, helper: any Helper) {
+    self.codec = codec
+    self.secret = secret
+    self.helper = helper
+    work = Mutex(Work(compressor: Compressor(codec: codec)))
+  }
+
+  /// What follows belongs to a new segment.
+  func begin(_ header: SegmentHeader) {
+    work.withLock { $0.segment = SegmentEncoder(header: header, secret: secret) }
+  }
+
+  /// Takes the batch away, leaving an empty one.
+  func start(_ batch: inout RecordBatch) {
+    work.withLock { swap(&$0.batch, &batch) }
+    helper.run { self.encode() }
+  }
+
+  func wait() { helper.wait() }
+
+  /// The same without the helper; returns when it is done.
+  func encode(_ batch: inout RecordBatch) {
+    work.withLock { swap(&$0.batch, &batch) }
+    encode()
+  }
+
+  /// Gives what was encoded for a buffer whose content is no longer needed.
+  func take(_ encoded: inout [UInt8]) {
+    work.withLock { swap(&$0.encoded, &encoded) }
+  }
+
+  private func encode() {
+    work.withLock { work in
+      guard let segment = work.segment else { preconditionFailure("records of no segment") }
+      work.encoded.removeAll(keepingCapacity: true)
+      for record in work.batch.records {
+        segment.append(
+          record.kind, name: record.name, work.batch.plain, record.range,
+          compressor: work.compressor, codec: codec, into: &work.encoded)
+      }
+      work.batch.removeAll()
+    }
+  }
+}
