@@ -124,6 +124,7 @@ package final class FaultTree: Tree {
   }
   package func target(_ path: TreePath) throws(TreeError) -> [UInt8] { try inner.target(path) }
   package func open(_ path: TreePath) throws(TreeError) -> any TreeFile { try inner.open(path) }
+  package func expect(_ paths: [TreePath]) { inner.expect(paths) }
   package func create(_ path: TreePath) throws(TreeError) -> any TreeFile {
     try fail(.write, path)
     return try inner.create(path)

@@ -82,7 +82,11 @@ package final class Pipeline {
         shipped[piece] = Int64(SegmentHeader.encodedBytes)
       }
       let from = shipped[piece] ?? 0
-      guard info.size > from, let target = journal.number(of: info.header.id) else { continue }
+      guard info.size > from, var target = journal.number(of: info.header.id) else { continue }
+      if target != journal.lastNumber, let written = journal.segments[target]?.writerSize {
+        // Retention wrote behind it: records keep the order of their files.
+        target = try journal.begin(info.header, base: written)
+      }
       let bytes = try spool.bytes(piece, at: from, count: Int(info.size - from))
       try journal.append(target, bytes, 0..<bytes.count)
       shipped[piece] = info.size

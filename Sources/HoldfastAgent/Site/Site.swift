@@ -225,7 +225,8 @@ package actor Site {
   private func admit(_ link: any Link) async {
     let answer: Holdfast_Joined
     do {
-      guard let frame = try await link.receive(), case .control(.join(let join)) = try Frames.decode(frame)
+      guard let frame = try await link.receive(),
+        case .control(.join(let join)) = try Frames.decode(frame)
       else { return await link.close() }
       answer = judge(join, link.peer)
       try await link.send(Frames.encode(.joined(answer)))

@@ -185,8 +185,8 @@ package actor ApplyWorker {
     let wanted = try index.newest(atLeast: pair.require)
     // An intent that a crash left open is finished first, whatever came since.
     let isOpen = !replica.record.intents.isEmpty
-    if wanted == nil, let journal, let covered = try index.covered() {
-      return try replica.fillAhead(journal, upTo: covered.upTo)
+    if wanted == nil || replica.isAhead, let journal, let covered = try index.covered() {
+      try replica.fillAhead(journal, upTo: covered.upTo)
     }
     guard let wanted, isOpen || wanted.number > replica.record.applied else { return }
     try replica.move(to: wanted)

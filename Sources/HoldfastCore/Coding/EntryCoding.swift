@@ -138,18 +138,13 @@ extension ChunkReference {
   }
 }
 
-extension Change {
+extension Place {
   package func encode(into out: inout Writer) {
-    out.variable(UInt64(place.root.rawValue))
-    out.counted(place.path.bytes)
-    if let entry {
-      let body = entry.encoded
-      out.counted(body)
-    } else {
-      out.variable(0)
-    }
+    out.variable(UInt64(root.rawValue))
+    out.counted(path.bytes)
   }
 
+  /// What a peer may name: a place in one of a pair's roots, outside of what is Holdfast's own.
   package init(from reader: inout Reader) throws(CodingError) {
     let root = try reader.variable()
     guard root < UInt64(Limits.rootsMax) else { throw .invalid("root number") }
@@ -159,9 +154,26 @@ extension Change {
     guard !path.isWithin(.reserved) else {
       throw .invalid("path inside .holdfast")
     }
+    self.init(root: RootNumber(rawValue: Int(root)), path: path)
+  }
+}
+
+extension Change {
+  package func encode(into out: inout Writer) {
+    place.encode(into: &out)
+    if let entry {
+      let body = entry.encoded
+      out.counted(body)
+    } else {
+      out.variable(0)
+    }
+  }
+
+  package init(from reader: inout Reader) throws(CodingError) {
+    let place = try Place(from: &reader)
     let body = try reader.counted(max: Limits.entryBytesMax)
     self.init(
-      place: Place(root: RootNumber(rawValue: Int(root)), path: path),
+      place: place,
       entry: body.isEmpty ? nil : try Entry(decoding: body))
   }
 }

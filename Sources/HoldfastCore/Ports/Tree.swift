@@ -119,6 +119,10 @@ package protocol Tree: AnyObject {
   /// Opens a regular file for reading, without moving its access time where that is allowed.
   func open(_ path: TreePath) throws(TreeError) -> any TreeFile
 
+  /// Has what will soon be read brought from the disk meanwhile. Returns at once; what does not
+  /// exist or may not be read is passed over.
+  func expect(_ paths: [TreePath])
+
   /// Makes a new empty file of mode 0600 that must not exist yet.
   func create(_ path: TreePath) throws(TreeError) -> any TreeFile
   /// Makes an object that is not a regular file, with mode 0600 or 0700, its parent being there.

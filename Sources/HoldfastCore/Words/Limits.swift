@@ -28,6 +28,9 @@ package enum Limits {
   package static let recordPlainBytesMax = 2 << 20
   /// Of any record as it lies in a segment: with its header, and where compression did not help.
   package static let recordBytesMax = recordPlainBytesMax + (4 << 10)
+  /// A file from this size on is told of in parts while it is read, each of so many references.
+  package static let partsFromBytes: Int64 = 16 << 20
+  package static let partReferences = 64
   /// Of records that are compressed and encrypted together while the next are gathered.
   package static let batchBytes = 1 << 20
   /// Read at once for one record of the journal, unless it is longer; and where records are read

@@ -6,6 +6,7 @@ package import HoldfastCore
 package final class LinuxTree: Tree {
   private let top: Descriptor
   private let writeOut = WriteOut()
+  private let readAhead = ReadAhead()
   /// Directories opened for their path alone, so that most calls take one step.
   private var directories: [TreePath: Descriptor] = [:]
   private static let directoriesMax = 256
@@ -218,6 +219,8 @@ package final class LinuxTree: Tree {
     guard fsync(object.number) == 0 else { throw .flushFailed(errno: errno) }
   }
 
+  package func expect(_ paths: [TreePath]) { readAhead.begin(top, paths) }
+
   package func beginWriteOut() { writeOut.begin(top) }
 
   package func flush() throws(TreeError) {
@@ -231,7 +234,7 @@ package final class LinuxTree: Tree {
 }
 
 /// utimensat(2): leave this time alone.
-private let UTIME_OMIT = (1 << 30) - 2
+let UTIME_OMIT = (1 << 30) - 2
 
 extension Status {
   init(_ answer: stat) {
@@ -254,103 +257,3 @@ extension Status {
       allocated: Int64(answer.st_blocks) * 512)
   }
 }
-
-final class LinuxTreeFile: TreeFile {
-  private var descriptor: Descriptor?
-  private let path: TreePath
-
-  init(_ descriptor: Descriptor, path: TreePath) {
-    self.descriptor = descriptor
-    self.path = path
-  }
-
-  private var number: Int32 {
-    guard let descriptor else { preconditionFailure("\(path) used after it was closed") }
-    return descriptor.number
-  }
-
-  func status() throws(TreeError) -> Status {
-    var answer = stat()
-    guard unsafe fstat(number, &answer) == 0 else { throw LinuxTree.error(path, "fstat", errno) }
-    return Status(answer)
-  }
-
-  func read(at offset: Int64, count: Int, into buffer: inout [UInt8]) throws(TreeError) -> Int {
-    precondition(buffer.count >= count, "buffer of \(buffer.count) for \(count)")
-    var got = 0
-    while got < count {
-      let result = unsafe buffer.withUnsafeMutableBytes { bytes in
-        retried {
-          unsafe pread(
-            number, bytes.baseAddress?.advanced(by: got), count - got, Int(offset) + got)
-        }
-      }
-      guard result >= 0 else { throw LinuxTree.error(path, "read", Int32(-result)) }
-      if result == 0 { break }
-      got += result
-    }
-    return got
-  }
-
-  func attributes() throws(TreeError) -> [Attribute] {
-    try AttributeSource.descriptor(number).attributes(of: path)
-  }
-
-  func data(from offset: Int64) throws(TreeError) -> Range<Int64>? {
-    let start = lseek(number, Int(offset), SEEK_DATA)
-    if start < 0 {
-      guard errno == ENXIO else { throw LinuxTree.error(path, "lseek", errno) }
-      return nil
-    }
-    let end = lseek(number, start, SEEK_HOLE)
-    guard end >= 0 else { throw LinuxTree.error(path, "lseek", errno) }
-    return Int64(start)..<Int64(max(start, end))
-  }
-
-  func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int64) throws(TreeError) {
-    var done = 0
-    while done < range.count {
-      let result = unsafe bytes.withUnsafeBytes { buffer in
-        retried {
-          unsafe pwrite(
-            number, buffer.baseAddress?.advanced(by: range.lowerBound + done),
-            range.count - done, Int(offset) + done)
-        }
-      }
-      guard result >= 0 else { throw LinuxTree.error(path, "write", Int32(-result)) }
-      done += result
-    }
-  }
-
-  func truncate(to size: Int64) throws(TreeError) {
-    guard ftruncate(number, Int(size)) == 0 else { throw LinuxTree.error(path, "truncate", errno) }
-  }
-
-  func setOwner(_ owner: UInt32, group: UInt32) throws(TreeError) {
-    guard fchown(number, owner, group) == 0 else { throw LinuxTree.error(path, "chown", errno) }
-  }
-
-  func setMode(_ mode: UInt16) throws(TreeError) {
-    guard fchmod(number, mode_t(mode)) == 0 else { throw LinuxTree.error(path, "chmod", errno) }
-  }
-
-  func setAttribute(_ attribute: Attribute) throws(TreeError) {
-    let error = unsafe withCString(attribute.name) { name -> Int32 in
-      unsafe fsetxattr(number, name, attribute.value, attribute.value.count, 0) == 0 ? 0 : errno
-    }
-    if error != 0 { throw LinuxTree.error(path, "setxattr", error) }
-  }
-
-  func setModified(_ time: WallTime) throws(TreeError) {
-    let times = [timespec(tv_sec: 0, tv_nsec: Int(UTIME_OMIT)), time.timespec]
-    guard unsafe futimens(number, times) == 0 else {
-      throw LinuxTree.error(path, "utimensat", errno)
-    }
-  }
-
-  func close() { descriptor = nil }
-}
-
-/// lseek(2): not in Glibc's module.
-private let SEEK_DATA: Int32 = 3
-private let SEEK_HOLE: Int32 = 4

@@ -30,17 +30,13 @@ package final class ContentReader {
     return plain
   }
 
-  /// Calls `body` with every run of data, in order; holes are left out.
-  package func forEachRun(
-    _ content: Content, _ body: (_ offset: Int64, _ bytes: [UInt8]) throws -> Void
-  ) throws {
-    try forEachReference(content) { offset, reference in
-      let bytes = try chunk(reference.name)
-      guard Int64(bytes.count) == reference.length else {
-        throw JournalError.damaged(.start, "length of chunk \(reference.name)")
-      }
-      try body(offset, bytes)
+  /// The bytes of one chunk of data.
+  func run(_ reference: ChunkReference) throws -> [UInt8] {
+    let bytes = try chunk(reference.name)
+    guard Int64(bytes.count) == reference.length else {
+      throw JournalError.damaged(.start, "length of chunk \(reference.name)")
     }
+    return bytes
   }
 
   /// Calls `body` with every chunk of data, in order, reading only the lists that name them.

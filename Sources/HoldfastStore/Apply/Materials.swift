@@ -32,13 +32,57 @@ package final class Materials {
     let file = try tree.create(path)
     defer { file.close() }
     if entry.sparse || hasHoles(entry.content) { try file.truncate(to: entry.size) }
-    try reader.forEachRun(entry.content) { offset, bytes in
-      if entry.sparse {
-        try writeSparsely(file, bytes, offset)
+    try reader.forEachReference(entry.content) { offset, reference in
+      try write(file, reference, at: offset, isSparse: entry.sparse)
+    }
+    return try dress(file, entry)
+  }
+
+  private func write(
+    _ file: any TreeFile, _ reference: ChunkReference, at offset: Int64, isSparse: Bool
+  ) throws {
+    let bytes = try reader.run(reference)
+    if isSparse {
+      try writeSparsely(file, bytes, offset)
+    } else {
+      try file.write(bytes, 0..<bytes.count, at: offset)
+    }
+  }
+
+  /// Writes part of a file that is still being received, behind what is there.
+  func extend(_ file: inout GrowingFile, _ part: FilePart, _ digests: PairDigests) throws {
+    for reference in part.references {
+      if reference.name != .hole {
+        try write(file.file, reference, at: file.end, isSparse: part.isSparse)
+        file.chain = digests.chain(file.chain, file.end, reference.name)
+      }
+      file.end += reference.length
+    }
+  }
+
+  /// Makes a file that has grown so far what its entry says.
+  /// - Returns: its status; `nil` where what was written is not how the entry begins.
+  func finish(_ file: GrowingFile, _ entry: Entry, _ digests: PairDigests) throws -> Status? {
+    guard file.end <= entry.size else { return nil }
+    try file.file.truncate(to: entry.size)
+    var chain = Digest32.zero
+    var isSame = true
+    try reader.forEachReference(entry.content) { offset, reference in
+      guard isSame else { return }
+      if offset < file.end {
+        chain = digests.chain(chain, offset, reference.name)
       } else {
-        try file.write(bytes, 0..<bytes.count, at: offset)
+        isSame = chain == file.chain
+        if isSame { try write(file.file, reference, at: offset, isSparse: entry.sparse) }
+        chain = file.chain
       }
     }
+    guard isSame, chain == file.chain else { return nil }
+    return try dress(file.file, entry)
+  }
+
+  /// Gives a file that was just made its owner and all else.
+  private func dress(_ file: any TreeFile, _ entry: Entry) throws -> Status {
     // Changing the owner takes setuid bits and capabilities away, so it comes first; times last.
     if entry.owner != ownUser || entry.group != ownGroup {
       try counting(\.owners) { () throws(TreeError) in

@@ -190,8 +190,11 @@ package final class Replica {
 
   /// What exclusion matches is never made, changed or deleted here, whatever the other side sends.
   func isExcluded(_ place: Place, _ entry: Entry) -> Bool {
-    exclusions[place.root.rawValue].excludesWithParents(
-      place.path, isDirectory: entry.kind == .directory)
+    isExcluded(place, isDirectory: entry.kind == .directory)
+  }
+
+  func isExcluded(_ place: Place, isDirectory: Bool) -> Bool {
+    exclusions[place.root.rawValue].excludesWithParents(place.path, isDirectory: isDirectory)
   }
 
   enum Action {
@@ -310,11 +313,22 @@ package final class Replica {
     case .dress:
       status = try materials.dress(tree, place.path, entry)
     }
-    unwritten += entry.size + 4096
-    if unwritten >= Limits.writeOutBytes {
-      unwritten = 0
-      tree.beginWriteOut()
-    }
+    wrote(entry.size + 4096, in: tree)
+    try record(place, entry, status, at: target)
+  }
+
+  /// Has the disk begin to write where much was made.
+  func wrote(_ bytes: Int64, in tree: any Tree) {
+    unwritten += bytes
+    guard unwritten >= Limits.writeOutBytes else { return }
+    unwritten = 0
+    tree.beginWriteOut()
+  }
+
+  /// Takes down what was made of a place.
+  func record(
+    _ place: Place, _ entry: Entry, _ status: Status?, at target: PointNumber
+  ) throws {
     note(place)
     // A node or symbolic link cannot be flushed by itself.
     if entry.kind != .regular, entry.kind != .directory { changed = nil }

@@ -38,6 +38,8 @@ package final class Capture {
   private let devices: [UInt64]
 
   private var isWhole = false
+  /// Nothing is known yet, so every file will be read.
+  private var readsAll = false
   private var outcome = CaptureOutcome()
   private var head = CatalogHead.none
   private var linked: Set<Place> = []
@@ -73,6 +75,7 @@ package final class Capture {
     noted = []
     do {
       head = try catalog.head()
+      readsAll = head.number == .none
       for tree in trees { tree.forgetDirectories() }
       if isWhole {
         head.tree = TreeDigest()
@@ -95,9 +98,20 @@ package final class Capture {
     return (outcome, head)
   }
 
+  private struct Visit {
+    var place: Place
+    var deep: Bool
+    /// Whether the tree was told that it will be read.
+    var isExpected = false
+  }
+  /// How many places the tree is told of ahead.
+  private static let expectedMax = 64
+
   private func visit(_ first: Place, deep: Bool = false, forced: Bool = false) throws {
-    var work = [(place: first, deep: deep)]
-    while let (place, deep) = work.popLast() {
+    var work = [Visit(place: first, deep: deep)]
+    while let visit = work.popLast() {
+      if readsAll { expect(visit, &work) }
+      let place = visit.place
       guard let status = try look(place) else { continue }
       if status.kind == .directory, !place.path.isTop, status.device != devices[root(place)] {
         outcome.mounts.append(place)
@@ -105,9 +119,23 @@ package final class Capture {
         continue
       }
       let isNew = try record(place, status, forced: forced)
-      guard status.kind == .directory, deep || isNew else { continue }
-      work += try list(place).map { ($0, true) }
+      guard status.kind == .directory, visit.deep || isNew else { continue }
+      work += try list(place).map { Visit(place: $0, deep: true) }
     }
+  }
+
+  /// Tells the tree what comes next, before all that it was told of is used up.
+  private func expect(_ next: Visit, _ work: inout [Visit]) {
+    let half = Self.expectedMax / 2
+    guard !next.isExpected || (work.count > half && !work[work.count - half].isExpected)
+    else { return }
+    var paths: [TreePath] = []
+    for index in work.indices.suffix(Self.expectedMax).reversed()
+    where !work[index].isExpected && work[index].place.root == next.place.root {
+      work[index].isExpected = true
+      paths.append(work[index].place.path)
+    }
+    if !paths.isEmpty { trees[root(next.place)].expect(paths) }
   }
 
   private func root(_ place: Place) -> Int { place.root.rawValue }
@@ -316,8 +344,12 @@ package final class Capture {
     guard before.kind == .regular else { throw TreeError.absent(place.path) }
     let isSparse = before.allocated < before.size && before.size > 4096
     probe.hit(.reading)
+    // Of a linked object all names must be known before it is made.
+    let isTold = isWhole && before.size >= Limits.partsFromBytes && before.links == 1
     let (content, size) = try cutter.content(
-      of: file, size: before.size, sparse: isSparse, into: writer)
+      of: file, size: before.size, sparse: isSparse, into: writer,
+      part: isTold
+        ? { [writer] in try writer.tell(place, isSparse: isSparse, from: $0, $1) } : nil)
     let attributes = try file.attributes()
     let after = try file.status()
     outcome.filesRead += 1

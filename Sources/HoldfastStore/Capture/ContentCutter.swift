@@ -25,24 +25,27 @@ package final class ContentCutter {
   }
 
   /// Reads a whole file.
-  /// - Parameter size: what its status said; where the file turns out to have another size, the
-  ///   content covers what was read.
+  /// - Parameters:
+  ///   - size: what its status said; where the file turns out to have another size, the content
+  ///     covers what was read.
+  ///   - part: told of runs of references while more are still to come.
   package func content(
-    of file: any TreeFile, size: Int64, sparse: Bool, into sink: any ChunkSink
+    of file: any TreeFile, size: Int64, sparse: Bool, into sink: any ChunkSink,
+    part: ((_ offset: Int64, _ references: [ChunkReference]) throws -> Void)? = nil
   ) throws -> (content: Content, size: Int64) {
-    var lists = ListCutter(sink: sink)
+    var lists = ListCutter(sink: sink, part: part)
     var offset: Int64 = 0
     if sparse {
       while offset < size, let data = try file.data(from: offset) {
         if data.lowerBound > offset {
-          try lists.add(ChunkReference(name: .hole, length: data.lowerBound - offset))
+          try lists.next(ChunkReference(name: .hole, length: data.lowerBound - offset))
         }
         let end = min(data.upperBound, size)
         offset = try cut(file, data.lowerBound..<end, &lists, sink)
         if offset < end { break }
       }
       if offset < size {
-        try lists.add(ChunkReference(name: .hole, length: size - offset))
+        try lists.next(ChunkReference(name: .hole, length: size - offset))
         offset = size
       }
     } else {
@@ -73,7 +76,7 @@ package final class ContentCutter {
       if start == end { return readTo }
       let length = cutter.firstCut(buffer, start..<end, isLast: isLast)
       let name = try sink.store(buffer, start..<(start + length))
-      try lists.add(ChunkReference(name: name, length: Int64(length)))
+      try lists.next(ChunkReference(name: name, length: Int64(length)))
       start += length
     }
   }
@@ -100,7 +103,21 @@ package final class ContentCutter {
   /// Collects references, level by level.
   private struct ListCutter {
     let sink: any ChunkSink
+    let part: ((Int64, [ChunkReference]) throws -> Void)?
     var levels: [[ChunkReference]] = [[]]
+    /// What was not yet told of as a part, and where it begins.
+    var untold: [ChunkReference] = []
+    var untoldFrom: Int64 = 0
+
+    mutating func next(_ reference: ChunkReference) throws {
+      try add(reference)
+      guard let part else { return }
+      untold.append(reference)
+      guard untold.count >= Limits.partReferences else { return }
+      try part(untoldFrom, untold)
+      untoldFrom = untold.reduce(untoldFrom) { $0 + $1.length }
+      untold.removeAll(keepingCapacity: true)
+    }
 
     mutating func add(_ reference: ChunkReference, at level: Int = 0) throws {
       levels[level].append(reference)

@@ -121,6 +121,20 @@ package final class PointWriter: ChunkSink {
     if changes.bytes.count >= Limits.changesBytes { try flushChanges() }
   }
 
+  /// Tells of part of a file whose entry comes later.
+  func tell(
+    _ place: Place, isSparse: Bool, from offset: Int64, _ references: [ChunkReference]
+  ) throws {
+    guard let head else { preconditionFailure("part of a file outside of an attempt") }
+    // The directories on the way to it come first.
+    try flushChanges()
+    let part = FilePart(
+      attempt: head.attempt, place: place, isSparse: isSparse, offset: offset,
+      references: references)
+    let bytes = part.encoded
+    try append(.part, .hole, bytes, 0..<bytes.count)
+  }
+
   private func flushChanges() throws {
     guard !changes.bytes.isEmpty else { return }
     let bytes = changes.bytes

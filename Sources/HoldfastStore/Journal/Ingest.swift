@@ -113,6 +113,8 @@ package final class Ingest {
     case .changes:
       try changes(try journal.plain(position.segment, bytes, record, at: position), position)
       return nil
+    case .part:
+      return nil
     case .seal:
       let point = try seal(try journal.plain(position.segment, bytes, record, at: position))
       sealedUpTo = position

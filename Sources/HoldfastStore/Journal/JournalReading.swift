@@ -53,11 +53,11 @@ extension Journal {
     }
   }
 
-  /// For a reader: calls `body` with what records of one kind hold, between two positions, whatever
-  /// their files; the others are stepped over unread.
+  /// For a reader: calls `body` with what records of some kinds hold, between two positions,
+  /// whatever their files; the others are stepped over unread.
   package func forEach(
-    _ kind: RecordKind, from start: RecordPosition, upTo end: RecordPosition,
-    _ body: (_ plain: [UInt8]) throws -> Void
+    _ kinds: Set<RecordKind>, from start: RecordPosition, upTo end: RecordPosition,
+    _ body: (_ kind: RecordKind, _ plain: [UInt8]) throws -> Void
   ) throws {
     try loadNames()
     // What was read before it was durable may have been cut off since.
@@ -77,7 +77,8 @@ extension Journal {
         var reader = Reader(seen.bytes, Int(offset - seen.offset)..<seen.bytes.count)
         let length = Int64(try reader.fixed(UInt32.self))
         _ = try reader.fixed(UInt32.self)
-        if try RecordHeader(from: &reader).kind == kind { try body(try record(at: position).plain) }
+        let kind = try RecordHeader(from: &reader).kind
+        if kinds.contains(kind) { try body(kind, try record(at: position).plain) }
         offset += Int64(RecordHeader.prefixBytes) + length
       }
     }

@@ -26,6 +26,15 @@ package final class PairDigests {
     return Digest32(words: trees.hash(out.bytes))
   }
 
+  /// What tells the content of a file up to some chunk, from that of the chunks before it.
+  func chain(_ before: Digest32, _ offset: Int64, _ name: ChunkName) -> Digest32 {
+    var out = Writer()
+    out.digest(before)
+    out.fixed(offset)
+    out.digest(name.digest)
+    return Digest32(words: trees.hash(out.bytes))
+  }
+
   func seal(_ fields: [UInt8]) -> Seal { Seal(Digest32(words: seals.hash(fields))) }
 }
 
@@ -111,6 +120,55 @@ package struct ChangesHead: Hashable, Sendable {
     let flag = try reader.fixed(UInt8.self)
     guard flag <= 1 else { throw .invalid("flag of changes") }
     isWhole = flag == 1
+  }
+}
+
+/// Part of a large file that is still being read, for a standby that makes the first point ahead.
+/// Says nothing of the point: only the file's entry does.
+package struct FilePart: Hashable, Sendable {
+  package var attempt: RandomID
+  package var place: Place
+  package var isSparse: Bool
+  /// Of the first reference's bytes in the file.
+  package var offset: Int64
+  package var references: [ChunkReference]
+
+  package init(
+    attempt: RandomID, place: Place, isSparse: Bool, offset: Int64, references: [ChunkReference]
+  ) {
+    self.attempt = attempt
+    self.place = place
+    self.isSparse = isSparse
+    self.offset = offset
+    self.references = references
+  }
+
+  package var encoded: [UInt8] {
+    var out = Writer()
+    out.raw(attempt.bytes)
+    place.encode(into: &out)
+    out.fixed(isSparse ? UInt8(1) : 0)
+    out.variable(UInt64(offset))
+    out.variable(UInt64(references.count))
+    ChunkReference.encode(references, into: &out)
+    return out.bytes
+  }
+
+  package init(decoding bytes: [UInt8]) throws(CodingError) {
+    var reader = Reader(bytes)
+    attempt = try reader.random()
+    place = try Place(from: &reader)
+    let flag = try reader.fixed(UInt8.self)
+    guard flag <= 1, let offset = Int64(exactly: try reader.variable()) else {
+      throw .invalid("part of a file")
+    }
+    isSparse = flag == 1
+    self.offset = offset
+    let count = try reader.count(max: Limits.referencesMax)
+    references = try ChunkReference.decode(count, from: &reader)
+    guard reader.isAtEnd, let length = ChunkReference.total(references),
+      !offset.addingReportingOverflow(length).overflow
+    else { throw .invalid("part of a file") }
   }
 }
 

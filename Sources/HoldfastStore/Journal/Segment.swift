@@ -13,6 +13,8 @@ package enum RecordKind: UInt8, Sendable {
   case note = 4
   /// Rows of the index that retention carried over into a new segment.
   case carried = 5
+  /// Part of a large file that is still being read: see ``FilePart``.
+  case part = 6
 }
 
 /// The start of a segment's file.
