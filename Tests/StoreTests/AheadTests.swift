@@ -41,4 +41,17 @@ import Testing
     #expect(Judge.differences(pipeline.source, pipeline.replica) == "", "\(what)")
   }
 
+  @Test func `names no root that the pair has not`() throws {
+    let pipeline = try Pipeline()
+    let path = try #require(TreePath(Array("d".utf8)))
+    try pipeline.capture(Place(root: RootNumber(rawValue: 1), path: path))
+    try pipeline.ship()
+    #expect(pipeline.ingest.newest == nil)
+    let replica = try pipeline.makeReplica()
+    let journal = Journal(
+      reading: try LinuxDisk(pipeline.scratch("b/journal")), secret: pipeline.secret)
+    let end = try #require(try pipeline.index.covered()?.upTo)
+    try replica.fillAhead(journal, upTo: end)
+    #expect(Shell.run("ls '\(pipeline.replica)'").output == "")
+  }
 }

@@ -49,7 +49,7 @@ package final class Pipeline {
       probe: NoProbe())
     index = try SQLiteIndex(path: scratch("b/index.sqlite")) { digests.entry($0, $1) }
     journal = try Journal(disk: try LinuxDisk(scratch("b/journal")), secret: secret) { _, _ in }
-    ingest = try Ingest(journal: journal, index: index, digests: digests)
+    ingest = try Ingest(journal: journal, index: index, digests: digests, roots: 1)
     try ingest.catchUp(journalID: RandomID(high: 9, low: 9)) { _ in }
   }
 
@@ -71,6 +71,20 @@ package final class Pipeline {
     try catalog.commit()
     points.append(point)
     return point
+  }
+
+  /// Captures one empty directory at a place that the caller makes up.
+  package func capture(_ place: Place) throws {
+    number = number.next
+    writer.begin(number, isWhole: true)
+    let entry = Entry(
+      kind: .directory, mode: 0o755, owner: 0, group: 0, modified: WallTime(nanos: 0), size: 0,
+      linkGroup: 0, device: 0, target: [], attributes: [])
+    try writer.put(Change(place: place, entry: entry))
+    var tree = TreeDigest()
+    tree.add(writer.digest(place, entry))
+    _ = try writer.seal(
+      parent: .none, time: SystemClock().wall(), grade: .crash, tree: tree, totals: Totals())
   }
 
   /// Carries what the spool has into the journal, and the index up to it.
@@ -107,7 +121,7 @@ package final class Pipeline {
     journal = try Journal(
       disk: try LinuxDisk(scratch(folder + "/journal")), secret: secret
     ) { _, _ in }
-    ingest = try Ingest(journal: journal, index: index, digests: digests)
+    ingest = try Ingest(journal: journal, index: index, digests: digests, roots: 1)
     try ingest.catchUp(journalID: RandomID(high: 9, low: 9)) { _ in }
   }
 

@@ -157,7 +157,7 @@ package actor Pair {
   func openKept() async {
     guard receiver == nil, let identity else { return }
     let receiver = ReceiveWorker(
-      pair: name, host: host, board: board, identity: identity, siteKey: siteKey)
+      pair: configuration, host: host, board: board, identity: identity, siteKey: siteKey)
     do {
       guard try await !receiver.isUnused() else { return }
       try await receiver.hold()
@@ -172,7 +172,7 @@ package actor Pair {
   func startStandby() async throws {
     guard receiver == nil, let identity else { return }
     let receiver = ReceiveWorker(
-      pair: name, host: host, board: board, identity: identity, siteKey: siteKey)
+      pair: configuration, host: host, board: board, identity: identity, siteKey: siteKey)
     let applier = ApplyWorker(
       pair: configuration, paths: paths, host: host, board: board, identity: identity,
       siteKey: siteKey, files: files, applied: { [weak self] in Task { await self?.sayApplied() } })

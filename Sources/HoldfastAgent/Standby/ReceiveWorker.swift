@@ -11,6 +11,8 @@ package actor ReceiveWorker {
   }
   nonisolated let executor: any SerialExecutor
   let pair: String
+  /// How many the pair has.
+  let roots: Int
   let host: any Host
   let board: PairBoard
   let identity: PairFiles.Identity
@@ -63,9 +65,11 @@ package actor ReceiveWorker {
   }
 
   package init(
-    pair: String, host: any Host, board: PairBoard, identity: PairFiles.Identity,
+    pair: PairConfiguration, host: any Host, board: PairBoard, identity: PairFiles.Identity,
     siteKey: Fingerprint
   ) {
+    roots = pair.roots.count
+    let pair = pair.name
     executor = host.executor("receive \(pair)")
     self.pair = pair
     self.host = host
@@ -163,7 +167,8 @@ package actor ReceiveWorker {
   func openIndex(_ journal: Journal, fresh: Bool) throws {
     let digests = PairDigests(identity.secret)
     let index = try host.index(pair: pair, isReader: false) { digests.entry($0, $1) }
-    let ingest = try Ingest(journal: journal, index: index, digests: self.digests)
+    let ingest = try Ingest(
+      journal: journal, index: index, digests: self.digests, roots: roots)
     var damaged: [RecordPosition] = []
     try ingest.catchUp(journalID: journalID) {
       damaged.append($0)

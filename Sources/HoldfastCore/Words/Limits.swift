@@ -87,6 +87,8 @@ package enum Limits {
   /// Bytes of new objects, each counted with a page of its own, after which an apply has its
   /// filesystem written out.
   package static let writeOutBytes: Int64 = 64 << 20
+  /// Places that the first apply leaves for its end, one by one; beyond, it looks at all.
+  package static let deferredMax = 100_000
   /// Live share of a closed segment below which retention rewrites it.
   package static let liveShareMin = 0.5
   /// Points in one note that drops them.

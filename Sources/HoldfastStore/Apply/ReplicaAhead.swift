@@ -27,6 +27,22 @@ extension Replica {
     var parent: Place?
     /// A large file whose end is not there yet.
     var growing: GrowingFile?
+    /// Of all entries so far.
+    var tree = TreeDigest()
+    /// What is left for the end; `nil` where all is to be looked at then.
+    var deferred: [Place]? = []
+  }
+
+  /// Leaves a place for the end.
+  func leave(_ place: Place) {
+    ahead?.deferred?.append(place)
+    if let count = ahead?.deferred?.count, count > Limits.deferredMax { ahead?.deferred = nil }
+  }
+
+  /// What stands where a file was begun that did not come to its end belongs to nobody.
+  func abandon(_ growing: GrowingFile) {
+    growing.file.close()
+    ahead?.deferred = nil
   }
 
   /// Whether the very first point is being made.
@@ -40,13 +56,20 @@ extension Replica {
       guard record.applied == .none, record.intents.isEmpty || ahead != nil else { return }
       changed = nil
       try journal.forEach([.changes, .part], from: lookedUpTo, upTo: end) { kind, plain in
-        if kind == .part { return try grow(try FilePart(decoding: plain)) }
+        if kind == .part {
+          let part = try FilePart(decoding: plain)
+          if isKnown(part.place) { try grow(part) }
+          return
+        }
         var reader = Reader(plain)
         let head = try ChangesHead(from: &reader)
         if ahead == nil, !(try beginAhead(head)) { return }
         // Another attempt than this one's: what was made is looked at as a whole in the end.
         guard ahead?.attempt == head.attempt else { return }
-        while !reader.isAtEnd { try fillAhead(try Change(from: &reader), head.number) }
+        while !reader.isAtEnd {
+          let change = try Change(from: &reader)
+          if isKnown(change.place) { try fillAhead(change, head.number) }
+        }
       }
       lookedUpTo = end
     } catch {
@@ -57,6 +80,9 @@ extension Replica {
       throw error as? ApplyError ?? .store(error)
     }
   }
+
+  /// What names a root that the pair has not was refused, and lies in the journal all the same.
+  func isKnown(_ place: Place) -> Bool { trees.indices.contains(place.root.rawValue) }
 
   /// - Returns: whether this attempt may be made ahead.
   func beginAhead(_ head: ChangesHead) throws -> Bool {
@@ -85,7 +111,7 @@ extension Replica {
     var growing = ahead.growing
     self.ahead?.growing = nil
     if part.offset == 0 {
-      growing?.file.close()
+      growing.map(abandon)
       guard !isExcluded(place, isDirectory: false), try hasParent(place),
         try tree(place).status(place.path) == nil
       else { return }
@@ -94,7 +120,7 @@ extension Replica {
       touch(place)
     }
     guard var file = growing else { return }
-    guard file.place == place, file.end == part.offset else { return file.file.close() }
+    guard file.place == place, file.end == part.offset else { return abandon(file) }
     probe.hit(.applying)
     try materials.extend(&file, part, digests)
     wrote(file.end - part.offset, in: tree(place))
@@ -103,20 +129,22 @@ extension Replica {
 
   func fillAhead(_ change: Change, _ number: PointNumber) throws {
     let place = change.place
+    guard let entry = change.entry, !isExcluded(place, entry) else { return }
+    ahead?.tree.add(digests.entry(place, entry.encoded))
     // All names of a linked object must be known before the first is made.
-    guard let entry = change.entry, entry.linkGroup == 0, !isExcluded(place, entry) else { return }
+    guard entry.linkGroup == 0 else { return leave(place) }
     let tree = tree(place)
     if let growing = ahead?.growing, growing.place == place {
       ahead?.growing = nil
       defer { growing.file.close() }
       // What is not the beginning of it is made anew in the end.
       guard entry.kind == .regular, let status = try materials.finish(growing, entry, digests)
-      else { return }
+      else { return leave(place) }
       return try record(place, entry, status, at: number)
     }
-    guard try hasParent(place) else { return }
+    guard try hasParent(place) else { return leave(place) }
     let isThere = try entry.kind != .regular && tree.status(place.path) != nil
-    if isThere, entry.kind != .directory { return }
+    if isThere, entry.kind != .directory { return leave(place) }
     probe.hit(.applying)
     let action: Action =
       switch entry.kind {
@@ -128,12 +156,31 @@ extension Replica {
       try self.place(place, entry, action, at: number, staged: nil)
       if !isThere { ahead?.made += 1 }
     } catch TreeError.exists {
-      // The attempt says it twice: what is true is looked at in the end.
+      leave(place)
     }
+  }
+
+  private func remake(_ place: Place, _ entry: Entry, _ number: PointNumber) throws {
+    probe.hit(.applying)
+    if entry.kind != .directory, try tree(place).status(place.path) != nil {
+      try tree(place).remove(place.path, directory: false)
+    }
+    try self.place(
+      place, entry, try action(place, nil, entry, .none, number, isForced: false), at: number,
+      staged: nil)
   }
 
   /// The rest of what was made ahead, now that the point is sealed.
   func finishAhead(_ point: Point) throws {
+    ahead?.growing.map(abandon)
+    if ahead?.tree == point.tree, let deferred = ahead?.deferred {
+      // What was made is what was sealed, but for what was left.
+      for place in deferred.sorted() {
+        guard let entry = try index.entry(place, at: point.number) else { continue }
+        try remake(place, entry, point.number)
+      }
+      return try finish(point)
+    }
     var kept = 0
     try index.forEachEntry(at: point.number) { place, entry in
       if isExcluded(place, entry) { return }
@@ -145,13 +192,7 @@ extension Replica {
         kept += 1
         return
       }
-      probe.hit(.applying)
-      if try tree(place).status(place.path) != nil {
-        try tree(place).remove(place.path, directory: false)
-      }
-      try self.place(
-        place, entry, try action(place, nil, entry, .none, point.number, isForced: false),
-        at: point.number, staged: nil)
+      try remake(place, entry, point.number)
     }
     if kept != ahead?.made {
       // What was made and is not in the point after all.

@@ -18,6 +18,7 @@ package final class Ingest {
   private let journal: Journal
   private let index: any Index
   private let digests: PairDigests
+  private let roots: Int
   package private(set) var newest: Point?
   /// What lies before this belongs to points that are sealed, or to nobody. Not known beyond the
   /// start before a point is sealed here.
@@ -28,7 +29,9 @@ package final class Ingest {
   private var isCatchingUp = false
   private var missing: [ChunkName] = []
 
-  package init(journal: Journal, index: any Index, digests: PairDigests) throws {
+  /// - Parameter roots: how many the pair has; the other side may name no other.
+  package init(journal: Journal, index: any Index, digests: PairDigests, roots: Int) throws {
+    self.roots = roots
     self.journal = journal
     self.index = index
     self.digests = digests
@@ -114,6 +117,8 @@ package final class Ingest {
       try changes(try journal.plain(position.segment, bytes, record, at: position), position)
       return nil
     case .part:
+      let plain = try journal.plain(position.segment, bytes, record, at: position)
+      try known(try FilePart(decoding: plain).place)
       return nil
     case .seal:
       let point = try seal(try journal.plain(position.segment, bytes, record, at: position))
@@ -137,9 +142,14 @@ package final class Ingest {
     try open(head)
     while !reader.isAtEnd {
       let change = try Change(from: &reader)
+      try known(change.place)
       if let content = change.entry?.content { try check(content.references, content.depth) }
       try index.put(change)
     }
+  }
+
+  private func known(_ place: Place) throws(CodingError) {
+    guard place.root.rawValue < roots else { throw .invalid("root number of a place") }
   }
 
   private func open(_ head: ChangesHead) throws {
