@@ -23,6 +23,8 @@ package actor Site {
   private var sessions: [String: (id: UInt64, link: any Link)] = [:]
   private var nextSession: UInt64 = 0
   private var tasks: [Task<Void, Never>] = []
+  /// Wakes who dials a peer whose key was not known before.
+  private var pinned: [String: Signal] = [:]
   /// Set once listening began.
   package private(set) var port = 0
 
@@ -59,7 +61,9 @@ package actor Site {
   private func dial() {
     for (name, peer) in configuration.peers {
       guard let address = peer.address else { continue }
-      tasks.append(Task { await self.keepDialling(name, address) })
+      let isPinned = Signal()
+      pinned[name] = isPinned
+      tasks.append(Task { await self.keepDialling(name, address, isPinned) })
     }
   }
 
@@ -160,12 +164,14 @@ package actor Site {
 
   /// Where both sides dial, the one whose name comes first begins; the other waits, in case only
   /// its direction works.
-  private func keepDialling(_ peer: String, _ address: HostPort) async {
+  private func keepDialling(
+    _ peer: String, _ address: HostPort, _ isPinned: Signal
+  ) async {
     var backoff = Backoff()
     if configuration.site > peer { await pause(.seconds(2)) }
     while !Task.isCancelled {
       guard sessions[peer] == nil, let key = pins.key(of: peer) else {
-        await pause(.milliseconds(500))
+        await isPinned.wait(until: host.clock.now() + .milliseconds(500), host.clock)
         continue
       }
       do {
@@ -258,6 +264,7 @@ package actor Site {
       }
       do throws(DiskError) {
         try pins.pin(join.site, key)
+        pinned[join.site]?.set()
         log.notice("joined with \(join.site), key \(key)")
       } catch {
         answer.refusal = "\(configuration.site) cannot keep the key: \(error)"
@@ -318,6 +325,7 @@ package actor Site {
         """)
     }
     try pins.pin(answer.site, token.key)
+    pinned[answer.site]?.set()
     return answer.site
   }
 }
