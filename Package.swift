@@ -104,7 +104,9 @@ let package = Package(
     .testTarget(name: "BytesTests", dependencies: ["HoldfastBytes"], swiftSettings: settings),
     .testTarget(
       name: "StoreTests",
-      dependencies: ["TestKit", "HoldfastCore", "HoldfastLinux", "HoldfastStore"],
+      dependencies: [
+        "TestKit", "HoldfastCore", "HoldfastLinux", "HoldfastStore", "HoldfastWire",
+      ],
       swiftSettings: settings),
     .testTarget(name: "TidyTests", swiftSettings: settings),
     .testTarget(

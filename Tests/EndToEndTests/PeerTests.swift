@@ -10,6 +10,10 @@ import Testing
       ("a frame cut short", "printf '\\0\\0\\0\\x64'; head -c 10 /dev/zero", ""),
       ("random bytes", "printf '\\0\\0\\0\\x64'; head -c 100 /dev/urandom", ""),
       (
+        "a data frame whose head is nonsense",
+        "printf '\\0\\0\\0\\x64\\0\\xff\\xff'; head -c 97 /dev/urandom", ""
+      ),
+      (
         "another version",
         "printf '\\0\\0\\0\\x0c\\x0a\\x0a\\x08\\x63\\x10\\x63\\x1a\\x01b\\x22\\x01p'",
         "versions do not meet"

@@ -105,6 +105,9 @@ package enum Limits {
   package static let tokenTriesMax = 5
   package static let tokenLife = Duration.seconds(15 * 60)
 
+  /// From SIGTERM to the end of the agent, whatever it is at.
+  package static let stopWithin = Duration.seconds(10)
+
   // Control sockets.
   package static let requestBytesMax = 64 << 10
   package static let controlConnectionsMax = 64

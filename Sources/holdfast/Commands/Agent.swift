@@ -65,10 +65,21 @@ struct Agent: AsyncParsableCommand {
     }
     systemd.stopping()
     watchdog.cancel()
+    endInTime(log)
     for server in servers { await server.shutdown() }
     await site.stop()
     await network.shutdown()
     log.notice("stopped")
+  }
+
+  /// A long capture or apply is not waited for: whatever is cut short the next start finishes, as
+  /// after a crash.
+  private static func endInTime(_ log: Logger) {
+    let limit = Limits.stopWithin.nanos
+    DispatchQueue.global().asyncAfter(deadline: .now() + .nanoseconds(Int(limit))) {
+      log.notice("stopped with work under way: the next start goes on with it")
+      _exit(0)
+    }
   }
 
   /// A configuration with a mistake changes nothing.
