@@ -42,7 +42,8 @@ package enum Limits {
   /// A segment is closed when it has grown to this.
   package static let segmentBytes = 64 << 20
   /// A segment that a peer sends may have at most this.
-  package static let segmentBytesMax = segmentBytes + recordPlainBytesMax + (1 << 20)
+  package static let segmentBytesMax =
+    segmentBytes + batchBytes + recordPlainBytesMax + (1 << 20)
 
   // Link.
   package static let frameBytesMax = 4 << 20
