@@ -30,15 +30,54 @@ import Testing
     let point = try pipeline.captureAll()
     try pipeline.ship()
     let replica = try pipeline.makeReplica()
-    let journal = Journal(
-      reading: try LinuxDisk(pipeline.scratch("b/journal")), secret: pipeline.secret)
     let end = try #require(try pipeline.index.covered()?.upTo)
-    try replica.fillAhead(journal, upTo: end)
+    try replica.fillAhead(try reader(pipeline), upTo: end)
     let made = object("\(pipeline.replica)/d/big")
     #expect(!made.isEmpty, "\(what)")
     try replica.move(to: point)
     #expect(object("\(pipeline.replica)/d/big") == made, "\(what)")
     #expect(Judge.differences(pipeline.source, pipeline.replica) == "", "\(what)")
+  }
+
+  private func reader(_ pipeline: Pipeline) throws -> Journal {
+    Journal(reading: try LinuxDisk(pipeline.scratch("b/journal")), secret: pipeline.secret)
+  }
+
+  @Test func `is flushed as a whole before it is called applied`() throws {
+    let pipeline = try Pipeline()
+    Shell.run("cd '\(pipeline.source)'; mkdir d; echo 1 > d/a; echo 2 > d/b")
+    let point = try pipeline.captureAll()
+    try pipeline.ship()
+    let tree = FaultTree(
+      try LinuxTree(pipeline.replica), FaultPlan(.rename, .full, at: .max))
+    let replica = try pipeline.makeReplica(tree: tree)
+    let end = try #require(try pipeline.index.covered()?.upTo)
+    try replica.fillAhead(try reader(pipeline), upTo: end)
+    #expect(tree.flushes == 0)
+    try replica.move(to: point)
+    #expect(tree.flushes > 0)
+  }
+
+  @Test func `is kept as far as it goes where a later one is to be applied`() throws {
+    let pipeline = try Pipeline()
+    Shell.run(
+      """
+      cd '\(pipeline.source)'; mkdir d e; head -c 20M /dev/urandom > d/big; echo 1 > d/a
+      echo 2 > e/b; echo 3 > gone; ln d/a d/linked
+      """)
+    try pipeline.captureAll()
+    try pipeline.ship()
+    let replica = try pipeline.makeReplica()
+    let end = try #require(try pipeline.index.covered()?.upTo)
+    try replica.fillAhead(try reader(pipeline), upTo: end)
+    let made = object("\(pipeline.replica)/d/big")
+    Shell.run(
+      "cd '\(pipeline.source)'; rm gone; rm -r e; echo changed > d/a; mkdir new; echo 4 > new/x")
+    let point = try pipeline.captureAll()
+    try pipeline.ship()
+    try replica.move(to: point)
+    #expect(object("\(pipeline.replica)/d/big") == made)
+    #expect(Judge.differences(pipeline.source, pipeline.replica) == "")
   }
 
   @Test func `names no root that the pair has not`() throws {
@@ -48,10 +87,8 @@ import Testing
     try pipeline.ship()
     #expect(pipeline.ingest.newest == nil)
     let replica = try pipeline.makeReplica()
-    let journal = Journal(
-      reading: try LinuxDisk(pipeline.scratch("b/journal")), secret: pipeline.secret)
     let end = try #require(try pipeline.index.covered()?.upTo)
-    try replica.fillAhead(journal, upTo: end)
+    try replica.fillAhead(try reader(pipeline), upTo: end)
     #expect(Shell.run("ls '\(pipeline.replica)'").output == "")
   }
 }

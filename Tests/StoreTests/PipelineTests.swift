@@ -43,6 +43,23 @@ import Testing
     }
   }
 
+  @Test func `takes nothing in twice where an index says that it took nothing in`() throws {
+    var dice = SeededDice(seed: 12)
+    let pipeline = try Pipeline()
+    for _ in 0..<3 {
+      churn(pipeline.source, &dice, steps: 20)
+      try pipeline.captureAll()
+    }
+    try pipeline.ship()
+    let before = try pipeline.index.points()
+    try pipeline.index.commit(upTo: .start)
+    try pipeline.reopen()
+    #expect(try pipeline.index.points() == before)
+    for row in before {
+      #expect(try pipeline.index.treeDigest(at: row.point.number) == row.point.tree)
+    }
+  }
+
   @Test func `keeps names that are not text`() throws {
     let pipeline = try Pipeline()
     Shell.run(
@@ -72,6 +89,20 @@ import Testing
 }
 
 @Suite struct `A disk that fails` {
+  @Test(arguments: [FaultPlan.Kind.write, .flush], 1...3)
+  func `begins a segment again once there is room`(kind: FaultPlan.Kind, number: Int) throws {
+    let scratch = Scratch()
+    let pipeline = try Pipeline()
+    let plan = FaultPlan(kind, .full, at: number)
+    let journal = try Journal(
+      disk: FaultDisk(try LinuxDisk(scratch("j")), plan), secret: pipeline.secret
+    ) { _, _ in }
+    let header = pipeline.header()
+    var begun = try? journal.begin(header)
+    if begun == nil { begun = try journal.begin(header) }
+    #expect(begun != nil, "\(kind) \(number)")
+  }
+
   @Test(arguments: FaultPlan.Kind.allCases, FaultPlan.Failure.allCases)
   func `never loses what was flushed to the journal`(
     kind: FaultPlan.Kind, failure: FaultPlan.Failure

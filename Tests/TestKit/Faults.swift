@@ -167,7 +167,10 @@ package final class FaultTree: Tree {
     try inner.flush(path)
   }
   package func beginWriteOut() { inner.beginWriteOut() }
+  /// How often all of the tree was flushed.
+  package private(set) var flushes = 0
   package func flush() throws(TreeError) {
+    flushes += 1
     try fail(.flush, .top)
     try inner.flush()
   }

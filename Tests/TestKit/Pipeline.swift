@@ -156,7 +156,7 @@ extension Pipeline {
 
   private var writerOfNotes: Fingerprint { Fingerprint(Digest32(words: .one)) }
 
-  private func header() -> SegmentHeader {
+  package func header() -> SegmentHeader {
     let dice = SystemDice()
     return SegmentHeader(
       pair: pair, id: RandomID(dice),

@@ -47,6 +47,10 @@ extension CaptureWorker {
       try? catalog.rollback()
       dirty.merge(scans: scans, places: places)
       pace.changed(at: now)
+      if case JournalError.disk(.flushFailed) = error {
+        // What the spool holds is known again only when it is read anew, as after a crash.
+        closeStore()
+      }
       throw error
     }
   }

@@ -10,6 +10,13 @@ extension CaptureWorker {
     if spool == nil { try openSpool() }
   }
 
+  func closeStore() {
+    capture = nil
+    writer = nil
+    spool = nil
+    catalog = nil
+  }
+
   func open() throws {
     if watch == nil {
       let wake = wake

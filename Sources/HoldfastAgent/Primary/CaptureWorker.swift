@@ -86,10 +86,7 @@ package actor CaptureWorker {
   package func close() {
     isServing = false
     try? writer?.abandon()
-    capture = nil
-    writer = nil
-    catalog = nil
-    spool = nil
+    closeStore()
     watch = nil
   }
 

@@ -290,6 +290,9 @@ package actor ReceiveWorker {
         throw Failure.protocolBroken("\(error)")
       } catch JournalError.damaged(_, let what) {
         throw Failure.protocolBroken(what)
+      } catch {
+        forgetStore()
+        throw error
       }
     }
     try flushIfDue(isSealed: isSealed)
@@ -345,16 +348,23 @@ package actor ReceiveWorker {
     if let ingest, ingest.newest != nil { host.probe.hit(.sealing) }
     do {
       try journal.flush()
+      // Before anything is received in this process, all that was known stays known.
+      let known = try index.covered()?.upTo ?? .start
+      try index.commit(upTo: max(known, end()))
     } catch {
-      // What the disk lost the index may not name: both are opened anew.
-      self.journal = nil
-      self.index = nil
-      ingest = nil
+      // What the disk lost the index may not name, and what the index lost it is to take in again.
+      forgetStore()
       throw error
     }
-    try index.commit(upTo: end())
     unflushedSince = nil
     publish()
+  }
+
+  /// Both are opened anew, as after a crash.
+  private func forgetStore() {
+    journal = nil
+    index = nil
+    ingest = nil
   }
 
   /// Called now and then: a long point is synced though nothing new comes.

@@ -69,7 +69,12 @@ package final class Replica {
       unknown = record.intents
       changed = []
       let isFirst = record.applied == .none
-      if let ahead, isFirst, ahead.number == point.number, unknown == [point.number] {
+      if let ahead, isFirst, unknown == [ahead.number] {
+        if ahead.number != point.number {
+          // The point that was made ahead failed, or is not of the grade that is required.
+          try open(intentTo: point.number)
+          self.ahead?.deferred = nil
+        }
         try finishAhead(point)
       } else if isFirst, unknown.isEmpty, try isVacant() {
         try fill(point)
@@ -141,10 +146,7 @@ package final class Replica {
     // Only to meet errors before anything is displaced: a crash from here on rebuilds it all.
     if number > Limits.flushedSinglyMax { try flush() }
     try open(intentTo: target)
-    for place in swept.sorted().reversed() {
-      try tree(place).removeAll(place.path)
-      touch(place)
-    }
+    try sweep(swept)
     try forEachDifference(from, target, isForced, descending: true) { place, _, new in
       try clear(place, new)
       try settleIfMany(at: target)
@@ -415,6 +417,16 @@ package final class Replica {
     let done = ReplicaRecord(applied: point.number)
     try done.store(disk)
     record = done
+  }
+
+  /// Takes away what does not belong, and what the catalog knew of it.
+  func sweep(_ places: [Place]) throws {
+    for place in places.sorted().reversed() {
+      try tree(place).removeAll(place.path)
+      for child in try catalog.below(place) { try catalog.remove(child) }
+      try catalog.remove(place)
+      touch(place)
+    }
   }
 
   func clearStaging(_ tree: any Tree) throws {

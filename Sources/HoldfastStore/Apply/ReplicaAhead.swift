@@ -1,7 +1,5 @@
 package import HoldfastCore
 
-/// The very first point, made while it is received:
-/// docs/decisions/0006-the-first-point-is-made-ahead.md.
 /// A large file that is made while it is still being received.
 struct GrowingFile {
   let place: Place
@@ -17,6 +15,8 @@ struct GrowingFile {
   }
 }
 
+/// The very first point, made while it is received:
+/// docs/decisions/0006-the-first-point-is-made-ahead.md.
 extension Replica {
   struct Ahead {
     var attempt: RandomID
@@ -172,6 +172,8 @@ extension Replica {
 
   /// The rest of what was made ahead, now that the point is sealed.
   func finishAhead(_ point: Point) throws {
+    // What was made before the seal was not taken down: all is flushed.
+    changed = nil
     ahead?.growing.map(abandon)
     if ahead?.tree == point.tree, let deferred = ahead?.deferred {
       // What was made is what was sealed, but for what was left.
@@ -196,10 +198,7 @@ extension Replica {
     }
     if kept != ahead?.made {
       // What was made and is not in the point after all.
-      for place in try strangers(at: point.number).sorted().reversed() {
-        try tree(place).removeAll(place.path)
-        touch(place)
-      }
+      try sweep(try strangers(at: point.number))
     }
     try finish(point)
   }

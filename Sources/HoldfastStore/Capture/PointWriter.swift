@@ -155,7 +155,7 @@ package final class PointWriter: ChunkSink {
     if begun > 1 || isEncoding || (begun > 0 && segment == nil) {
       // No seal may outlive what it seals.
       try flushBatch()
-      if begun > 1 || segment == nil { try spool.flush() }
+      if begun > 1 || segment == nil { try flushSpool() }
     }
     let record = SealRecord(
       attempt: head.attempt,
@@ -166,8 +166,8 @@ package final class PointWriter: ChunkSink {
     try append(.seal, .hole, bytes, 0..<bytes.count)
     probe.hit(.sealing)
     try flushBatch()
+    try flushSpool()
     try flushLearned()
-    try spool.flush()
     self.head = nil
     return record.point
   }
@@ -229,6 +229,7 @@ package final class PointWriter: ChunkSink {
     } catch {
       // What may be half written is never continued, and nobody holds it.
       self.segment = nil
+      batch.removeAll()
       forgetFresh()
       throw error
     }
@@ -238,6 +239,18 @@ package final class PointWriter: ChunkSink {
     unlearnedBytes += encoded.count
     if unlearnedBytes >= Limits.learnedBytes { try flushLearned() }
     grew()
+  }
+
+  private func flushSpool() throws {
+    do {
+      try spool.flush()
+    } catch {
+      // What the disk lost nobody holds, whatever was taken down of it.
+      segment = nil
+      forgetFresh()
+      try? catalog.forgetKnown()
+      throw error
+    }
   }
 
   private func beginSegment() throws {

@@ -49,7 +49,7 @@ package final class Ingest {
   ) throws {
     var start = RecordPosition.start
     if let covered = try index.covered(), covered.journal == journalID,
-      isInside(covered.upTo)
+      covered.upTo > .start, isInside(covered.upTo)
     {
       start = covered.upTo
     } else {
@@ -68,8 +68,13 @@ package final class Ingest {
       let from = number == start.segment ? start.offset : 0
       try journal.scan(number, from: from, damaged: { at, _ in damaged(at) }) {
         position, bytes, record in
-        // What could not become a point then cannot now either.
-        _ = try? take(position, bytes, record)
+        do {
+          _ = try take(position, bytes, record)
+        } catch let error as IndexError {
+          throw error
+        } catch {
+          // What could not become a point then cannot now either.
+        }
         end = RecordPosition(
           segment: number, offset: position.offset + Int64(record.range.count))
         done += Int64(record.range.count)
@@ -143,7 +148,10 @@ package final class Ingest {
     while !reader.isAtEnd {
       let change = try Change(from: &reader)
       try known(change.place)
-      if let content = change.entry?.content { try check(content.references, content.depth) }
+      if let content = change.entry?.content {
+        var seen: Set<ChunkName> = []
+        try check(content.references, content.depth, &seen)
+      }
       try index.put(change)
     }
   }
@@ -159,15 +167,19 @@ package final class Ingest {
   }
 
   /// Notes what is named and not held.
-  private func check(_ references: [ChunkReference], _ depth: UInt8) throws {
+  /// - Parameter seen: lists that were looked into: one that names another a thousand times, which
+  ///   does the same, would never come to an end.
+  private func check(
+    _ references: [ChunkReference], _ depth: UInt8, _ seen: inout Set<ChunkName>
+  ) throws {
     for reference in references where reference.name != .hole {
       guard let position = try index.chunk(reference.name) else {
         if missing.count < Limits.missingNamesMax { missing.append(reference.name) }
         continue
       }
-      guard depth > 0 else { continue }
+      guard depth > 0, seen.insert(reference.name).inserted else { continue }
       let list = try journal.record(at: position).plain
-      try check(ChunkReference.list(list, covering: reference.length), depth - 1)
+      try check(ChunkReference.list(list, covering: reference.length), depth - 1, &seen)
     }
   }
 

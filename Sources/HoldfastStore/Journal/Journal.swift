@@ -200,9 +200,15 @@ package final class Journal {
     let bytes = header.encoded
     let file = try Self.asking { () throws(DiskError) in
       let file = try disk.create(name)
-      try file.write(bytes, 0..<bytes.count, at: 0)
-      try file.flush()
-      try disk.flushNames()
+      do throws(DiskError) {
+        try file.write(bytes, 0..<bytes.count, at: 0)
+        try file.flush()
+        try disk.flushNames()
+      } catch {
+        // Nothing is in it, and its name would stand in the way of the next try.
+        try? disk.remove(name)
+        throw error
+      }
       return file
     }
     trimFiles()

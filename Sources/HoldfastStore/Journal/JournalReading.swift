@@ -59,6 +59,7 @@ extension Journal {
     _ kinds: Set<RecordKind>, from start: RecordPosition, upTo end: RecordPosition,
     _ body: (_ kind: RecordKind, _ plain: [UInt8]) throws -> Void
   ) throws {
+    guard start < end else { return }
     try loadNames()
     // What was read before it was durable may have been cut off since.
     window = nil
