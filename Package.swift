@@ -105,9 +105,12 @@ let package = Package(
     .testTarget(
       name: "StoreTests",
       dependencies: [
-        "TestKit", "HoldfastCore", "HoldfastLinux", "HoldfastStore", "HoldfastWire",
+        "TestKit", "HoldfastBytes", "HoldfastCore", "HoldfastLinux", "HoldfastStore",
+        "HoldfastWire",
       ],
       swiftSettings: settings),
+    .testTarget(
+      name: "AgentTests", dependencies: ["HoldfastAgent", "HoldfastCore"], swiftSettings: settings),
     .testTarget(name: "TidyTests", swiftSettings: settings),
     .testTarget(
       name: "EndToEndTests", dependencies: ["TestKit"], swiftSettings: settings),

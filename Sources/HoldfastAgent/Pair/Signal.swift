@@ -7,6 +7,8 @@ package final class Signal: Sendable {
     var isSet = false
     var waiter: (id: UInt64, continuation: CheckedContinuation<Void, Never>)?
     var nextID: UInt64 = 0
+    /// The newest wait whose deadline passed: a deadline may pass before its wait has begun.
+    var expiredID: UInt64 = 0
   }
   private let state = Mutex(State())
 
@@ -26,6 +28,7 @@ package final class Signal: Sendable {
 
   private func expire(_ id: UInt64) {
     let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+      state.expiredID = max(state.expiredID, id)
       guard let waiter = state.waiter, waiter.id == id else { return nil }
       state.waiter = nil
       return waiter.continuation
@@ -53,6 +56,7 @@ package final class Signal: Sendable {
             state.isSet = false
             return true
           }
+          if state.expiredID == id { return true }
           precondition(state.waiter == nil, "two waiters on one signal")
           state.waiter = (id, continuation)
           return false
