@@ -35,8 +35,25 @@ extension Pair {
     }
   }
 
-  /// Sends the durable record of this side.
+  /// Says hello; where this side's disk does not let it, again a little later.
   func greet() async {
+    do {
+      try await sayHello()
+    } catch {
+      greetingFailed(error)
+    }
+  }
+
+  /// What one pair's disk does is no reason to part from the peer. An end of the link is seen by
+  /// who reads from it.
+  private func greetingFailed(_ error: any Error) {
+    if error is LinkError { return }
+    board.hold(.disk, "\(name) cannot go on: \(error); it is tried again by itself")
+    greetAgain()
+  }
+
+  /// Sends the durable record of this side.
+  private func sayHello() async throws {
     guard let link else { return }
     var hello = Holdfast_PairHello()
     hello.pair = name
@@ -50,24 +67,20 @@ extension Pair {
       agreed.digest = Data(Sha256.hash(Array(value.utf8)))
       hello.agreed.append(agreed)
     }
-    do {
-      if standing?.record.part == .standby, let receiver {
-        let greeting = try await receiver.greeting()
-        hello.journal = Data(greeting.journal.bytes)
-        hello.durable = greeting.durable?.number.rawValue ?? 0
-        hello.durableSeal = Data((greeting.durable?.seal ?? .none).digest.bytes)
-        hello.highest = greeting.highest.rawValue
-        hello.isEmptyJournal = greeting.isEmpty
-        if let tail = greeting.tail {
-          hello.tailSegment = Data(tail.id.bytes)
-          hello.tailSize = tail.size
-        }
-        hello.applied = board.view.marks.applied.rawValue
+    if standing?.record.part == .standby, let receiver {
+      let greeting = try await receiver.greeting()
+      hello.journal = Data(greeting.journal.bytes)
+      hello.durable = greeting.durable?.number.rawValue ?? 0
+      hello.durableSeal = Data((greeting.durable?.seal ?? .none).digest.bytes)
+      hello.highest = greeting.highest.rawValue
+      hello.isEmptyJournal = greeting.isEmpty
+      if let tail = greeting.tail {
+        hello.tailSegment = Data(tail.id.bytes)
+        hello.tailSize = tail.size
       }
-      try await link.send(Frames.encode(.pairHello(hello)))
-    } catch {
-      board.update { $0.lastError = "greeting: \(error)" }
+      hello.applied = board.view.marks.applied.rawValue
     }
+    try await link.send(Frames.encode(.pairHello(hello)))
   }
 
   /// What the other side said of this pair.
@@ -108,9 +121,7 @@ extension Pair {
     } catch {
       await capture?.expectPeer(false)
       if error is LinkError || error is CodingError { throw error }
-      // What one pair's disk does is no reason to part from the peer.
-      board.hold(.disk, "\(name) cannot go on: \(error); it is tried again by itself")
-      greetAgain()
+      greetingFailed(error)
     }
   }
 
@@ -120,7 +131,7 @@ extension Pair {
   ) async throws -> Bool {
     let orders = standing?.on(.peer(theirs)) ?? []
     try await obey(orders)
-    if standing?.record.part == .standby { await greet() }
+    if standing?.record.part == .standby { try await sayHello() }
     guard standing?.refusal == nil, let record = standing?.record else {
       return true
     }

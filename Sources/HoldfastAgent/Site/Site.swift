@@ -25,6 +25,9 @@ package actor Site {
   private var tasks: [Task<Void, Never>] = []
   /// Wakes who dials a peer whose key was not known before.
   private var pinned: [String: Signal] = [:]
+  /// Links that were accepted and have not ended.
+  private var accepted: [UInt64: Task<Void, Never>] = [:]
+  private var isStopping = false
   /// Set once listening began.
   package private(set) var port = 0
 
@@ -124,9 +127,11 @@ package actor Site {
   }
 
   package func stop() async {
-    for task in tasks { task.cancel() }
+    isStopping = true
+    let ending = tasks + accepted.values
+    for task in ending { task.cancel() }
     for session in sessions.values { await session.link.close() }
-    for task in tasks { await task.value }
+    for task in ending { await task.value }
     for pair in pairs { await pair.stop() }
   }
 
@@ -151,14 +156,20 @@ package actor Site {
 
   /// Takes over a link that somebody else dialled.
   package nonisolated func accept(_ link: any Link) {
-    Task { await self.accepted(link) }
+    Task { await self.take(link) }
   }
 
-  private func accepted(_ link: any Link) async {
-    if let peer = pins.site(of: link.peer) {
-      await run(link, peer)
-    } else {
-      await admit(link)
+  private func take(_ link: any Link) async {
+    if isStopping { return await link.close() }
+    nextSession += 1
+    let id = nextSession
+    accepted[id] = Task {
+      if let peer = pins.site(of: link.peer) {
+        await run(link, peer)
+      } else {
+        await admit(link)
+      }
+      accepted[id] = nil
     }
   }
 

@@ -249,7 +249,9 @@ package actor ReceiveWorker {
       header.writer != siteKey
     else { throw Failure.protocolBroken("segment of reign \(header.reign), here is \(reign)") }
     if let known = journal.number(of: header.id) {
-      current = known
+      guard known == current else {
+        throw Failure.protocolBroken("segment \(known) was ended by those behind it")
+      }
       return
     }
     current = try journal.begin(header)
