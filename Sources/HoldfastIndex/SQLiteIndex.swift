@@ -10,7 +10,7 @@ package final class SQLiteIndex: Index {
   /// What an entry adds to the digest of its tree.
   private let digest: (Place, [UInt8]) -> Digest32
   func digestOf(_ place: Place, _ body: [UInt8]) -> Digest32 { digest(place, body) }
-  /// Of the attempt that is open; reloaded after a rollback.
+  /// Of the attempt that is open; as it was saved with the last commit when the file is opened.
   private var attemptState: Attempt?
   private var running = TreeDigest()
 

@@ -45,8 +45,8 @@ package enum Frames {
   static let dataMark: UInt8 = 0
 
   /// What stands before and behind the records of one data frame. Padded, so that lengths tell
-  /// little: to a multiple of 1/32 of the next power of two, at least of 512 bytes and never by
-  /// more than 5 % plus 4 KiB.
+  /// little: to a multiple of 1/32 of the power of two below, at least of 512 bytes; so by less
+  /// than 1/32 or 512 bytes.
   /// - Parameter count: bytes of records.
   package static func segmentData(
     pair: String, segment: RandomID, offset: Int64, count: Int
@@ -61,12 +61,13 @@ package enum Frames {
     head.fixed(dataMark)
     head.fixed(UInt16(encoded.count))
     head.raw(encoded)
-    let step = max(512, nextPowerOfTwo(count) / 32)
+    let step = max(512, powerOfTwo(below: count) / 32)
     return (head.bytes, (step - count % step) % step)
   }
 
-  private static func nextPowerOfTwo(_ count: Int) -> Int {
-    count <= 1 ? 1 : 1 << (Int.bitWidth - (count - 1).leadingZeroBitCount)
+  /// The largest that is not above `count`.
+  private static func powerOfTwo(below count: Int) -> Int {
+    count <= 1 ? 1 : 1 << (Int.bitWidth - 1 - count.leadingZeroBitCount)
   }
 }
 

@@ -1,3 +1,4 @@
+import HoldfastBytes
 import HoldfastCore
 import HoldfastStore
 import HoldfastWire
@@ -60,6 +61,17 @@ import Testing
     return head + records + [UInt8](repeating: 0, count: padding)
   }()
 
+  private static let record: [UInt8] = {
+    guard let secret = PairSecret([UInt8](repeating: 7, count: 32)) else { preconditionFailure() }
+    let plain = changes
+    let encoder = SegmentEncoder(header: header, secret: secret)
+    var bytes: [UInt8] = []
+    encoder.append(
+      .changes, name: .hole, plain, 0..<plain.count, compressor: Compressor(codec: .zstd),
+      codec: .zstd, into: &bytes)
+    return bytes
+  }()
+
   private static let hello: [UInt8] = {
     var hello = Holdfast_PairHello()
     hello.pair = "p"
@@ -89,7 +101,7 @@ import Testing
     ("carried", Carried(.middle, rows: [1, 2, 3]).encoded, { try Carried(decoding: $0).encoded }),
     ("segment header", header.encoded, { try SegmentHeader(decoding: $0).encoded }),
     (
-      "record", [UInt8](repeating: 0, count: 100),
+      "record", record,
       { bytes in
         _ = try RawRecord.parse(bytes, at: 0, end: bytes.count, checking: false)
         return nil
@@ -111,8 +123,15 @@ import Testing
     ),
   ]
 
+  @Test func `travel in frames padded by less than 1/32 or 512 bytes`() {
+    for count in [1, 511, 512, 16_383, 16_384, 16_385, 524_288, 524_289, 1 << 20] {
+      let (_, padding) = Frames.segmentData(pair: "p", segment: Self.id, offset: 0, count: count)
+      #expect((0..<max(512, count / 32)).contains(padding), "\(count)")
+    }
+  }
+
   @Test func `read back as they were written`() throws {
-    for (what, bytes, read) in Self.readers where what != "record" {
+    for (what, bytes, read) in Self.readers {
       if let again = try read(bytes) { #expect(again == bytes, "\(what)") }
     }
     #expect(try Self.readData(Self.data) == [UInt8](repeating: 9, count: 700))

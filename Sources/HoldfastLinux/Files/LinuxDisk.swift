@@ -136,10 +136,11 @@ final class LinuxDiskFile: DiskFile {
     self.path = path
   }
 
-  private var number: Int32 {
+  private var opened: Descriptor {
     guard let descriptor else { preconditionFailure("\(path) used after it was closed") }
-    return descriptor.number
+    return descriptor
   }
+  private var number: Int32 { opened.number }
 
   func size() throws(DiskError) -> Int64 {
     var answer = stat()
@@ -150,41 +151,20 @@ final class LinuxDiskFile: DiskFile {
   }
 
   func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int64) throws(DiskError) {
-    var done = 0
-    while done < range.count {
-      let written = unsafe bytes.withUnsafeBytes { buffer in
-        retried {
-          unsafe pwrite(
-            number, buffer.baseAddress?.advanced(by: range.lowerBound + done),
-            range.count - done, Int(offset) + done)
-        }
-      }
-      guard written >= 0 else {
-        let error = Int32(-written)
-        throw isFull(error) ? .full(path) : .failed(path, call: "write", errno: error)
-      }
-      done += written
-    }
+    let error = opened.write(bytes, range, at: offset)
+    guard error != 0 else { return }
+    throw isFull(error) ? .full(path) : .failed(path, call: "write", errno: error)
   }
 
   func read(at offset: Int64, count: Int) throws(DiskError) -> [UInt8] {
-    var error: Int32 = 0
+    var got = 0
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-      var got = 0
-      while got < count {
-        let result = retried {
-          unsafe pread(
-            number, buffer.baseAddress?.advanced(by: got), count - got, Int(offset) + got)
-        }
-        if result <= 0 {
-          error = Int32(-result)
-          break
-        }
-        got += result
-      }
-      filled = got
+      got = unsafe opened.read(
+        at: offset,
+        into: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count))
+      filled = max(0, got)
     }
-    guard error == 0 else { throw .failed(path, call: "read", errno: error) }
+    guard got >= 0 else { throw .failed(path, call: "read", errno: Int32(-got)) }
     return bytes
   }
 

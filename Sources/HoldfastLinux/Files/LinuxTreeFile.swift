@@ -11,10 +11,11 @@ final class LinuxTreeFile: TreeFile {
     self.path = path
   }
 
-  private var number: Int32 {
+  private var opened: Descriptor {
     guard let descriptor else { preconditionFailure("\(path) used after it was closed") }
-    return descriptor.number
+    return descriptor
   }
+  private var number: Int32 { opened.number }
 
   func status() throws(TreeError) -> Status {
     var answer = stat()
@@ -24,18 +25,10 @@ final class LinuxTreeFile: TreeFile {
 
   func read(at offset: Int64, count: Int, into buffer: inout [UInt8]) throws(TreeError) -> Int {
     precondition(buffer.count >= count, "buffer of \(buffer.count) for \(count)")
-    var got = 0
-    while got < count {
-      let result = unsafe buffer.withUnsafeMutableBytes { bytes in
-        retried {
-          unsafe pread(
-            number, bytes.baseAddress?.advanced(by: got), count - got, Int(offset) + got)
-        }
-      }
-      guard result >= 0 else { throw LinuxTree.error(path, "read", Int32(-result)) }
-      if result == 0 { break }
-      got += result
+    let got = unsafe buffer.withUnsafeMutableBytes { bytes in
+      unsafe opened.read(at: offset, into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<count]))
     }
+    guard got >= 0 else { throw LinuxTree.error(path, "read", Int32(-got)) }
     if got >= Self.bulkBytes {
       _ = posix_fadvise(number, Int(offset) + got, Self.aheadBytes, POSIX_FADV_WILLNEED)
     }
@@ -63,18 +56,8 @@ final class LinuxTreeFile: TreeFile {
   }
 
   func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int64) throws(TreeError) {
-    var done = 0
-    while done < range.count {
-      let result = unsafe bytes.withUnsafeBytes { buffer in
-        retried {
-          unsafe pwrite(
-            number, buffer.baseAddress?.advanced(by: range.lowerBound + done),
-            range.count - done, Int(offset) + done)
-        }
-      }
-      guard result >= 0 else { throw LinuxTree.error(path, "write", Int32(-result)) }
-      done += result
-    }
+    let error = opened.write(bytes, range, at: offset)
+    if error != 0 { throw LinuxTree.error(path, "write", error) }
   }
 
   func truncate(to size: Int64) throws(TreeError) {

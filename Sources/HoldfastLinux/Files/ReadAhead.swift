@@ -1,27 +1,17 @@
 import CLinux
-import Dispatch
 import Glibc
 import HoldfastCore
-import Synchronization
 
 /// Brings files into the page cache on a thread of its own, before they are read.
 final class ReadAhead: Sendable {
-  private let queue = DispatchQueue(label: "read ahead")
-  private let isBusy = Mutex(false)
+  private let aside = Aside("read ahead")
   /// Of each file; what is larger reads ahead by itself.
   private static let bytesMax = 1 << 20
 
   /// Does nothing while an earlier one runs: the reader is faster then.
   func begin(_ top: Descriptor, _ paths: [TreePath]) {
-    guard
-      isBusy.withLock({ busy in
-        defer { busy = true }
-        return !busy
-      })
-    else { return }
-    queue.async { [self] in
+    aside.run {
       for path in paths { Self.bring(top, path) }
-      isBusy.withLock { $0 = false }
     }
   }
 

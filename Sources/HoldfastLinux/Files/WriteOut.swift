@@ -1,22 +1,13 @@
 import CLinux
-import Dispatch
 import Glibc
-import Synchronization
 
 /// Has a filesystem written out on a thread of its own, one time after another.
 final class WriteOut: Sendable {
-  private let queue = DispatchQueue(label: "write out")
-  private let isBusy = Mutex(false)
+  private let aside = Aside("write out")
 
   /// Does nothing while an earlier one runs.
   func begin(_ directory: Descriptor) {
-    guard
-      isBusy.withLock({ busy in
-        defer { busy = true }
-        return !busy
-      })
-    else { return }
-    queue.async { [self] in
+    aside.run {
       // Each open descriptor is told of an error once (syncfs(2)): with one of its own, nothing is
       // taken from the one whose flush counts.
       let number = unsafe holdfast_openat(
@@ -25,7 +16,6 @@ final class WriteOut: Sendable {
         let own = Descriptor(number)
         _ = holdfast_syncfs(own.number)
       }
-      isBusy.withLock { $0 = false }
     }
   }
 }

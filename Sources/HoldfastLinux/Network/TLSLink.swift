@@ -59,7 +59,6 @@ final class Inbox: Sendable {
 
   var reason: LinkError? { state.withLock { $0.end } }
 
-  /// - Returns: whether the channel should go on reading.
   func put(_ frame: [UInt8]) {
     let waiter = state.withLock {
       state -> CheckedContinuation<Result<[UInt8]?, LinkError>, Never>? in

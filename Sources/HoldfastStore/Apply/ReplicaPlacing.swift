@@ -1,0 +1,160 @@
+import HoldfastCore
+
+/// One object of a point: what is to be done for it, and doing it.
+extension Replica {
+  enum Action {
+    case build
+    case make
+    case directory
+    case link(base: TreePath)
+    case dress
+  }
+
+  func action(
+    _ place: Place, _ old: Entry?, _ new: Entry, _ from: PointNumber, _ target: PointNumber,
+    isForced: Bool
+  ) throws -> Action {
+    if new.kind == .directory { return .directory }
+    if let base = try base(of: place, new, from, target, isForced), base != place {
+      return .link(base: base.path)
+    }
+    let isRegular = new.kind == .regular
+    guard !isForced, let old, old.kind == new.kind else { return isRegular ? .build : .make }
+    var same = new
+    same.linkGroup = old.linkGroup
+    if old.needsNewObject(for: same) { return isRegular ? .build : .make }
+    if old.linkGroup != 0, old.linkGroup != new.linkGroup {
+      // The object may only be kept where no other name of it stays.
+      let others = try index.members(root: place.root, linkGroup: old.linkGroup, at: from)
+      for other in others where other != place {
+        if try index.entry(other, at: target) != nil { return isRegular ? .build : .make }
+      }
+    }
+    return .dress
+  }
+
+  /// The name that the others of a linked object are linked to: one that this move leaves alone,
+  /// else the first.
+  func base(
+    of place: Place, _ new: Entry, _ from: PointNumber, _ target: PointNumber, _ isForced: Bool
+  ) throws -> Place? {
+    guard new.linkGroup != 0 else { return nil }
+    let key = BaseKey(root: place.root, linkGroup: new.linkGroup)
+    if let known = bases[key], known.entry == new { return known.place }
+    let members = try index.members(
+      root: place.root, linkGroup: new.linkGroup, at: target
+    ).filter { try index.entry($0, at: target) == new }
+    let kept = try members.first { member in
+      guard from != .none, try index.entry(member, at: from) == new else { return false }
+      return try unknown.allSatisfy { try index.entry(member, at: $0) == new }
+    }
+    let found = kept ?? members.first
+    if bases.count >= Self.basesMax { bases.removeAll(keepingCapacity: true) }
+    bases[key] = (new, found)
+    return found
+  }
+
+  func staged(_ number: Int) -> TreePath {
+    guard let path = Self.staging.appending(Array(String(number).utf8)) else {
+      preconditionFailure("staging name \(number)")
+    }
+    return path
+  }
+
+  /// Takes away what stands where nothing, or another kind of object, is to be.
+  func clear(_ place: Place, _ new: Entry?) throws {
+    let tree = tree(place)
+    guard let status = try tree.status(place.path) else { return }
+    if let new, (new.kind == .directory) == (status.kind == .directory) { return }
+    if place.path.isTop { return }
+    if status.kind == .directory {
+      // What exclusion matches is never deleted, so its directory stays.
+      if try !tree.list(place.path).isEmpty { return }
+    }
+    try tree.remove(place.path, directory: status.kind == .directory)
+    try catalog.remove(place)
+    touch(place)
+  }
+
+  func note(_ place: Place) {
+    changed?.insert(place)
+    if let count = changed?.count, count > Limits.flushedSinglyMax { changed = nil }
+  }
+
+  func touch(_ place: Place) {
+    touched.insert(Place(root: place.root, path: place.path.parent))
+  }
+
+  func place(
+    _ place: Place, _ entry: Entry, _ action: Action, at target: PointNumber, staged: TreePath?
+  ) throws {
+    let tree = tree(place)
+    var status: Status?
+    switch action {
+    case .directory:
+      if try tree.status(place.path)?.kind != .directory {
+        _ = try materials.make(tree, place.path, entry)
+        touch(place)
+      }
+      touched.insert(place)
+    case .build:
+      if let staged {
+        try tree.rename(staged, to: place.path)
+        status = try tree.status(place.path)
+      } else {
+        status = try materials.build(tree, place.path, entry)
+      }
+      touch(place)
+    case .make:
+      if try tree.status(place.path) != nil { try tree.remove(place.path, directory: false) }
+      if try materials.make(tree, place.path, entry) {
+        status = try materials.dress(tree, place.path, entry)
+      }
+      touch(place)
+    case .link(let base):
+      try link(tree, base, place)
+      status = try tree.status(place.path)
+      touch(place)
+    case .dress:
+      status = try materials.dress(tree, place.path, entry)
+    }
+    wrote(entry.size + 4096, in: tree)
+    try record(place, entry, status, at: target)
+  }
+
+  /// Has the disk begin to write where much was made.
+  func wrote(_ bytes: Int64, in tree: any Tree) {
+    unwritten += bytes
+    guard unwritten >= Limits.writeOutBytes else { return }
+    unwritten = 0
+    tree.beginWriteOut()
+  }
+
+  /// Takes down what was made of a place.
+  func record(
+    _ place: Place, _ entry: Entry, _ status: Status?, at target: PointNumber
+  ) throws {
+    note(place)
+    // A node or symbolic link cannot be flushed by itself.
+    if entry.kind != .regular, entry.kind != .directory { changed = nil }
+    if let status {
+      try catalog.put(place, CatalogRow(stamp: status.stamp, entry: entry, isSettled: true))
+    }
+    if entry.linkGroup != 0 { linked.insert(place) }
+    try settleIfMany(at: target)
+  }
+
+  func link(_ tree: any Tree, _ base: TreePath, _ place: Place) throws {
+    if let there = try tree.status(place.path) {
+      if there.inode == (try tree.status(base)?.inode) { return }
+      try tree.remove(place.path, directory: false)
+    }
+    try tree.link(base, as: place.path)
+  }
+
+  struct BaseKey: Hashable {
+    var root: RootNumber
+    var linkGroup: UInt64
+  }
+  private static let basesMax = 10_000
+}
