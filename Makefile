@@ -8,7 +8,8 @@ BUILD = $(SWIFT) build -c release
 BINARY = .build/release/holdfast
 
 BUILD_PACKAGES = libz-dev libssl-dev libzstd-dev libsqlite3-dev
-TEST_PACKAGES = rsync acl attr openssl netcat-openbsd git systemd util-linux e2fsprogs postgresql-15 socat procps faketime
+TEST_PACKAGES = rsync acl attr openssl netcat-openbsd git systemd util-linux e2fsprogs btrfs-progs \
+  xfsprogs postgresql-15 sqlite3 socat procps faketime
 SOURCES = Package.swift $(shell git ls-files '*.swift' ':!:*.pb.swift' ':!:Package.swift')
 
 .PHONY: all build build-tests demo test lint sanitize bench night install clean \
@@ -56,6 +57,7 @@ sanitize: test-packages
 night: test sanitize bench
 	scripts/night-units
 	HOLDFAST_KILLS=20 $(SWIFT) test -c release --skip-build --filter killed --no-parallel
+	HOLDFAST_ROUNDS=50 $(SWIFT) test -c release --skip-build --filter LiveEngineTests --no-parallel
 	for seed in $$(seq 100 160); do \
 	  HOLDFAST_SEED=$$seed $(SWIFT) test -c release --skip-build --filter StoreTests || exit 1; \
 	done

@@ -8,7 +8,7 @@ extension Point {
     out.digest(seal.digest)
     out.digest(parent.digest)
     out.fixed(time.nanos)
-    out.fixed(grade.rawValue)
+    out.verdict(verdict)
     out.fixed(reign.epoch.rawValue)
     out.raw(reign.id.bytes)
     out.digest(tree.sum)
@@ -23,12 +23,10 @@ extension Point {
     let seal = Seal(try reader.digest())
     let parent = Seal(try reader.digest())
     let time = WallTime(nanos: try reader.fixed())
-    guard let grade = Grade(rawValue: try reader.fixed(UInt8.self)) else {
-      throw .invalid("grade")
-    }
+    let verdict = try reader.verdict()
     let reign = Reign(epoch: Epoch(rawValue: try reader.fixed()), id: try reader.random())
     self.init(
-      number: number, seal: seal, parent: parent, time: time, grade: grade, reign: reign,
+      number: number, seal: seal, parent: parent, time: time, verdict: verdict, reign: reign,
       tree: TreeDigest(sum: try reader.digest()),
       totals: Totals(files: try reader.fixed(), bytes: try reader.fixed()),
       changes: try reader.fixed())

@@ -31,6 +31,15 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
     pace.urged(at: at(10))
     #expect(pace.due == at(10))
   }
+  @Test func `rests nine times as long as a costly capture took, unless somebody asks`() {
+    var pace = Pace(rpo: .seconds(5))
+    pace.captured(at: at(0))
+    pace.rest(after: at(400), at(0))
+    pace.changed(at: at(410))
+    #expect(pace.due == at(4000))
+    pace.urged(at: at(420))
+    #expect(pace.due == at(410))
+  }
   @Test func `is due for nothing after a capture`() {
     var pace = Pace(rpo: .seconds(5))
     pace.changed(at: at(0))
@@ -175,8 +184,8 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
       PointRow(
         point: Point(
           number: PointNumber(rawValue: UInt64(1000 - index)), seal: .none, parent: .none,
-          time: WallTime(nanos: now - age), grade: grade, reign: .none, tree: TreeDigest(),
-          totals: Totals(), changes: 0))
+          time: WallTime(nanos: now - age), verdict: Verdict(grade: grade), reign: .none,
+          tree: TreeDigest(), totals: Totals(), changes: 0))
     }
   }
   private let rule = RetentionRule(
@@ -196,7 +205,7 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
   @Test func `never drops the newest of the required grade`() {
     let now = 1_000_000 * hour
     var points = rows([0, hour * 10_000], now: now, grade: .fuzzy)
-    points[1].point.grade = .crash
+    points[1].point.verdict = Verdict(grade: .crash)
     #expect(
       Retention.drop(points, rule: rule, require: .crash, held: [], now: WallTime(nanos: now)) == []
     )

@@ -5,8 +5,8 @@ import HoldfastWire
 import TestKit
 import Testing
 
-/// Whatever a peer or a disk hands over is taken for what it is or refused; it never traps, and what
-/// is taken reads back the same.
+/// Whatever a peer or a disk hands over is taken for what it is or refused; it never traps, and
+/// what is taken reads back the same.
 @Suite struct `Bytes from elsewhere` {
   private static let id = RandomID(high: 5, low: 6)
   private static let reign = Reign(epoch: Epoch(rawValue: 3), id: id)

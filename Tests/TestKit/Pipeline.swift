@@ -61,10 +61,10 @@ package final class Pipeline {
     writer.begin(number, isWhole: head.seal == .none)
     let top = Place(root: RootNumber(rawValue: 0), path: .top)
     var (_, next) = try capture.read(
-      scans: [top], places: [], forced: [], isWhole: head.seal == .none)
+      CaptureWork(scans: [top]), isWhole: head.seal == .none)
     let point = try writer.seal(
-      parent: head.seal, time: SystemClock().wall(), grade: .crash, tree: next.tree,
-      totals: next.totals)
+      parent: head.seal, time: SystemClock().wall(), verdict: Verdict(grade: .crash),
+      tree: next.tree, totals: next.totals)
     next.number = number
     next.seal = point.seal
     try catalog.setHead(next)
@@ -84,7 +84,8 @@ package final class Pipeline {
     var tree = TreeDigest()
     tree.add(writer.digest(place, entry))
     _ = try writer.seal(
-      parent: .none, time: SystemClock().wall(), grade: .crash, tree: tree, totals: Totals())
+      parent: .none, time: SystemClock().wall(), verdict: Verdict(grade: .crash),
+      tree: tree, totals: Totals())
   }
 
   /// Carries what the spool has into the journal, and the index up to it.

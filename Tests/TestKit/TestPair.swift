@@ -49,15 +49,19 @@ package final class TestPair {
   package let replica: String
   private var agents: [String: ChildProcess] = [:]
   private let ports: [String: Int]
+  private let disk: LoopDisk?
 
   package static let binary: String = {
     let file = #filePath.split(separator: "/").dropLast(3)
     return "/" + file.joined(separator: "/") + "/.build/release/holdfast"
   }()
 
-  /// - Parameter extra: lines of the pair's configuration, such as `rpo: 1s`.
-  package init(extra: [String] = [], roots: String? = nil) {
-    source = scratch("source")
+  /// - Parameters:
+  ///   - extra: lines of the pair's configuration, such as `rpo: 1s`.
+  ///   - disk: makes the filesystem that the source lies on, where that matters.
+  package init(extra: [String] = [], disk: ((Scratch) -> LoopDisk)? = nil) {
+    self.disk = disk?(scratch)
+    source = (self.disk?.path ?? scratch.path) + "/source"
     replica = scratch("replica")
     _ = unsafe mkdir(source, 0o755)
     ports = ["a": Ports.take(), "b": Ports.take()]
@@ -213,7 +217,10 @@ package final class TestPair {
   /// What `points --json` says, newest first.
   package struct KeptPoint: Decodable {
     package var point: UInt64
+    package var time: String
     package var grade: String
+    package var provider: String
+    package var reason: String
     package var branch: Bool
   }
   private struct KeptPoints: Decodable { var points: [KeptPoint] }

@@ -58,6 +58,10 @@ package struct PointsAnswer: Codable, Sendable {
     package var point: UInt64
     package var time: String
     package var grade: String
+    /// What made the point one instant, or was to: `none` for reading alone.
+    package var provider: String
+    /// Why the grade is no better; empty where nothing was amiss.
+    package var reason: String
     package var seal: String
     package var parent: String
     package var epoch: UInt64

@@ -144,7 +144,7 @@ package actor Pair {
     guard capture == nil, let identity else { return }
     let worker = CaptureWorker(
       pair: configuration, paths: paths, host: host, board: board, spoolBoard: spoolBoard,
-      identity: identity, writerKey: siteKey, shipping: shipping)
+      files: files, identity: identity, writerKey: siteKey, shipping: shipping)
     capture = worker
     shipper = Shipper(
       pair: configuration, host: host, board: board, spoolBoard: spoolBoard,

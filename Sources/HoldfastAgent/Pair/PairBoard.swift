@@ -30,7 +30,7 @@ package struct PairView: Sendable {
 
   /// What a hold is about; one reason at a time for each.
   package enum Hold: String, Sendable, Hashable, CaseIterable {
-    case root, replica, disk, peer, configuration, journal, spool, change
+    case root, replica, disk, peer, configuration, journal, spool, provider, change
   }
 }
 

@@ -16,6 +16,7 @@ extension Pair {
       alarms.append("the roots are not marked: type: holdfast adopt \(name)")
     }
     let held = alarms.first
+    if let advice = configuration.captureAdvice { alarms.append(advice) }
     if let error = view.linkError { alarms.append(error) }
     if let error = view.lastError { alarms.append("last error: \(error)") }
     return StatusAnswer.Pair(
@@ -57,6 +58,7 @@ extension Pair {
         let point = row.point
         return PointsAnswer.Point(
           point: point.number.rawValue, time: point.time.rfc3339, grade: point.grade.word,
+          provider: point.verdict.provider.word, reason: point.verdict.reason,
           seal: point.seal.description, parent: point.parent.description,
           epoch: point.reign.epoch.rawValue, reign: point.reign.id.description,
           branch: row.isBranch, files: point.totals.files, bytes: point.totals.bytes,

@@ -5,28 +5,47 @@ import HoldfastStore
 extension CaptureWorker {
   func captureOnce(_ now: Instant) throws {
     guard let catalog, let writer, let capture, let watch else { return }
+    let forced = lookForMapped(now)
     let (scans, places) = dirty.take()
     pace.captured(at: now)
     let isWhole = wholeParent != nil
     let oldHead = try catalog.head()
     let isOwed = isWhole || owesPoint
-    if scans.isEmpty, places.isEmpty, !isOwed, oldHead.grade >= pair.require { return }
+    if scans.isEmpty, places.isEmpty, forced.isEmpty, !isOwed, oldHead.grade >= pair.require {
+      return
+    }
     let time = host.clock.wall()
     let number = max(highest, oldHead.number).next
     do {
+      let moment = try providers.begin { drain() }
+      defer { noteTroubles(providers.end(moment)) }
+      var work = CaptureWork(scans: scans, places: places, forced: forced)
+      if moment.pictures != nil {
+        // Pictures hold all that was told until now; it stays dirty for the next capture, since
+        // some of it may have come after them.
+        drain()
+        work.scans += dirty.work.scans
+        work.places += dirty.work.places
+      }
       writer.begin(number, isWhole: isWhole)
-      let (outcome, read) = try capture.read(
-        scans: scans, places: places, forced: [], isWhole: isWhole)
+      // Hashed each time, so that points become rarer where it takes long.
+      defer { if !forced.isEmpty { pace.rest(after: host.clock.now(), now) } }
+      let (outcome, read) = try capture.read(work, isWhole: isWhole, from: moment.pictures) {
+        drain()
+        return CaptureWork(scans: dirty.work.scans, places: dirty.work.places)
+      }
       for place in outcome.torn { dirty.touch(place) }
       let changed = drain() > 0
       if let problem = rootGuard.problem(id: identity.id) {
         board.hold(.root, problem)
         throw SyncFailure(reason: problem)
       }
-      let (grade, reason) = grade(changed: changed, watch: watch, outcome)
-      note(outcome, reason)
+      let facts = facts(
+        moment, outcome, watch, isWhole: isWhole || isAll(scans), isChanged: changed)
+      let verdict = facts.verdict
+      note(outcome, verdict)
       var head = read
-      let isUpgrade = grade > oldHead.grade && oldHead.grade < pair.require
+      let isUpgrade = verdict.grade > oldHead.grade && oldHead.grade < pair.require
       if writer.changesInAttempt == 0, !isOwed, !isUpgrade {
         try writer.abandon()
         try catalog.commit()
@@ -34,11 +53,11 @@ extension CaptureWorker {
       }
       host.probe.hit(.sending)
       let point = try writer.seal(
-        parent: wholeParent ?? oldHead.seal, time: time, grade: grade, tree: head.tree,
+        parent: wholeParent ?? oldHead.seal, time: time, verdict: verdict, tree: head.tree,
         totals: head.totals)
       head.number = number
       head.seal = point.seal
-      head.grade = grade
+      head.grade = verdict.grade
       try catalog.setHead(head)
       try catalog.commit()
       sealed(point, began: now, at: writer.end)
@@ -46,6 +65,7 @@ extension CaptureWorker {
       try? writer.abandon()
       try? catalog.rollback()
       dirty.merge(scans: scans, places: places)
+      mapped.formUnion(forced)
       pace.changed(at: now)
       if case JournalError.disk(.flushFailed) = error {
         // What the spool holds is known again only when it is read anew, as after a crash.
@@ -74,35 +94,45 @@ extension CaptureWorker {
     shipping.set()
   }
 
-  /// What the point promises, and why it is not more.
-  func grade(
-    changed: Bool, watch: any Watch, _ outcome: CaptureOutcome
-  ) -> (grade: Grade, reason: String?) {
-    if watch.kind == .scan { return (.fuzzy, "nothing tells of changes on this filesystem") }
-    if let reason = outcome.unwatched { return (.fuzzy, reason) }
-    if let torn = outcome.torn.first { return (.fuzzy, "\(torn.path) changed while it was read") }
-    if !outcome.denied.isEmpty { return (.fuzzy, "not all could be read") }
-    if changed { return (.fuzzy, "other files changed while it was captured") }
-    let mappings = host.mappings(paths) { device, inode in
-      paths.indices.contains { root in
-        let places = try? catalog?.places(
-          root: RootNumber(rawValue: root), device: device, inode: inode)
-        return places?.isEmpty == false
-      }
+  /// What was seen that bears on the point's grade.
+  private func facts(
+    _ moment: Providers.Moment, _ outcome: CaptureOutcome, _ watch: any Watch, isWhole: Bool,
+    isChanged: Bool
+  ) -> CaptureFacts {
+    var facts = CaptureFacts(provider: moment.provider, watch: watch.kind)
+    facts.isFixed = moment.isFixed
+    facts.isWhole = isWhole
+    facts.isQuiesced = moment.isQuiesced
+    facts.unwatched = outcome.unwatched
+    facts.torn = outcome.torn.first.map { "\($0.path)" }
+    facts.isDenied = !outcome.denied.isEmpty
+    facts.isChanged = isChanged
+    facts.troubles = moment.troubles
+    guard moment.pictures == nil else { return facts }
+    // Whoever maps a file after this look changes it after it was read.
+    let report = host.mappings(paths)
+    if let file = report.files.first(where: { !places(of: $0).isEmpty }) {
+      facts.mapping = .mapped(process: file.process)
+    } else if !report.isComplete {
+      facts.mapping = .unknown
     }
-    switch mappings {
-    case .none: return (.crash, nil)
-    case .mapped(let process):
-      return (.fuzzy, "process \(process) has a file of a root mapped for writing")
-    case .unknown:
-      return (.fuzzy, "without privileges nobody can tell which files are mapped for writing")
-    }
+    return facts
   }
 
-  func note(_ outcome: CaptureOutcome, _ reason: String?) {
+  private func isAll(_ scans: [Place]) -> Bool {
+    paths.indices.allSatisfy { scans.contains(Place(root: RootNumber(rawValue: $0), path: .top)) }
+  }
+
+  func noteTroubles(_ troubles: [String]) {
+    board.hold(.provider, troubles.isEmpty ? nil : troubles.joined(separator: "; "))
+  }
+
+  func note(_ outcome: CaptureOutcome, _ verdict: Verdict) {
     var notes =
       watch?.shortfall.map { ["watching with \(watch?.kind.rawValue ?? ""): \($0)"] } ?? []
-    if let reason { notes.append("the newest point is fuzzy: \(reason)") }
+    if !verdict.reason.isEmpty {
+      notes.append("the newest point is \(verdict.grade.word): \(verdict.reason)")
+    }
     for place in outcome.mounts.prefix(5) {
       notes.append("\(place.path) is another filesystem and is not replicated: make it a root")
     }

@@ -40,12 +40,17 @@ package actor CaptureWorker {
   var nextScan: Instant
   var nextSettling: Instant?
   var retryAt: Instant?
+  let providers: Providers
+  /// Files of the roots that were mapped for writing at the last look.
+  var mapped: Set<Place> = []
+  var nextMappingLook: Instant
 
   package init(
     pair: PairConfiguration, paths: [String], host: any Host, board: PairBoard,
-    spoolBoard: SpoolBoard, identity: PairFiles.Identity, writerKey: Fingerprint,
-    shipping: Signal
+    spoolBoard: SpoolBoard, files: PairFiles, identity: PairFiles.Identity,
+    writerKey: Fingerprint, shipping: Signal
   ) {
+    providers = Providers(pair: pair, paths: paths, host: host, disk: files.disk)
     executor = host.executor("capture \(pair.name)")
     self.pair = pair
     self.paths = paths
@@ -59,6 +64,7 @@ package actor CaptureWorker {
     rootGuard = RootGuard(host: host, pair: pair, paths: paths, site: writerKey)
     pace = Pace(rpo: pair.rpo)
     nextScan = host.clock.now() + Limits.scanEvery
+    nextMappingLook = host.clock.now()
   }
 
   // MARK: Orders of the pair
@@ -188,6 +194,7 @@ package actor CaptureWorker {
   // MARK: The loop
 
   package func run() async {
+    noteTroubles(providers.recover())
     while !Task.isCancelled {
       let now = host.clock.now()
       if isServing {
@@ -287,7 +294,7 @@ package actor CaptureWorker {
     board.update { view in
       view.pendingPlaces = Int64(dirty.count)
       view.backlogBytes = spoolBoard.backlog
-      guard dirty.isEmpty, wholeParent == nil, view.marks.captured > .none,
+      guard dirty.isEmpty, mapped.isEmpty, wholeParent == nil, view.marks.captured > .none,
         view.grade.map({ $0 >= pair.require }) ?? false
       else { return }
       let claim = LagClock.Claim(point: view.marks.captured, moment: now)
@@ -300,6 +307,12 @@ package actor CaptureWorker {
     if now >= nextScan {
       nextScan = now + Limits.scanEvery
       scanAll()
+    }
+    if now >= nextMappingLook, wholeParent == nil {
+      // The capture looks again, and hashes what is mapped.
+      let before = mapped
+      if !lookForMapped(now).isEmpty { pace.changed(at: now) }
+      mapped.formUnion(before)
     }
     if let due = nextSettling, now >= due {
       nextSettling = nil

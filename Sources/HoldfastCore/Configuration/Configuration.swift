@@ -99,7 +99,8 @@ package struct PairConfiguration: Hashable, Sendable {
   package var roots: [RootConfiguration]
   package var rpo: Duration
   package var require: Grade
-  package var capture: [String]
+  /// In the order in which they are tried.
+  package var capture: [ProviderSettings]
   package var retention: RetentionRule
   /// Bytes a second; `nil` for no limit.
   package var bandwidth: Int64?
@@ -107,13 +108,16 @@ package struct PairConfiguration: Hashable, Sendable {
   package var failover: FailoverConfiguration
   /// Whether the plan has steps.
   package var hasPlan: Bool
+  /// The units that the plan starts.
+  package var units: [String]
   /// Keys that are accepted and not yet at work.
   package var dormantKeys: [String]
 
   package init(
     name: String, primary: String, standby: String, roots: [RootConfiguration], rpo: Duration,
-    require: Grade, capture: [String], retention: RetentionRule, bandwidth: Int64?,
-    spoolBytes: Int64, failover: FailoverConfiguration, hasPlan: Bool, dormantKeys: [String]
+    require: Grade, capture: [ProviderSettings], retention: RetentionRule, bandwidth: Int64?,
+    spoolBytes: Int64, failover: FailoverConfiguration, hasPlan: Bool, units: [String],
+    dormantKeys: [String]
   ) {
     self.name = name
     self.primary = primary
@@ -127,7 +131,17 @@ package struct PairConfiguration: Hashable, Sendable {
     self.spoolBytes = spoolBytes
     self.failover = failover
     self.hasPlan = hasPlan
+    self.units = units
     self.dormantKeys = dormantKeys
+  }
+
+  /// What to configure where a service is started on points that nothing makes one instant.
+  package var captureAdvice: String? {
+    guard !units.isEmpty, !capture.contains(where: \.isInstant) else { return nil }
+    return """
+      the plan starts \(units.joined(separator: ", ")), and no provider makes points one instant \
+      while it writes: put btrfs or snapshot under `capture` (docs/consistency.md)
+      """
   }
 
   package func peer(of site: String) -> String { site == primary ? standby : primary }

@@ -32,11 +32,16 @@ package struct DirtySet: Equatable, Sendable {
     subtrees = subtrees.filter { $0.root != root }
   }
 
-  /// The work, parents before children; the set is empty afterwards.
-  package mutating func take() -> (scans: [Place], places: [Place]) {
+  /// The work, parents before children.
+  package var work: (scans: [Place], places: [Place]) {
     let scans = roots.map { Place(root: $0, path: .top) } + subtrees
-    defer { self = DirtySet(placesMax: placesMax) }
     return (scans.sorted(), places.sorted())
+  }
+
+  /// The work; the set is empty afterwards.
+  package mutating func take() -> (scans: [Place], places: [Place]) {
+    defer { self = DirtySet(placesMax: placesMax) }
+    return work
   }
 
   package mutating func merge(scans: [Place], places: [Place]) {

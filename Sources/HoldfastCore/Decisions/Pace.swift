@@ -6,6 +6,7 @@ package struct Pace: Equatable, Sendable {
   private var lastDirty: Instant?
   private var lastCapture: Instant?
   private var isUrgent = false
+  private var restsUntil: Instant?
 
   package init(rpo: Duration) { latest = rpo / 2 }
 
@@ -28,12 +29,19 @@ package struct Pace: Equatable, Sendable {
     lastCapture = now
   }
 
+  /// The capture that began then has ended and was costly: the next one waits, so that such ones
+  /// take a bounded share of the time (``Limits/costlyShare``).
+  package mutating func rest(after end: Instant, _ began: Instant) {
+    restsUntil = end + (end - began) * Limits.costlyShare
+  }
+
   /// When to capture, or `nil` while nothing has changed. May lie in the past.
   package var due: Instant? {
     guard let firstDirty, let lastDirty else { return nil }
     if isUrgent { return firstDirty }
     let rested = min(lastDirty + Limits.restBeforeCapture, firstDirty + latest)
     guard let lastCapture else { return rested }
-    return max(rested, lastCapture + Limits.captureSpacing)
+    let spaced = max(rested, lastCapture + Limits.captureSpacing)
+    return restsUntil.map { max(spaced, $0) } ?? spaced
   }
 }

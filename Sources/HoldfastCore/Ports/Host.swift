@@ -40,11 +40,28 @@ package struct Marker: Hashable, Sendable {
   }
 }
 
-/// Whether some process could change a file of a root through a shared mapping.
-package enum MappingReport: Hashable, Sendable {
-  case none
-  case mapped(process: Int32)
-  case unknown
+/// A file that a process can change through a shared mapping.
+package struct MappedFile: Hashable, Sendable {
+  package enum Name: Hashable, Sendable {
+    /// In which root, and where.
+    case path(root: Int, [UInt8])
+    /// Some object, maybe of a root by another name.
+    case object(device: UInt64, inode: UInt64)
+  }
+  package var process: Int32
+  package var name: Name
+  package init(process: Int32, name: Name) {
+    self.process = process
+    self.name = name
+  }
+}
+
+/// Which files could be changed with nobody being told.
+package struct MappingReport: Hashable, Sendable {
+  package var files: [MappedFile] = []
+  /// Whether all processes could be looked at.
+  package var isComplete = true
+  package init() {}
 }
 
 /// What an agent asks of the machine that it runs on.
@@ -61,10 +78,9 @@ package protocol Host: Sendable {
   func disk(_ folders: [String]) throws(DiskError) -> any Disk
   func tree(_ path: String) throws(TreeError) -> any Tree
   func watch(_ roots: [String], notify: @escaping @Sendable () -> Void) -> any Watch
-  /// - Parameter isProtected: whether an object with this device and inode is known in a root.
-  func mappings(
-    _ roots: [String], isProtected: (_ device: UInt64, _ inode: UInt64) -> Bool
-  ) -> MappingReport
+  /// What is mapped shared and writable: files of the roots by their paths, others as objects.
+  func mappings(_ roots: [String]) -> MappingReport
+  var snapshots: any Snapshots { get }
   func report(_ path: String) -> RootReport
   /// Whether two directories are one, or one lies inside the other: through symbolic links and
   /// bind mounts too. Either may be missing.

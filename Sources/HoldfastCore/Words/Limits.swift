@@ -18,6 +18,9 @@ package enum Limits {
   /// Roots of a pair.
   package static let rootsMax = 64
 
+  /// Of what a point says about its grade.
+  package static let reasonBytesMax = 240
+
   // Chunks and records.
   package static let chunkBytesMin = 16 << 10
   package static let chunkBytesMean = 64 << 10
@@ -76,6 +79,19 @@ package enum Limits {
   /// Distinct dirty places before a pair is scanned as a whole.
   package static let dirtyPlacesMax = 100_000
   package static let readAttemptsMax = 3
+
+  // Providers.
+  /// For a command of the administrator's, unless the configuration says otherwise.
+  package static let commandWithin = Duration.seconds(30)
+  /// Of what such a command printed, in a message.
+  package static let commandOutputBytes = 400
+  /// Tries to have the snapshots of several subvolumes with no change between them.
+  package static let snapshotTriesMax = 3
+  /// Between two looks at which files are mapped for writing.
+  package static let mappingEveryMin = Duration.seconds(1)
+  package static let mappingEveryMax = Duration.seconds(10)
+  /// After a capture that hashed mapped files nothing is captured for so many times as long.
+  package static let costlyShare = 9
 
   // Standby.
   package static let syncEveryBytes: Int64 = 64 << 20

@@ -21,6 +21,46 @@ package enum Grade: UInt8, Comparable, Hashable, Sendable, CaseIterable {
   }
 }
 
+/// What made a point one instant, or was to.
+package enum Provider: UInt8, Hashable, Sendable, CaseIterable {
+  /// Files were read where they lie.
+  case none = 0
+  case btrfs = 1
+  case snapshot = 2
+
+  package var word: String {
+    switch self {
+    case .none: "none"
+    case .btrfs: "btrfs"
+    case .snapshot: "snapshot"
+    }
+  }
+}
+
+/// What a point promises, and what that rests on.
+package struct Verdict: Hashable, Sendable {
+  package var grade: Grade
+  package var provider: Provider
+  /// Why it is no better, for people; empty where nothing was amiss. At most
+  /// ``Limits/reasonBytesMax`` bytes, without control characters.
+  package let reason: String
+
+  package init(grade: Grade, provider: Provider = .none, reason: String = "") {
+    self.grade = grade
+    self.provider = provider
+    var bounded = String.UnicodeScalarView()
+    var bytes = 0
+    for scalar in reason.unicodeScalars {
+      let isControl = scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
+      let shown: Unicode.Scalar = isControl ? "?" : scalar
+      bytes += UTF8.width(shown)
+      if bytes > Limits.reasonBytesMax { break }
+      bounded.append(shown)
+    }
+    self.reason = String(bounded)
+  }
+}
+
 /// How much a tree holds.
 package struct Totals: Hashable, Sendable {
   /// Names of any kind but directories.
@@ -50,23 +90,24 @@ package struct Point: Hashable, Sendable {
   package var parent: Seal
   /// The primary's wall clock when the capture began.
   package var time: WallTime
-  package var grade: Grade
+  package var verdict: Verdict
   package var reign: Reign
   /// Sum of the keyed digests of all entries: see ``TreeDigest``.
   package var tree: TreeDigest
   package var totals: Totals
   /// Places that differ from the parent.
   package var changes: Int64
+  package var grade: Grade { verdict.grade }
 
   package init(
-    number: PointNumber, seal: Seal, parent: Seal, time: WallTime, grade: Grade, reign: Reign,
+    number: PointNumber, seal: Seal, parent: Seal, time: WallTime, verdict: Verdict, reign: Reign,
     tree: TreeDigest, totals: Totals, changes: Int64
   ) {
     self.number = number
     self.seal = seal
     self.parent = parent
     self.time = time
-    self.grade = grade
+    self.verdict = verdict
     self.reign = reign
     self.tree = tree
     self.totals = totals

@@ -5,6 +5,7 @@ package import HoldfastCore
 /// A directory tree on a real filesystem, reached by descriptors alone.
 package final class LinuxTree: Tree {
   private let top: Descriptor
+  private let guise: Guise?
   private let writeOut = WriteOut()
   private let readAhead = ReadAhead()
   /// Directories opened for their path alone, so that most calls take one step.
@@ -12,11 +13,26 @@ package final class LinuxTree: Tree {
   private static let directoriesMax = 256
 
   /// Opens the tree's top directory; the last component of `path` may not be a symbolic link.
-  package init(_ path: String) throws(TreeError) {
+  package convenience init(_ path: String) throws(TreeError) { try self.init(path, as: nil) }
+
+  private init(_ path: String, as guise: Guise?) throws(TreeError) {
+    self.guise = guise
     let number = unsafe holdfast_openat(
       AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)
     guard number >= 0 else { throw Self.error(.top, "open", errno) }
     top = Descriptor(number)
+  }
+
+  /// Opens a picture of a root: what lies on the picture's own filesystem is shown with the root's
+  /// device, so that it compares with what was captured of the root.
+  package static func picture(_ path: String, of root: String) throws(TreeError) -> LinuxTree {
+    let tree = try LinuxTree(path)
+    guard let shown = try LinuxTree(root).status(.top)?.device,
+      let own = try tree.status(.top)?.device
+    else { throw .absent(.top) }
+    let holdsSubvolumes = holdfast_is_btrfs(tree.top.number) != 0
+    return try LinuxTree(
+      path, as: Guise(own: own, shown: shown, holdsSubvolumes: holdsSubvolumes))
   }
 
   static func error(_ path: TreePath, _ call: String, _ errno: Int32) -> TreeError {
@@ -79,7 +95,7 @@ package final class LinuxTree: Tree {
     do {
       var answer = stat()
       unsafe try at(path, "stat") { unsafe fstatat($0, $1, &answer, AT_SYMLINK_NOFOLLOW) }
-      return Status(answer)
+      return guise?.show(Status(answer)) ?? Status(answer)
     } catch .absent {
       return nil
     }
@@ -121,7 +137,7 @@ package final class LinuxTree: Tree {
       if number < 0, errno == EPERM { number = unsafe holdfast_openat(parent, name, flags, 0) }
       return number
     }
-    return LinuxTreeFile(Descriptor(number), path: path)
+    return LinuxTreeFile(Descriptor(number), path: path, as: guise)
   }
 
   package func create(_ path: TreePath) throws(TreeError) -> any TreeFile {
@@ -235,6 +251,23 @@ package final class LinuxTree: Tree {
 
 /// utimensat(2): leave this time alone.
 let UTIME_OMIT = (1 << 30) - 2
+
+/// How a picture of a root passes for the root.
+struct Guise {
+  let own: UInt64
+  let shown: UInt64
+  let holdsSubvolumes: Bool
+  /// What stands in a btrfs snapshot where another subvolume is: BTRFS_EMPTY_SUBVOL_DIR_OBJECTID.
+  private static let emptySubvolume: UInt64 = 2
+
+  func show(_ status: Status) -> Status {
+    var status = status
+    let isSubvolume =
+      holdsSubvolumes && status.kind == .directory && status.inode == Self.emptySubvolume
+    if status.device == own, !isSubvolume { status.device = shown }
+    return status
+  }
+}
 
 extension Status {
   init(_ answer: stat) {

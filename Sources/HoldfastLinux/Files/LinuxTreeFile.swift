@@ -5,10 +5,12 @@ import HoldfastCore
 final class LinuxTreeFile: TreeFile {
   private var descriptor: Descriptor?
   private let path: TreePath
+  private let guise: Guise?
 
-  init(_ descriptor: Descriptor, path: TreePath) {
+  init(_ descriptor: Descriptor, path: TreePath, as guise: Guise? = nil) {
     self.descriptor = descriptor
     self.path = path
+    self.guise = guise
   }
 
   private var opened: Descriptor {
@@ -20,7 +22,7 @@ final class LinuxTreeFile: TreeFile {
   func status() throws(TreeError) -> Status {
     var answer = stat()
     guard unsafe fstat(number, &answer) == 0 else { throw LinuxTree.error(path, "fstat", errno) }
-    return Status(answer)
+    return guise?.show(Status(answer)) ?? Status(answer)
   }
 
   func read(at offset: Int64, count: Int, into buffer: inout [UInt8]) throws(TreeError) -> Int {

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import HoldfastCore
 
 /// A process that this one started and must end.
 package final class ChildProcess {
@@ -12,8 +13,10 @@ package final class ChildProcess {
   /// - Parameters:
   ///   - output: a file that takes what it prints.
   ///   - environment: added to this process's own.
+  ///   - ownGroup: whether it leads a process group of its own, for ``killGroup()``.
   package init(
-    _ path: String, _ arguments: [String], environment: [String: String], output: String
+    _ path: String, _ arguments: [String], environment: [String: String], output: String,
+    ownGroup: Bool = false
   ) throws(Failure) {
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
@@ -33,7 +36,7 @@ package final class ChildProcess {
     defer {
       unsafe (arguments + names).forEach { unsafe free($0) }
     }
-    var attributes = Self.freshSignals()
+    var attributes = Self.freshSignals(ownGroup: ownGroup)
     defer { unsafe _ = posix_spawnattr_destroy(&attributes) }
     var number = pid_t()
     let error = unsafe posix_spawn(&number, path, &actions, &attributes, arguments, names)
@@ -42,7 +45,7 @@ package final class ChildProcess {
   }
 
   /// No signal blocked or ignored, whatever the thread that spawns does with them.
-  private static func freshSignals() -> posix_spawnattr_t {
+  private static func freshSignals(ownGroup: Bool) -> posix_spawnattr_t {
     var attributes = posix_spawnattr_t()
     unsafe posix_spawnattr_init(&attributes)
     var none = sigset_t()
@@ -51,7 +54,11 @@ package final class ChildProcess {
     var all = sigset_t()
     unsafe sigfillset(&all)
     unsafe posix_spawnattr_setsigdefault(&attributes, &all)
-    let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF
+    var flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF
+    if ownGroup {
+      unsafe posix_spawnattr_setpgroup(&attributes, 0)
+      flags |= POSIX_SPAWN_SETPGROUP
+    }
     unsafe posix_spawnattr_setflags(&attributes, Int16(flags))
     return attributes
   }
@@ -74,6 +81,25 @@ package final class ChildProcess {
   /// - Returns: the exit code, or 128 and the signal.
   @discardableResult
   package func wait() -> Int32 { reap(0) ?? -1 }
+
+  /// Waits for the end, for so long at most (pidfd_open(2)).
+  /// - Returns: as ``wait()``; `nil` where it goes on.
+  package func wait(within limit: Duration) -> Int32? {
+    let number = holdfast_pidfd(number)
+    guard number >= 0 else { return reap(0) }
+    let end = Descriptor(number)
+    let milliseconds = Int32(clamping: limit.nanos / 1_000_000)
+    var waited = pollfd(fd: end.number, events: Int16(POLLIN), revents: 0)
+    let ready = retried { unsafe Int(poll(&waited, 1, milliseconds)) }
+    return ready > 0 ? reap(0) : nil
+  }
+
+  /// Kills it and what it started, where it leads its own group.
+  package func killGroup() {
+    guard ended == nil else { return }
+    _ = kill(-number, SIGKILL)
+    _ = reap(0)
+  }
 
   private func reap(_ options: Int32) -> Int32? {
     if let ended { return ended }

@@ -2,38 +2,46 @@ import CLinux
 import Glibc
 package import HoldfastCore
 
-/// Whether some process could change a file through a shared mapping, which no event tells.
+/// Which files some process could change through a shared mapping, which no event tells.
 package enum Mappings {
-  /// Looks for shared writable mappings of files below one of `roots`, by whatever name
-  /// (proc_pid_maps(5)).
-  /// - Parameter isProtected: whether the object with this device and inode is known in a root: its
-  ///   name here may be a hard link's, a bind mount's or a namespace's.
-  package static func look(
-    roots: [String], isProtected: (_ device: UInt64, _ inode: UInt64) -> Bool
-  ) -> MappingReport {
+  /// Looks for shared writable mappings (proc_pid_maps(5)). A file's name there may be a hard
+  /// link's, a bind mount's or a namespace's: what does not lie below a root by its path is told as
+  /// an object, each once.
+  package static func look(roots: [String]) -> MappingReport {
+    var report = MappingReport()
     let number = unsafe holdfast_openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
-    guard number >= 0 else { return .unknown }
-    var answer = MappingReport.none
+    guard number >= 0 else {
+      report.isComplete = false
+      return report
+    }
+    let prefixes = roots.map { Array(($0 == "/" ? "" : $0).utf8) + [0x2F] }
+    var seen: Set<MappedFile.Name> = []
     for name in listNames(number).names {
       guard let process = Int32(String(decoding: name, as: UTF8.self)) else { continue }
       guard let maps = contents("/proc/\(process)/maps") else {
         // A process that ended meanwhile has no mappings.
-        if errno != ENOENT, errno != ESRCH { answer = .unknown }
+        if errno != ENOENT, errno != ESRCH { report.isComplete = false }
         continue
       }
       for line in maps.split(separator: 0x0A) {
-        guard let (range, path) = shared(line) else { continue }
-        if roots.contains(where: { path.starts(with: Array($0.utf8) + [0x2F]) }) {
-          return .mapped(process: process)
-        }
-        if let object = identity("/proc/\(process)/map_files/\(range)"),
-          isProtected(object.device, object.inode)
-        {
-          return .mapped(process: process)
+        guard let (range, path) = shared(line),
+          let file = self.name(of: path, prefixes, "/proc/\(process)/map_files/\(range)")
+        else { continue }
+        if seen.insert(file).inserted {
+          report.files.append(MappedFile(process: process, name: file))
         }
       }
     }
-    return answer
+    return report
+  }
+
+  private static func name(
+    of path: ArraySlice<UInt8>, _ prefixes: [[UInt8]], _ link: String
+  ) -> MappedFile.Name? {
+    if let root = prefixes.firstIndex(where: { path.starts(with: $0) }) {
+      return .path(root: root, Array(path.dropFirst(prefixes[root].count)))
+    }
+    return identity(link).map { .object(device: $0.device, inode: $0.inode) }
   }
 
   /// Range and path of a mapping that is shared and writable.

@@ -10,6 +10,35 @@ package enum CaptureError: Error, Sendable {
   case store(any Error)
 }
 
+/// What one capture is to look at.
+package struct CaptureWork: Sendable {
+  /// With all below.
+  package var scans: [Place] = []
+  package var places: [Place] = []
+  /// Read whatever their stamps say: stores into mapped pages need not move them.
+  package var forced: Set<Place> = []
+  package init(scans: [Place] = [], places: [Place] = [], forced: Set<Place> = []) {
+    self.scans = scans
+    self.places = places
+    self.forced = forced
+  }
+}
+
+/// What is read in place of the roots themselves: how all of them were at one moment.
+package struct Pictures {
+  /// By root number; their objects carry the devices of the roots.
+  package var trees: [any Tree]
+  /// Where other filesystems are mounted below the roots, which a picture does not show.
+  package var mounts: Set<Place>
+  /// Before they were made: a later change within one tick of the clock may carry the same stamp.
+  package var madeAt: WallTime
+  package init(trees: [any Tree], mounts: Set<Place>, madeAt: WallTime) {
+    self.trees = trees
+    self.mounts = mounts
+    self.madeAt = madeAt
+  }
+}
+
 /// What a capture read.
 package struct CaptureOutcome: Sendable {
   /// Places that changed while they were read; to be read again.
@@ -37,6 +66,11 @@ package final class Capture {
   private let probe: any Probe
   private let devices: [UInt64]
 
+  /// What is read just now: the roots or pictures of them.
+  private var sources: [any Tree] = []
+  private var mounts: Set<Place> = []
+  private var picturedAt: WallTime?
+  private var forced: Set<Place> = []
   private var isWhole = false
   /// Nothing is known yet, so every file will be read.
   private var readsAll = false
@@ -63,20 +97,27 @@ package final class Capture {
 
   /// Reads and puts changes into the writer's open attempt; the caller seals it or gives it up.
   /// - Parameters:
-  ///   - forced: places to hash whatever their stamps say.
   ///   - isWhole: everything that exists is put, changed or not.
+  ///   - pictures: read in place of the roots, where there are any.
+  ///   - late: asked once more, when pictures were read, for what came to be known meanwhile.
   /// - Returns: what was met, and the catalog's head with new digest and totals.
   package func read(
-    scans: [Place], places: [Place], forced: [Place], isWhole: Bool
+    _ work: CaptureWork, isWhole: Bool, from pictures: Pictures? = nil,
+    late: () -> CaptureWork = { CaptureWork() }
   ) throws(CaptureError) -> (CaptureOutcome, CatalogHead) {
     self.isWhole = isWhole
+    sources = pictures?.trees ?? trees
+    mounts = pictures?.mounts ?? []
+    picturedAt = pictures?.madeAt
+    forced = work.forced
+    defer { sources = [] }
     outcome = CaptureOutcome()
     linked = []
     noted = []
     do {
       head = try catalog.head()
       readsAll = head.number == .none
-      for tree in trees { tree.forgetDirectories() }
+      for tree in sources { tree.forgetDirectories() }
       if isWhole {
         head.tree = TreeDigest()
         head.totals = Totals()
@@ -84,9 +125,9 @@ package final class Capture {
           try visit(Place(root: RootNumber(rawValue: root), path: .top), deep: true)
         }
       } else {
-        for place in scans { try visit(place, deep: true) }
-        for place in places { try visit(place) }
-        for place in forced { try visit(place, forced: true) }
+        try visit(work)
+        // A call whose change the pictures show may have returned only after they were made.
+        if pictures != nil { try visit(late()) }
         // Other names of objects that changed by one of theirs.
         for place in linked.sorted() { try visit(place) }
       }
@@ -98,6 +139,12 @@ package final class Capture {
     return (outcome, head)
   }
 
+  private func visit(_ work: CaptureWork) throws {
+    for place in work.scans { try visit(place, deep: true) }
+    for place in work.places { try visit(place) }
+    for place in work.forced.sorted() { try visit(place) }
+  }
+
   private struct Visit {
     var place: Place
     var deep: Bool
@@ -107,18 +154,20 @@ package final class Capture {
   /// How many places the tree is told of ahead.
   private static let expectedMax = 64
 
-  private func visit(_ first: Place, deep: Bool = false, forced: Bool = false) throws {
+  private func visit(_ first: Place, deep: Bool = false) throws {
     var work = [Visit(place: first, deep: deep)]
     while let visit = work.popLast() {
       if readsAll { expect(visit, &work) }
       let place = visit.place
       guard let status = try look(place) else { continue }
-      if status.kind == .directory, !place.path.isTop, status.device != devices[root(place)] {
+      if status.kind == .directory, !place.path.isTop,
+        status.device != devices[root(place)] || mounts.contains(place)
+      {
         outcome.mounts.append(place)
-        try record(place, status, forced: forced)
+        try record(place, status)
         continue
       }
-      let isNew = try record(place, status, forced: forced)
+      let isNew = try record(place, status)
       guard status.kind == .directory, visit.deep || isNew else { continue }
       work += try list(place).map { Visit(place: $0, deep: true) }
     }
@@ -135,7 +184,7 @@ package final class Capture {
       work[index].isExpected = true
       paths.append(work[index].place.path)
     }
-    if !paths.isEmpty { trees[root(next.place)].expect(paths) }
+    if !paths.isEmpty { sources[root(next.place)].expect(paths) }
   }
 
   private func root(_ place: Place) -> Int { place.root.rawValue }
@@ -145,7 +194,7 @@ package final class Capture {
   private func look(_ place: Place) throws -> Status? {
     let status: Status?
     do throws(TreeError) {
-      status = try trees[root(place)].status(place.path)
+      status = try sources[root(place)].status(place.path)
     } catch {
       try deny(place, error)
       return nil
@@ -174,7 +223,7 @@ package final class Capture {
     if let reason = watch.cover(directory) { outcome.unwatched = reason }
     let names: [[UInt8]]
     do throws(TreeError) {
-      names = try trees[root(directory)].list(directory.path)
+      names = try sources[root(directory)].list(directory.path)
     } catch {
       if case .absent = error { return [] }
       try deny(directory, error, isListed: false)
@@ -247,15 +296,16 @@ package final class Capture {
 
   /// - Returns: whether a directory was not known before, so that all in it is to be read.
   @discardableResult
-  private func record(_ place: Place, _ status: Status, forced: Bool) throws -> Bool {
+  private func record(_ place: Place, _ status: Status) throws -> Bool {
     let row = try catalog.row(place)
-    if let row, !forced, row.isSettled, row.stamp == status.stamp, row.entry.kind == status.kind,
+    if let row, !forced.contains(place), row.isSettled, row.stamp == status.stamp,
+      row.entry.kind == status.kind,
       row.entry.linkGroup == linkGroup(status), try !isWhole || writer.holds(row.entry.content)
     {
       if isWhole { try putWhole(place, row.entry) }
       return false
     }
-    let began = clock.wall()
+    let began = picturedAt ?? clock.wall()
     guard let (entry, stamp) = try readEntry(place, status) else {
       return status.kind == .directory && row == nil
     }
@@ -300,7 +350,7 @@ package final class Capture {
   }
 
   private func readEntry(_ place: Place, _ status: Status) throws -> (Entry, Stamp)? {
-    let tree = trees[root(place)]
+    let tree = sources[root(place)]
     do throws(TreeError) {
       guard status.kind == .regular else {
         let target = status.kind == .symlink ? try tree.target(place.path) : []

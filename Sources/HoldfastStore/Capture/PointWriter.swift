@@ -144,7 +144,7 @@ package final class PointWriter: ChunkSink {
 
   /// Makes the attempt a point and the spool durable.
   package func seal(
-    parent: Seal, time: WallTime, grade: Grade, tree: TreeDigest, totals: Totals
+    parent: Seal, time: WallTime, verdict: Verdict, tree: TreeDigest, totals: Totals
   ) throws -> Point {
     guard let head else { preconditionFailure("seal outside of an attempt") }
     if head.isWhole, changeCount == 0, changes.bytes.isEmpty {
@@ -160,7 +160,7 @@ package final class PointWriter: ChunkSink {
     let record = SealRecord(
       attempt: head.attempt,
       unsealed: Point(
-        number: head.number, seal: .none, parent: parent, time: time, grade: grade,
+        number: head.number, seal: .none, parent: parent, time: time, verdict: verdict,
         reign: identity.reign, tree: tree, totals: totals, changes: changeCount), digests)
     let bytes = record.encoded
     try append(.seal, .hole, bytes, 0..<bytes.count)

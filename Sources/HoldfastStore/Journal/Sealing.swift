@@ -56,7 +56,7 @@ package struct SealRecord: Sendable {
     out.fixed(point.number.rawValue)
     out.digest(point.parent.digest)
     out.fixed(point.time.nanos)
-    out.fixed(point.grade.rawValue)
+    out.verdict(point.verdict)
     out.fixed(point.reign.epoch.rawValue)
     out.raw(point.reign.id.bytes)
     out.digest(point.tree.sum)
@@ -79,9 +79,7 @@ package struct SealRecord: Sendable {
     let number = PointNumber(rawValue: try reader.fixed())
     let parent = Seal(try reader.digest())
     let time = WallTime(nanos: try reader.fixed())
-    guard let grade = Grade(rawValue: try reader.fixed(UInt8.self)) else {
-      throw .invalid("grade")
-    }
+    let verdict = try reader.verdict()
     let reign = Reign(epoch: Epoch(rawValue: try reader.fixed()), id: try reader.random())
     let tree = TreeDigest(sum: try reader.digest())
     let totals = Totals(files: try reader.fixed(), bytes: try reader.fixed())
@@ -89,7 +87,7 @@ package struct SealRecord: Sendable {
     let seal = Seal(try reader.digest())
     guard reader.isAtEnd else { throw .invalid("bytes after a seal") }
     point = Point(
-      number: number, seal: seal, parent: parent, time: time, grade: grade, reign: reign,
+      number: number, seal: seal, parent: parent, time: time, verdict: verdict, reign: reign,
       tree: tree, totals: totals, changes: changes)
     guard digests.seal(fields) == seal else { throw .invalid("seal") }
   }

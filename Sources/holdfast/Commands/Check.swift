@@ -104,6 +104,9 @@ struct Check: AsyncParsableCommand {
       case .absent, .directory: break
       }
     }
+    if let advice = pair.captureAdvice {
+      findings.append(Finding(weight: .warning, text: "pairs.\(pair.name): \(advice)"))
+    }
     if !pair.dormantKeys.isEmpty {
       findings.append(
         Finding(

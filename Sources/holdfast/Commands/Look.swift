@@ -58,11 +58,11 @@ struct Points: AsyncParsableCommand {
   func run() async throws {
     let answer = try await AgentClient(options).get(PointsAnswer.self, "/pairs/\(pair)/points")
     if json { return print(String(decoding: JSON.encode(answer), as: UTF8.self)) }
-    var rows = [["POINT", "TIME", "GRADE", "FILES", "SIZE", "CHANGES", "EPOCH", ""]]
+    var rows = [["POINT", "TIME", "GRADE", "BY", "FILES", "SIZE", "CHANGES", "EPOCH", ""]]
     for point in answer.points {
       let marks = [point.branch ? "branch" : nil, point.pinned ? "pinned" : nil]
       rows.append([
-        String(point.point), point.time, point.grade, String(point.files),
+        String(point.point), point.time, point.grade, point.provider, String(point.files),
         Terminal.size(point.bytes), String(point.changes), String(point.epoch),
         marks.compactMap { $0 }.joined(separator: ", "),
       ])

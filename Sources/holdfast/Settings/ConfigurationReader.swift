@@ -31,7 +31,6 @@ struct ConfigurationReader {
 
   private init(file: String) { self.file = file }
 
-  private static let providers = ["none", "btrfs", "snapshot", "freeze", "postgres", "quiesce"]
   // MiB: two segments, and the caches with what is in flight.
   private static let spoolMin: Int64 = 128
   private static let memoryMin: Int64 = 64
@@ -81,24 +80,64 @@ struct ConfigurationReader {
     }
     var dormant: [String] = []
     for key in ["plan", "owners", "selinux"] where keys.has(key) { dormant.append(key) }
-    let capture = try keys.words("capture") ?? ["none"]
-    if let unknown = capture.first(where: { !Self.providers.contains($0) }) {
-      throw error(
-        keys.node,
-        "pairs.\(name).capture: `\(unknown)` is none of \(Self.providers.joined(separator: ", "))")
-    }
+    let capture = try providers(keys)
     _ = try keys.word("owners", ["ids", "names"])
-    for provider in capture where provider != "none" { dormant.append("capture: \(provider)") }
-    let hasUnit = try keys.plan().contains("unit")
+    for case .dormant(let word) in capture { dormant.append("capture: \(word)") }
+    let units = try keys.plan()
     let failover = try self.failover(keys, &dormant)
     return PairConfiguration(
       name: name, primary: primary, standby: standby, roots: try roots(keys),
       rpo: try keys.duration("rpo", min: .milliseconds(100)) ?? .seconds(5),
-      require: try keys.grade("require") ?? (hasUnit ? .crash : .fuzzy), capture: capture,
+      require: try keys.grade("require") ?? (units.isEmpty ? .fuzzy : .crash), capture: capture,
       retention: try retention(keys), bandwidth: try bandwidth(keys, &dormant),
       spoolBytes: try keys.size("spool", min: Self.spoolMin) ?? 0, failover: failover,
-      hasPlan: keys.has("plan"),
-      dormantKeys: dormant)
+      hasPlan: keys.has("plan"), units: units, dormantKeys: dormant)
+  }
+
+  private func providers(_ keys: Keys) throws -> [ProviderSettings] {
+    guard keys.has("capture") else { return [.none] }
+    var settings: [ProviderSettings] = []
+    for node in try keys.list("capture") {
+      let setting = try provider(node, "\(keys.place).capture")
+      if settings.contains(where: { $0.word == setting.word }) {
+        throw error(node, "\(keys.place).capture: `\(setting.word)` stands twice")
+      }
+      settings.append(setting)
+    }
+    guard !settings.isEmpty else {
+      throw error(keys.node, "\(keys.place).capture: name one, or leave the key out")
+    }
+    return settings
+  }
+
+  private func provider(_ node: Node, _ place: String) throws -> ProviderSettings {
+    if let word = node.string {
+      switch word {
+      case "none": return .none
+      case "btrfs": return .btrfs
+      case "freeze": return .dormant(word)
+      case "snapshot", "quiesce", "postgres":
+        throw error(node, "\(place): `\(word)` needs values of its own: docs/configuration.md")
+      default: break
+      }
+      let known = KnownKeys.capture.joined(separator: ", ")
+      throw error(node, "\(place): `\(word)` is none of \(known)")
+    }
+    let outer = try Keys(self, node, place, KnownKeys.capture)
+    if let inner = try outer.map("snapshot", KnownKeys.snapshot) {
+      return .snapshot(
+        SnapshotCommands(
+          create: try inner.command("create"), path: try inner.requiredPath("path"),
+          remove: try inner.command("remove"), within: try inner.within()))
+    }
+    if let inner = try outer.map("quiesce", KnownKeys.quiesce) {
+      return .quiesce(
+        QuiesceCommands(
+          before: try inner.command("before"), after: try inner.command("after"),
+          within: try inner.within()))
+    }
+    for word in ["freeze", "postgres"] where outer.has(word) { return .dormant(word) }
+    throw error(node, "\(place): only snapshot, quiesce, freeze and postgres have values")
   }
 
   private func roots(_ keys: Keys) throws -> [RootConfiguration] {
@@ -163,6 +202,9 @@ enum KnownKeys {
     "primary", "standby", "roots", "rpo", "require", "capture", "retention", "link", "failover",
     "plan", "spool", "owners", "selinux",
   ]
+  static let capture = ["none", "btrfs", "snapshot", "freeze", "postgres", "quiesce"]
+  static let snapshot = ["create", "path", "remove", "within"]
+  static let quiesce = ["before", "after", "within"]
   static let root = ["path", "replica", "exclude"]
   static let retention = ["all", "hourly", "daily"]
   static let link = ["bandwidth", "hours"]

@@ -126,25 +126,45 @@ struct Keys {
     return Array(sequence)
   }
 
-  /// A list of words; providers with values of their own count by their name.
+  /// A list of words.
   func words(_ key: String) throws -> [String]? {
     guard has(key) else { return nil }
     return try list(key).map { node in
       if let word = node.string { return word }
-      if let first = node.mapping?.first?.key.string { return first }
       throw reader.error(node, "\(full(key)): write words")
     }
   }
 
-  /// The kinds of a plan's steps.
+  /// A command line of the administrator's.
+  func command(_ key: String) throws -> String {
+    let found = try value(key, "a command") { $0.contains { $0 != " " } ? $0 : nil }
+    guard let found else { throw reader.error(node, "\(full(key)) is missing") }
+    return found
+  }
+
+  func requiredPath(_ key: String) throws -> String {
+    guard let found = try path(key) else { throw reader.error(node, "\(full(key)) is missing") }
+    return found
+  }
+
+  func within() throws -> Duration {
+    try duration("within", min: .seconds(1)) ?? Limits.commandWithin
+  }
+
+  /// The units that a plan starts.
   func plan() throws -> [String] {
     let known = ["address", "unit", "exec", "check"]
-    return try list("plan").map { node in
-      guard let kind = node.mapping?.first?.key.string, known.contains(kind) else {
+    return try list("plan").compactMap { node in
+      guard let (key, value) = node.mapping?.first, let kind = key.string, known.contains(kind)
+      else {
         throw reader.error(
           node, "\(full("plan")): a step is one of \(known.joined(separator: ", "))")
       }
-      return kind
+      guard kind == "unit" else { return nil }
+      guard let unit = value.string, unit.contains(".") else {
+        throw reader.error(value, "\(full("plan")): write a unit such as nginx.service")
+      }
+      return unit
     }
   }
 

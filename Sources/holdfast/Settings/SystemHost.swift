@@ -30,12 +30,10 @@ struct SystemHost: Host {
   func watch(_ roots: [String], notify: @escaping @Sendable () -> Void) -> any Watch {
     Watching.begin(roots: roots.map { Roots.realPath($0) ?? $0 }, notify: notify)
   }
-  func mappings(
-    _ roots: [String], isProtected: (_ device: UInt64, _ inode: UInt64) -> Bool
-  ) -> MappingReport {
-    Mappings.look(
-      roots: roots.map { Roots.realPath($0) ?? $0 }, isProtected: isProtected)
+  func mappings(_ roots: [String]) -> MappingReport {
+    Mappings.look(roots: roots.map { Roots.realPath($0) ?? $0 })
   }
+  var snapshots: any Snapshots { LinuxSnapshots(folder: state) }
   func report(_ path: String) -> RootReport { Roots.report(path) }
   func overlaps(_ a: String, _ b: String) -> Bool { Roots.overlaps(a, b) }
   func mark(_ path: String, _ marker: Marker) throws(TreeError) { try Roots.mark(path, marker) }

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/btrfs.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -65,10 +67,34 @@ static const uint64_t holdfast_resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
 static const int holdfast_o_path = 010000000;
 static const int holdfast_o_noatime = 01000000;
 static const uint64_t holdfast_fanotify_mask =
-    FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_MODIFY | FAN_ATTRIB | FAN_ONDIR;
+    FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_MODIFY | FAN_ATTRIB |
+    FAN_CLOSE_WRITE | FAN_ONDIR;
 static const unsigned holdfast_fanotify_class =
     FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE | FAN_REPORT_DFID_NAME |
     FAN_REPORT_FID;
 static const uint32_t holdfast_inotify_mask =
-    IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF |
-    IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK;
+    IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY | IN_ATTRIB |
+    IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK;
+
+/// Whether a descriptor lies on btrfs (statfs(2)).
+static inline int holdfast_is_btrfs(int descriptor) {
+  struct statfs answer;
+  return fstatfs(descriptor, &answer) == 0 && (uint32_t)answer.f_type == 0x9123683E;
+}
+
+/// Makes a read-only snapshot of a subvolume: BTRFS_IOC_SNAP_CREATE_V2 of ioctl_btrfs.
+static inline int holdfast_btrfs_snapshot(int folder, const char *name, int subvolume) {
+  struct btrfs_ioctl_vol_args_v2 arguments = {.fd = subvolume, .flags = BTRFS_SUBVOL_RDONLY};
+  strncpy(arguments.name, name, BTRFS_SUBVOL_NAME_MAX);
+  return ioctl(folder, BTRFS_IOC_SNAP_CREATE_V2, &arguments);
+}
+
+/// Removes a subvolume: BTRFS_IOC_SNAP_DESTROY.
+static inline int holdfast_btrfs_destroy(int folder, const char *name) {
+  struct btrfs_ioctl_vol_args arguments = {.fd = 0};
+  strncpy(arguments.name, name, BTRFS_PATH_NAME_MAX);
+  return ioctl(folder, BTRFS_IOC_SNAP_DESTROY, &arguments);
+}
+
+/// pidfd_open(2).
+static inline int holdfast_pidfd(int process) { return (int)syscall(SYS_pidfd_open, process, 0); }

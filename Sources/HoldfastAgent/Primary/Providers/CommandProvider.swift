@@ -1,0 +1,103 @@
+import HoldfastCore
+import HoldfastStore
+
+/// The administrator's commands. What was begun is written down before it begins, so that its end
+/// comes also after a crash.
+struct CommandProvider {
+  let pair: String
+  let paths: [String]
+  let snapshots: any Snapshots
+  let disk: any Disk
+  let dice: any Dice
+
+  /// Files that say that something was begun, and under which name.
+  private static let snapshotFile = "snapshot"
+  private static let quiesceFile = "quiesce"
+
+  /// - Returns: what could not be ended.
+  func recover(_ snapshot: SnapshotCommands?, _ quiesce: QuiesceCommands?) -> [String] {
+    remove(snapshot) + release(quiesce)
+  }
+
+  // MARK: Snapshots
+
+  func take(_ commands: SnapshotCommands, madeAt: WallTime) throws(ProviderError) -> Pictures {
+    // One at a time: what could not be removed is not made a second time.
+    if let trouble = remove(commands).first { throw ProviderError(trouble) }
+    let name = try begin(Self.snapshotFile)
+    do throws(ProviderError) {
+      var mounts: Set<Place> = []
+      for (number, path) in paths.enumerated() {
+        for mount in try snapshots.mounts(below: path) {
+          mounts.insert(Place(root: RootNumber(rawValue: number), path: mount))
+        }
+      }
+      try run(commands.create, name, commands.within)
+      var trees: [any Tree] = []
+      for path in paths {
+        let picture = paths.count == 1 ? commands.path : commands.path + path
+        do throws(TreeError) {
+          trees.append(try snapshots.picture(picture, of: path))
+        } catch {
+          throw ProviderError("\(picture), where `path` says the snapshot is: \(error)")
+        }
+      }
+      return Pictures(trees: trees, mounts: mounts, madeAt: madeAt)
+    } catch {
+      let troubles = remove(commands)
+      throw ProviderError(([error.reason] + troubles).joined(separator: "; "))
+    }
+  }
+
+  /// - Returns: why a snapshot that was begun could not be removed; it is tried again.
+  func remove(_ commands: SnapshotCommands?) -> [String] {
+    end(Self.snapshotFile, commands.map { ($0.remove, $0.within) })
+  }
+
+  // MARK: Before and after
+
+  func prepare(_ commands: QuiesceCommands) throws(ProviderError) {
+    if let trouble = release(commands).first { throw ProviderError(trouble) }
+    let name = try begin(Self.quiesceFile)
+    try run(commands.before, name, commands.within)
+  }
+
+  /// - Returns: why `after` did not end well, if it was due.
+  func release(_ commands: QuiesceCommands?) -> [String] {
+    end(Self.quiesceFile, commands.map { ($0.after, $0.within) })
+  }
+
+  // MARK: What was begun
+
+  private func begin(_ file: String) throws(ProviderError) -> String {
+    let name = "holdfast-\(pair)-\(RandomID(dice))"
+    do throws(DiskError) {
+      try disk.replace(file, with: Array(name.utf8))
+    } catch {
+      throw ProviderError("\(error)")
+    }
+    return name
+  }
+
+  private func end(_ file: String, _ command: (text: String, within: Duration)?) -> [String] {
+    do {
+      guard let bytes = try disk.contents(of: file) else { return [] }
+      guard let command else {
+        return ["what \(file) began was not ended: its commands are no longer configured"]
+      }
+      try run(command.text, String(decoding: bytes, as: UTF8.self), command.within)
+      try disk.remove(file)
+      try disk.flushNames()
+      return []
+    } catch let error as ProviderError {
+      return ["\(file): \(error.reason)"]
+    } catch {
+      return ["\(file): \(error)"]
+    }
+  }
+
+  private func run(_ command: String, _ name: String, _ within: Duration) throws(ProviderError) {
+    try snapshots.run(
+      command, environment: ["HOLDFAST_PAIR": pair, "HOLDFAST_SNAPSHOT": name], within: within)
+  }
+}

@@ -1,0 +1,119 @@
+import HoldfastCore
+import HoldfastStore
+
+/// Gives each capture what it reads from: by the first of the configured providers that can. Used
+/// by the capture worker alone; its calls block.
+final class Providers {
+  /// What one capture reads, until ``end(_:)``.
+  struct Moment {
+    var provider = Provider.none
+    var pictures: Pictures?
+    /// Whether the pictures are of one instant.
+    var isFixed = false
+    var isQuiesced = false
+    /// Why a better provider was not to be had, or did not do what it should.
+    var troubles: [String] = []
+  }
+
+  private let settings: [ProviderSettings]
+  private let btrfs: BtrfsProvider
+  private let commands: CommandProvider
+  private let clock: any Timekeeper
+
+  init(pair: PairConfiguration, paths: [String], host: any Host, disk: any Disk) {
+    settings = pair.capture
+    clock = host.clock
+    btrfs = BtrfsProvider(paths: paths, snapshots: host.snapshots)
+    commands = CommandProvider(
+      pair: pair.name, paths: paths, snapshots: host.snapshots, disk: disk, dice: host.dice)
+  }
+
+  private var quiesce: QuiesceCommands? {
+    settings.lazy.compactMap { setting -> QuiesceCommands? in
+      if case .quiesce(let commands) = setting { commands } else { nil }
+    }.first
+  }
+
+  private var snapshot: SnapshotCommands? {
+    settings.lazy.compactMap { setting -> SnapshotCommands? in
+      if case .snapshot(let commands) = setting { commands } else { nil }
+    }.first
+  }
+
+  /// Ends what a crash left begun, before anything else is captured.
+  /// - Returns: what could not be ended.
+  func recover() -> [String] { btrfs.recover() + commands.recover(snapshot, quiesce) }
+
+  /// - Parameter changes: how many changes were told since it was last asked.
+  /// - Throws: why no provider gave anything; then nothing is left to be ended.
+  func begin(_ changes: () -> Int) throws(ProviderError) -> Moment {
+    var troubles: [String] = []
+    let isQuiesced = prepare(&troubles)
+    for setting in settings.isEmpty ? [.none] : settings {
+      do throws(ProviderError) {
+        guard var moment = try take(setting, changes) else { continue }
+        moment.isQuiesced = isQuiesced
+        // The service goes on as soon as the pictures are there.
+        if moment.pictures != nil { troubles += release() }
+        moment.troubles = troubles + moment.troubles
+        return moment
+      } catch {
+        troubles.append("\(setting.word): \(error.reason)")
+      }
+    }
+    // Only commands around the reading are configured.
+    if !settings.contains(where: { $0 == .none || $0.isInstant }) {
+      return Moment(isQuiesced: isQuiesced, troubles: troubles)
+    }
+    troubles += release()
+    throw ProviderError(troubles.joined(separator: "; "))
+  }
+
+  /// - Returns: what could not be ended.
+  func end(_ moment: Moment) -> [String] {
+    var troubles = release()
+    switch moment.provider {
+    case .none: break
+    case .btrfs: troubles += btrfs.recover()
+    case .snapshot: troubles += commands.remove(snapshot)
+    }
+    return troubles
+  }
+
+  /// - Returns: `nil` where this setting gives nothing to read.
+  private func take(
+    _ setting: ProviderSettings, _ changes: () -> Int
+  ) throws(ProviderError) -> Moment? {
+    let madeAt = clock.wall()
+    switch setting {
+    case .none: return Moment()
+    case .quiesce, .dormant: return nil
+    case .btrfs:
+      let (pictures, isFixed) = try btrfs.take(madeAt: madeAt, changes)
+      return Moment(
+        provider: .btrfs, pictures: pictures, isFixed: isFixed,
+        troubles: isFixed
+          ? []
+          : ["the roots lie in several subvolumes and changed between their snapshots"])
+    case .snapshot(let settings):
+      let pictures = try commands.take(settings, madeAt: madeAt)
+      return Moment(provider: .snapshot, pictures: pictures, isFixed: true)
+    }
+  }
+
+  // MARK: Commands before and after
+
+  private func prepare(_ troubles: inout [String]) -> Bool {
+    guard let quiesce else { return false }
+    do throws(ProviderError) {
+      try commands.prepare(quiesce)
+      return true
+    } catch {
+      troubles.append("quiesce: \(error.reason)")
+      troubles += release()
+      return false
+    }
+  }
+
+  private func release() -> [String] { commands.release(quiesce) }
+}

@@ -1,0 +1,23 @@
+extension Writer {
+  /// Grade (1), provider (1), counted reason.
+  package mutating func verdict(_ verdict: Verdict) {
+    fixed(verdict.grade.rawValue)
+    fixed(verdict.provider.rawValue)
+    counted(Array(verdict.reason.utf8))
+  }
+}
+
+extension Reader {
+  package mutating func verdict() throws(CodingError) -> Verdict {
+    guard let grade = Grade(rawValue: try fixed(UInt8.self)) else { throw .invalid("grade") }
+    guard let provider = Provider(rawValue: try fixed(UInt8.self)) else {
+      throw .invalid("provider")
+    }
+    let bytes = try counted(max: Limits.reasonBytesMax)
+    let verdict = Verdict(
+      grade: grade, provider: provider, reason: String(decoding: bytes, as: UTF8.self))
+    // It is shown on terminals as it is.
+    guard Array(verdict.reason.utf8) == bytes else { throw .invalid("reason of a grade") }
+    return verdict
+  }
+}

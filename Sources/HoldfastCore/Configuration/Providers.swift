@@ -1,0 +1,62 @@
+/// A way to make a point one instant, as configured under `capture`: docs/consistency.md.
+package enum ProviderSettings: Hashable, Sendable {
+  /// Files are read where they lie, while they may change.
+  case none
+  /// A read-only snapshot of each subvolume.
+  case btrfs
+  /// A snapshot by the administrator's commands.
+  case snapshot(SnapshotCommands)
+  /// The administrator's commands before and after, whatever else is used.
+  case quiesce(QuiesceCommands)
+  /// Accepted, not yet at work.
+  case dormant(String)
+
+  package var word: String {
+    switch self {
+    case .none: "none"
+    case .btrfs: "btrfs"
+    case .snapshot: "snapshot"
+    case .quiesce: "quiesce"
+    case .dormant(let word): word
+    }
+  }
+
+  /// Whether points are one instant whatever a service writes meanwhile.
+  package var isInstant: Bool {
+    switch self {
+    case .btrfs, .snapshot: true
+    case .none, .quiesce, .dormant: false
+    }
+  }
+}
+
+/// Commands run by `/bin/sh -c`, as the agent's user, with `HOLDFAST_PAIR` and `HOLDFAST_SNAPSHOT`,
+/// a name that is new each time, in their environment.
+package struct SnapshotCommands: Hashable, Sendable {
+  package var create: String
+  /// Where the snapshot can be read once it was made: of one root that root itself, of several the
+  /// folder in which each has its own path.
+  package var path: String
+  package var remove: String
+  /// How long each may take.
+  package var within: Duration
+  package init(create: String, path: String, remove: String, within: Duration) {
+    self.create = create
+    self.path = path
+    self.remove = remove
+    self.within = within
+  }
+}
+
+/// Commands as ``SnapshotCommands``.
+package struct QuiesceCommands: Hashable, Sendable {
+  package var before: String
+  /// Runs in any case once `before` was begun, after a crash of the agent too.
+  package var after: String
+  package var within: Duration
+  package init(before: String, after: String, within: Duration) {
+    self.before = before
+    self.after = after
+    self.within = within
+  }
+}

@@ -1,0 +1,66 @@
+/// What was seen of one capture that bears on what its point promises.
+package struct CaptureFacts: Hashable, Sendable {
+  package var provider: Provider
+  /// Whether what was read could not change since one moment: a snapshot.
+  package var isFixed = false
+  /// Whether all was looked at, not only what the kernel told of.
+  package var isWhole = false
+  /// Whether the application had been asked to make its files whole, and has.
+  package var isQuiesced = false
+  /// How changes are found.
+  package var watch: WatchKind
+  /// Why changes in some directories are not told.
+  package var unwatched: String?
+  /// A file that changed while it was read.
+  package var torn: String?
+  /// Whether not all could be read.
+  package var isDenied = false
+  /// Whether anything changed between the first and the last read.
+  package var isChanged = false
+  package var mapping = Mapping.none
+  /// Why a better provider was not to be had, or did not do what it should.
+  package var troubles: [String] = []
+
+  /// Whether a process can change a file that is read through a shared mapping, of which nothing
+  /// tells.
+  package enum Mapping: Hashable, Sendable {
+    case none
+    case mapped(process: Int32)
+    case unknown
+  }
+
+  package init(provider: Provider, watch: WatchKind) {
+    self.provider = provider
+    self.watch = watch
+  }
+
+  /// Never better than what was seen allows.
+  package var verdict: Verdict {
+    let shortfall = shortfall
+    let reached: Grade = shortfall != nil ? .fuzzy : isQuiesced ? .application : .crash
+    let reason = (shortfall.map { [$0] } ?? []) + troubles
+    return Verdict(
+      grade: reached, provider: provider, reason: reason.joined(separator: "; "))
+  }
+
+  /// Why the point is not one instant.
+  private var shortfall: String? {
+    if isDenied { return "not all could be read" }
+    if !isWhole {
+      if watch == .scan { return "nothing tells of changes on this filesystem" }
+      if let unwatched { return unwatched }
+    }
+    if isFixed { return nil }
+    if watch == .scan { return "nothing tells of changes on this filesystem" }
+    if let unwatched { return unwatched }
+    if let torn { return "\(torn) changed while it was read" }
+    if isChanged { return "other files changed while it was captured" }
+    switch mapping {
+    case .none: return nil
+    case .mapped(let process):
+      return "process \(process) has a file of a root mapped for writing"
+    case .unknown:
+      return "without privileges nobody can tell which files are mapped for writing"
+    }
+  }
+}

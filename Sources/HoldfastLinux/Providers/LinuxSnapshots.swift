@@ -1,0 +1,146 @@
+import CLinux
+import Glibc
+package import HoldfastCore
+
+package struct LinuxSnapshots: Snapshots {
+  private let folder: String
+
+  /// - Parameter folder: takes what commands print.
+  package init(folder: String) { self.folder = folder }
+
+  // MARK: btrfs
+
+  /// Of the top directory of each subvolume: BTRFS_FIRST_FREE_OBJECTID.
+  private static let topInode: UInt64 = 256
+
+  package func subvolume(of path: String) throws(ProviderError) -> Subvolume {
+    guard let real = Roots.realPath(path) else { throw ProviderError("\(path) does not exist") }
+    let folder = try directory(real)
+    guard holdfast_is_btrfs(folder.number) != 0 else {
+      throw ProviderError("\(path) does not lie on btrfs")
+    }
+    var top = real
+    while true {
+      var status = stat()
+      guard unsafe stat(top, &status) == 0 else {
+        throw ProviderError("\(top): \(errnoText(errno))")
+      }
+      if UInt64(status.st_ino) == Self.topInode { break }
+      guard let slash = top.lastIndex(of: "/"), top != "/" else {
+        throw ProviderError("no subvolume holds \(path) that can be reached by its path")
+      }
+      top = slash == top.startIndex ? "/" : String(top[..<slash])
+    }
+    let inner = top == "/" ? real.dropFirst() : real.dropFirst(top.count).drop { $0 == "/" }
+    return Subvolume(top: top, inner: String(inner))
+  }
+
+  package func snapshot(_ subvolume: Subvolume, as path: String) throws(ProviderError) {
+    let (folder, name) = split(path)
+    let source = try directory(subvolume.top)
+    let target = try directory(folder)
+    guard unsafe holdfast_btrfs_snapshot(target.number, name, source.number) == 0 else {
+      throw ProviderError("snapshot of \(subvolume.top) as \(path): \(errnoText(errno))")
+    }
+  }
+
+  package func removeSnapshot(_ path: String) throws(ProviderError) {
+    var status = stat()
+    guard unsafe lstat(path, &status) == 0 else {
+      if errno == ENOENT || errno == ENOTDIR { return }
+      throw ProviderError("\(path): \(errnoText(errno))")
+    }
+    let (folder, name) = split(path)
+    let target = try directory(folder)
+    guard unsafe holdfast_btrfs_destroy(target.number, name) == 0 else {
+      throw ProviderError("removing the snapshot \(path): \(errnoText(errno))")
+    }
+  }
+
+  private func split(_ path: String) -> (folder: String, name: String) {
+    let slash = path.lastIndex(of: "/") ?? path.startIndex
+    return (String(path[..<slash]), String(path[path.index(after: slash)...]))
+  }
+
+  private func directory(_ path: String) throws(ProviderError) -> Descriptor {
+    let number = unsafe holdfast_openat(
+      AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)
+    guard number >= 0 else { throw ProviderError("\(path): \(errnoText(errno))") }
+    return Descriptor(number)
+  }
+
+  // MARK: Pictures
+
+  package func picture(_ path: String, of root: String) throws(TreeError) -> any Tree {
+    try LinuxTree.picture(path, of: root)
+  }
+
+  package func mounts(below root: String) throws(ProviderError) -> [TreePath] {
+    guard let real = Roots.realPath(root), let disk = try? LinuxDisk("/proc/self"),
+      let table = try? disk.open("mountinfo", writable: false)
+    else { throw ProviderError("the mounts below \(root) cannot be read") }
+    var bytes: [UInt8] = []
+    while let more = try? table.read(at: Int64(bytes.count), count: 64 << 10), !more.isEmpty {
+      bytes += more
+    }
+    let prefix = Array((real == "/" ? "" : real).utf8) + [0x2F]
+    return bytes.split(separator: 0x0A).compactMap { line in
+      // proc_pid_mountinfo(5): the fifth field is the mount point, octal where it must be.
+      let fields = line.split(separator: 0x20, maxSplits: 5)
+      guard fields.count > 4 else { return nil }
+      let point = Self.unescaped(fields[4])
+      return point.starts(with: prefix) ? TreePath(Array(point.dropFirst(prefix.count))) : nil
+    }
+  }
+
+  /// Undoes `\040` and the like.
+  private static func unescaped(_ field: ArraySlice<UInt8>) -> [UInt8] {
+    var out: [UInt8] = []
+    var rest = field
+    while let first = rest.popFirst() {
+      let digits = rest.prefix(3)
+      if first == UInt8(ascii: "\\"), digits.count == 3,
+        let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 8)
+      {
+        out.append(value)
+        rest = rest.dropFirst(3)
+      } else {
+        out.append(first)
+      }
+    }
+    return out
+  }
+
+  // MARK: Commands
+
+  package func run(
+    _ command: String, environment: [String: String], within: Duration
+  ) throws(ProviderError) {
+    let output = folder + "/command.log"
+    _ = unsafe unlink(output)
+    let child: ChildProcess
+    do {
+      child = try ChildProcess(
+        "/bin/sh", ["-c", command], environment: environment, output: output, ownGroup: true)
+    } catch {
+      throw ProviderError("`\(command)` cannot be run: \(error)")
+    }
+    guard let code = child.wait(within: within) else {
+      child.killGroup()
+      throw ProviderError("`\(command)` took longer than \(within) and was killed")
+    }
+    guard code != 0 else { return }
+    let said = tail(of: output)
+    throw ProviderError("`\(command)` ended with \(code)\(said.isEmpty ? "" : ": \(said)")")
+  }
+
+  private func tail(of path: String) -> String {
+    let (folder, name) = split(path)
+    guard let disk = try? LinuxDisk(folder), let file = try? disk.open(name, writable: false),
+      let size = try? file.size()
+    else { return "" }
+    let count = min(size, Int64(Limits.commandOutputBytes))
+    let bytes = (try? file.read(at: size - count, count: Int(count))) ?? []
+    return String(decoding: bytes, as: UTF8.self).split(separator: "\n").joined(separator: " / ")
+  }
+}

@@ -1,0 +1,161 @@
+import FoundationEssentials
+import Glibc
+import TestKit
+import Testing
+
+/// Databases that are captured while they work.
+@Suite(.serialized, .enabled(if: geteuid() == 0))
+struct `A live database on btrfs` {
+  private let rounds: Int = {
+    guard let text = unsafe getenv("HOLDFAST_ROUNDS") else { return 1 }
+    return Int(unsafe String(cString: text)) ?? 1
+  }()
+
+  /// The built-in transaction of pgbench, and a line that says whose it was.
+  private static let transaction = """
+    \\set aid random(1, 100000 * :scale)
+    \\set bid random(1, 1 * :scale)
+    \\set tid random(1, 10 * :scale)
+    \\set delta random(-5000, 5000)
+    BEGIN;
+    UPDATE pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;
+    UPDATE pgbench_tellers SET tbalance = tbalance + :delta WHERE tid = :tid;
+    UPDATE pgbench_branches SET bbalance = bbalance + :delta WHERE bid = :bid;
+    INSERT INTO pgbench_history (tid, bid, aid, delta, mtime)
+      VALUES (:tid, :bid, :aid, :delta, CURRENT_TIMESTAMP);
+    INSERT INTO ledger VALUES (:client_id);
+    END;
+
+    """
+
+  /// Commits that were acknowledged up to a moment, by client, from pgbench's own log of them.
+  private func acknowledged(_ scratch: Scratch, until time: String) -> [Int: Int] {
+    let answer = Shell.run(
+      """
+      until=$(date -d '\(time)' +%s.%N)
+      cat '\(scratch.path)'/sockets/acks* | awk -v until=$until \
+        '{ if ($5 + $6 / 1000000 <= until) n[$1]++ } END { for (c in n) print c, n[c] }'
+      """)
+    var counts: [Int: Int] = [:]
+    for line in answer.output.split(separator: "\n") {
+      let fields = line.split(separator: " ").compactMap { Int($0) }
+      if fields.count == 2 { counts[fields[0]] = fields[1] }
+    }
+    return counts
+  }
+
+  /// Starts the cluster in `data` and holds it against what was acknowledged.
+  private func examine(_ cluster: PostgresCluster, _ data: String, _ point: TestPair.KeptPoint) {
+    let started = cluster.start(data)
+    defer { cluster.stop(data, mode: "immediate") }
+    let log = Shell.run("tail -n 5 '\(cluster.scratch.path)/sockets/log'").output
+    #expect(started.code == 0, "point \(point.point): \(started.output) \(log)")
+    let sums = cluster.sums()
+    #expect(PostgresCluster.agree(sums), "point \(point.point): \(sums)")
+    let rows = cluster.run("psql -Atc \"select client, count(*) from ledger group by client\"")
+    var kept: [Int: Int] = [:]
+    for line in rows.output.split(separator: "\n") {
+      let fields = line.split(separator: "|").compactMap { Int($0) }
+      if fields.count == 2 { kept[fields[0]] = fields[1] }
+    }
+    for (client, count) in acknowledged(cluster.scratch, until: point.time) {
+      #expect(kept[client, default: 0] >= count, "point \(point.point), client \(client)")
+    }
+  }
+
+  @Test func `PostgreSQL recovers from every point with all that it acknowledged`() throws {
+    for _ in 0..<rounds {
+      let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"]) { LoopDisk("btrfs", in: $0) }
+      let cluster = PostgresCluster(scratch: pair.scratch)
+      let data = "\(pair.source)/main"
+      let made = cluster.initialize(data)
+      #expect(made.code == 0, "\(made.output)")
+      #expect(cluster.start(data).code == 0)
+      pair.write(Self.transaction, to: pair.scratch("sockets/transaction"))
+      let filled = cluster.run("pgbench -q -i -s 5 && psql -c \"create table ledger (client int)\"")
+      #expect(filled.code == 0, "\(filled.output)")
+      #expect(pair.begin(), "\(pair.story)")
+      #expect(pair.sync() > 0, "\(pair.story)")
+      let load = Shell.run(
+        """
+        chmod 644 '\(pair.scratch.path)/sockets/transaction'
+        """)
+      #expect(load.code == 0)
+      cluster.run(
+        """
+        cd \(pair.scratch.path)/sockets; pgbench -n -c 4 -T 300 -s 5 -f transaction -l \
+          --log-prefix=acks >load 2>&1 &
+        """)
+      let first = pair.points("b")?.applied ?? 0
+      #expect(pair.wait { (pair.points("b")?.applied ?? 0) > first + 6 }, "\(pair.story)")
+      pair.kill("a")
+      cluster.stop(data, mode: "immediate")
+      _ = pair.wait { Shell.run("pgrep -x pgbench").code != 0 }
+      let moved = pair.run("failover p --json --yes --accept-loss --other-site-is-down", on: "b")
+      #expect(moved.code == 0, "\(moved.output)")
+      let points = pair.kept("b")
+      #expect(points.allSatisfy { $0.grade == "crash" && $0.provider == "btrfs" }, "\(points)")
+      let newest = try #require(points.first)
+      #expect(!acknowledged(pair.scratch, until: newest.time).isEmpty)
+      examine(cluster, "\(pair.replica)/main", newest)
+      for point in points.dropFirst().prefix(3) {
+        let old = pair.scratch("old-\(point.point)")
+        let restored = pair.run("restore p --point \(point.point) --to '\(old)'", on: "b")
+        #expect(restored.code == 0, "\(restored.output)")
+        examine(cluster, "\(old)/main", point)
+      }
+    }
+  }
+
+  @Test func `SQLite recovers from every point with all that it acknowledged`() throws {
+    for _ in 0..<rounds {
+      let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"]) { LoopDisk("btrfs", in: $0) }
+      let ledger = pair.scratch("ledger")
+      Shell.run(
+        """
+        cd '\(pair.source)'
+        sqlite3 db 'PRAGMA journal_mode = WAL; CREATE TABLE t(n INTEGER PRIMARY KEY, x BLOB)'
+        """)
+      #expect(pair.begin(), "\(pair.story)")
+      #expect(pair.sync() > 0, "\(pair.story)")
+      // Each line of the ledger is printed once its commit has returned.
+      Shell.run(
+        """
+        cd '\(pair.source)'
+        (echo 'PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 50;'
+         for n in $(seq 100000); do
+           echo "INSERT INTO t VALUES($n, randomblob(3000));"
+           echo "SELECT $n, strftime('%Y-%m-%dT%H:%M:%fZ', 'now');"
+         done) | setsid sqlite3 db > '\(ledger)' 2>/dev/null &
+        echo $! > '\(pair.scratch("writer"))'
+        """)
+      let first = pair.points("b")?.applied ?? 0
+      #expect(pair.wait { (pair.points("b")?.applied ?? 0) > first + 6 }, "\(pair.story)")
+      pair.kill("a")
+      Shell.run("pkill -f -x 'sqlite3 db'")
+      let moved = pair.run("failover p --json --yes --accept-loss --other-site-is-down", on: "b")
+      #expect(moved.code == 0, "\(moved.output)")
+      let points = pair.kept("b")
+      #expect(points.allSatisfy { $0.grade == "crash" && $0.provider == "btrfs" }, "\(points)")
+      let newest = try #require(points.first)
+      for point in points.prefix(4) {
+        let tree = point.point == newest.point ? pair.replica : pair.scratch("old-\(point.point)")
+        if tree != pair.replica {
+          #expect(pair.run("restore p --point \(point.point) --to '\(tree)'", on: "b").code == 0)
+        }
+        let answer = Shell.run(
+          """
+          sqlite3 '\(tree)/db' 'PRAGMA integrity_check; SELECT max(n) - count(*), count(*) FROM t'
+          """
+        ).output.split(separator: "\n").map(String.init)
+        #expect(answer.first == "ok", "point \(point.point): \(answer)")
+        let counts = (answer.last ?? "").split(separator: "|").compactMap { Int($0) }
+        #expect(counts.count == 2 && counts[0] == 0, "point \(point.point): \(answer)")
+        let acknowledged = Shell.run(
+          "awk -F'|' '$2 <= \"\(point.time)\" { n = $1 } END { print n + 0 }' '\(ledger)'")
+        let promised = Int(acknowledged.output.filter(\.isNumber)) ?? .max
+        #expect(counts.last ?? 0 >= promised, "point \(point.point), \(promised) promised")
+      }
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import TestKit
+
+/// A PostgreSQL server of Debian's binaries, on a data directory anywhere.
+struct PostgresCluster {
+  static let programs = "/usr/lib/postgresql/15/bin"
+  let scratch: Scratch
+  var port = 54329
+
+  private var sockets: String { scratch("sockets") }
+
+  /// Runs a command line as the database's own user.
+  @discardableResult
+  func run(_ command: String) -> Shell.Answer {
+    Shell.run(
+      """
+      cd /; setpriv --reuid=postgres --regid=postgres --clear-groups \
+        env HOME=/tmp PATH=\(Self.programs):$PATH PGHOST='\(sockets)' \
+        PGPORT=\(port) PGDATABASE=postgres PGUSER=postgres bash -c '\(command)'
+      """)
+  }
+
+  /// Makes a data directory below one that anybody may enter.
+  func initialize(_ data: String) -> Shell.Answer {
+    Shell.run(
+      """
+      chmod 755 '\(scratch.path)'; mkdir -p '\(data)' '\(sockets)'
+      chown postgres: '\(data)' '\(sockets)'
+      """)
+    return run("initdb -D \(data) --no-sync -U postgres")
+  }
+
+  func start(_ data: String) -> Shell.Answer {
+    run(
+      """
+      pg_ctl -w -o "-k \(sockets) -p \(port) -c listen_addresses=" -l \(sockets)/log \
+        -D \(data) start
+      """)
+  }
+
+  @discardableResult
+  func stop(_ data: String, mode: String = "fast") -> Shell.Answer {
+    run("pg_ctl -w -D \(data) -m \(mode) stop")
+  }
+
+  /// The books must balance: every transaction of pgbench adds one amount to four tables.
+  /// - Returns: three sums; then the fourth with the number of transactions.
+  func sums() -> String {
+    run(
+      """
+      psql -Atc "select sum(abalance) from pgbench_accounts; select sum(tbalance) from \
+      pgbench_tellers; select sum(bbalance) from pgbench_branches; select sum(delta), count(*) \
+      from pgbench_history"
+      """
+    ).output
+  }
+
+  static func agree(_ sums: String) -> Bool {
+    let lines = sums.split(separator: "\n")
+    return lines.count == 4 && lines.prefix(3).allSatisfy { lines[3].hasPrefix($0 + "|") }
+  }
+}

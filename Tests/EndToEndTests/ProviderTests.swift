@@ -1,0 +1,173 @@
+import FoundationEssentials
+import Glibc
+import TestKit
+import Testing
+
+@Suite(.serialized, .enabled(if: geteuid() == 0))
+struct `A provider of instants` {
+  private func text(_ path: String) -> String { Shell.run("cat '\(path)'").output }
+
+  @Test func `leaves no snapshot behind, though the agent is killed while it reads one`() {
+    let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"]) { LoopDisk("btrfs", in: $0) }
+    func snapshots() -> Int {
+      let list = Shell.run("btrfs subvolume list -s '\(pair.source)'").output
+      return list.split(separator: "\n").count
+    }
+    Shell.run("cp -r /usr/share/doc/rsync '\(pair.source)/doc'")
+    pair.start("a", probe: "reading:3")
+    pair.start("b")
+    let token = pair.run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
+    _ = pair.run("join '\(token)'", on: "b")
+    #expect(pair.wait { !pair.isAlive("a") }, "\(pair.story)")
+    #expect(pair.end("a") == 128 + SIGKILL)
+    #expect(snapshots() == 1, "the kill came while a snapshot was read")
+    pair.start("a")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(snapshots() == 0)
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    #expect(pair.kept("b").first?.grade == "crash")
+  }
+
+  @Test func `names nested subvolumes and mounts, and never takes them for empty`() {
+    let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"]) { LoopDisk("btrfs", in: $0) }
+    Shell.run(
+      """
+      cd '\(pair.source)'; btrfs subvolume create inner; echo inner > inner/file
+      mkdir mounted; echo hidden > mounted/below; mount -t tmpfs none mounted; echo x > mounted/file
+      """)
+    defer { Shell.run("umount -l '\(pair.source)/mounted'") }
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let status = pair.status("a")
+    #expect(status.contains("inner is another filesystem"), "\(status)")
+    #expect(status.contains("mounted is another filesystem"), "\(status)")
+    #expect(Shell.run("ls '\(pair.replica)/inner' '\(pair.replica)/mounted'/*").code != 0)
+  }
+
+  @Test func `that fails gives way to the next, and the point says why`() {
+    let pair = TestPair(extra: [
+      "rpo: 1s",
+      "capture: [{ snapshot: { create: \"echo no space; false\", path: /x, remove: true } }, none]",
+    ])
+    Shell.run("echo x > '\(pair.source)/file'")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let point = pair.kept("b").first
+    #expect(point?.provider == "none")
+    #expect(point?.reason.contains("ended with 1: no space") == true, "\(point?.reason ?? "")")
+  }
+
+  @Test func `that is the only one and fails gives no point, and sync says why`() {
+    let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"])
+    #expect(pair.begin(), "\(pair.story)")
+    let answer = pair.run("sync p --wait applied --timeout 10s", on: "a")
+    #expect(answer.code != 0)
+    #expect(answer.output.contains("does not lie on btrfs"), "\(answer.output)")
+    #expect(pair.kept("a").isEmpty)
+  }
+
+  @Test func `by commands reads what they show, and removes it, after a kill too`() {
+    let scratch = Scratch()
+    let picture = scratch("picture")
+    let pair = TestPair(extra: [
+      "rpo: 1s",
+      """
+      capture: [{ snapshot: { create: "sh \(scratch("create"))", path: \(picture), \
+      remove: "sh \(scratch("remove"))" } }]
+      """,
+    ])
+    Shell.run("mkdir '\(pair.source)/d'; echo one > '\(pair.source)/d/file'")
+    pair.write(
+      "cp -a '\(pair.source)' '\(picture)'; echo \"$HOLDFAST_SNAPSHOT\" >> \(scratch("made"))\n",
+      to: scratch("create"))
+    pair.write(
+      "rm -rf '\(picture)'; echo \"$HOLDFAST_SNAPSHOT\" >> \(scratch("removed"))\n",
+      to: scratch("remove"))
+    pair.start("a", probe: "reading:1")
+    pair.start("b")
+    let token = pair.run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
+    _ = pair.run("join '\(token)'", on: "b")
+    #expect(pair.wait { !pair.isAlive("a") }, "\(pair.story)")
+    #expect(Shell.run("test -d '\(picture)'").code == 0)
+    pair.start("a")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    #expect(pair.kept("b").first.map { $0.provider + " " + $0.grade } == "snapshot crash")
+    #expect(Shell.run("test -e '\(picture)'").code != 0)
+    #expect(text(scratch("made")) == text(scratch("removed")))
+    #expect(text(scratch("made")).contains("holdfast-p-"))
+  }
+
+  @Test func `quiesces before and releases after, also after a kill, and a refusal is told`() {
+    let scratch = Scratch()
+    let log = scratch("log")
+    let pair = TestPair(extra: [
+      "rpo: 1s",
+      """
+      capture: [{ quiesce: { before: "echo before >> \(log); test ! -e \(scratch("refuse"))", \
+      after: "echo after >> \(log)" } }]
+      """,
+    ])
+    pair.isAlone = true
+    Shell.run("echo one > '\(pair.source)/file'")
+    pair.start("a", probe: "reading:1")
+    pair.start("b")
+    let token = pair.run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
+    _ = pair.run("join '\(token)'", on: "b")
+    #expect(pair.wait { !pair.isAlive("a") }, "\(pair.story)")
+    #expect(text(log) == "before\n")
+    _ = pair.end("a")
+    pair.start("a")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(text(log).hasPrefix("before\nafter\nbefore\nafter\n"), "\(text(log))")
+    #expect(pair.kept("b").first?.grade == "application", "\(pair.kept("b"))")
+    Shell.run("touch '\(scratch("refuse"))'; echo two > '\(pair.source)/file'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let refused = pair.kept("b").first
+    #expect(refused?.grade == "crash" && refused?.reason.contains("quiesce") == true)
+    #expect(text(log).hasSuffix("before\nafter\n"))
+  }
+
+  @Test func `that takes too long is killed with all that it started`() {
+    let scratch = Scratch()
+    let pair = TestPair(extra: [
+      "rpo: 1s",
+      """
+      capture: [{ quiesce: { before: "(sleep 4711; touch \(scratch("late"))) ; true", \
+      after: "true", within: 1s } }]
+      """,
+    ])
+    Shell.run("echo one > '\(pair.source)/file'")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.kept("b").first?.reason.contains("longer than") == true)
+    #expect(Shell.run("pgrep -f 'sleep 4711'").code != 0)
+  }
+
+  @Test func `misses no store into a mapped file`() {
+    let pair = TestPair(extra: ["rpo: 1s"])
+    let path = "\(pair.source)/mapped"
+    Shell.run("truncate -s 8192 '\(path)'")
+    #expect(pair.begin(), "\(pair.story)")
+    let file = unsafe open(path, O_RDWR)
+    guard let bytes = unsafe mmap(nil, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) else {
+      Issue.record("mmap: \(errno)")
+      return
+    }
+    func store(_ value: UInt8) { unsafe bytes.storeBytes(of: value, as: UInt8.self) }
+    func arrives(_ value: String) -> Bool {
+      pair.wait { Shell.run("head -c 1 '\(pair.replica)/mapped'").output == value }
+    }
+    store(UInt8(ascii: "1"))
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(arrives("1"))
+    // The page is dirty already: this moves no time stamp, and nothing tells of it.
+    store(UInt8(ascii: "2"))
+    #expect(arrives("2"), "\(pair.story)")
+    store(UInt8(ascii: "3"))
+    unsafe munmap(bytes, 8192)
+    _ = close(file)
+    #expect(arrives("3"), "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+}
