@@ -294,6 +294,9 @@ package nonisolated struct Holdfast_Progress: Sendable {
 
   package var durableSize: Int64 = 0
 
+  /// Why nothing is applied; empty where all is well.
+  package var replicaHeld: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -354,6 +357,9 @@ package nonisolated struct Holdfast_Missing: Sendable {
   package var durableSeal: Data = Data()
 
   package var durable: UInt64 = 0
+
+  /// The point that was refused; 0 where content is asked for without one.
+  package var refused: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -986,7 +992,7 @@ nonisolated extension Holdfast_SegmentData: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Holdfast_Progress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Progress"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}received\0\u{1}durable\0\u{1}applied\0\u{1}segment\0\u{3}received_size\0\u{3}durable_size\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}received\0\u{1}durable\0\u{1}applied\0\u{1}segment\0\u{3}received_size\0\u{3}durable_size\0\u{3}replica_held\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1001,6 +1007,7 @@ nonisolated extension Holdfast_Progress: SwiftProtobuf.Message, SwiftProtobuf._M
       case 5: try { try decoder.decodeSingularBytesField(value: &self.segment) }()
       case 6: try { try decoder.decodeSingularInt64Field(value: &self.receivedSize) }()
       case 7: try { try decoder.decodeSingularInt64Field(value: &self.durableSize) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.replicaHeld) }()
       default: break
       }
     }
@@ -1028,6 +1035,9 @@ nonisolated extension Holdfast_Progress: SwiftProtobuf.Message, SwiftProtobuf._M
     if self.durableSize != 0 {
       try visitor.visitSingularInt64Field(value: self.durableSize, fieldNumber: 7)
     }
+    if !self.replicaHeld.isEmpty {
+      try visitor.visitSingularStringField(value: self.replicaHeld, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1039,6 +1049,7 @@ nonisolated extension Holdfast_Progress: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.segment != rhs.segment {return false}
     if lhs.receivedSize != rhs.receivedSize {return false}
     if lhs.durableSize != rhs.durableSize {return false}
+    if lhs.replicaHeld != rhs.replicaHeld {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1141,7 +1152,7 @@ nonisolated extension Holdfast_PairPulse: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Holdfast_Missing: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Missing"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}names\0\u{1}reason\0\u{3}durable_seal\0\u{1}durable\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}names\0\u{1}reason\0\u{3}durable_seal\0\u{1}durable\0\u{1}refused\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1154,6 +1165,7 @@ nonisolated extension Holdfast_Missing: SwiftProtobuf.Message, SwiftProtobuf._Me
       case 3: try { try decoder.decodeSingularStringField(value: &self.reason) }()
       case 4: try { try decoder.decodeSingularBytesField(value: &self.durableSeal) }()
       case 5: try { try decoder.decodeSingularUInt64Field(value: &self.durable) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.refused) }()
       default: break
       }
     }
@@ -1175,6 +1187,9 @@ nonisolated extension Holdfast_Missing: SwiftProtobuf.Message, SwiftProtobuf._Me
     if self.durable != 0 {
       try visitor.visitSingularUInt64Field(value: self.durable, fieldNumber: 5)
     }
+    if self.refused != 0 {
+      try visitor.visitSingularUInt64Field(value: self.refused, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1184,6 +1199,7 @@ nonisolated extension Holdfast_Missing: SwiftProtobuf.Message, SwiftProtobuf._Me
     if lhs.reason != rhs.reason {return false}
     if lhs.durableSeal != rhs.durableSeal {return false}
     if lhs.durable != rhs.durable {return false}
+    if lhs.refused != rhs.refused {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -8,6 +8,7 @@ import Testing
     func now() -> Instant { Instant(nanos: 0) }
     func wall() -> WallTime { WallTime(nanos: 0) }
     func sleep(until deadline: Instant) async throws {}
+    func block(for duration: Duration) {}
   }
 
   @Test func `ends each wait whose deadline passes, though that be before the wait began`() async {

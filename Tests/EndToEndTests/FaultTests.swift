@@ -115,6 +115,10 @@ struct `A real fault` {
     #expect(pair.status("b").contains("free space"))
     #expect(pair.isAlive("a") && pair.isAlive("b"))
     #expect(pair.points("b")?.durable == first)
+    // The sites stay connected, and the same bytes do not go over and over again.
+    let sessions = Shell.run("grep -c 'session with' '\(pair.log("a"))'").output
+    #expect((Int(sessions.filter(\.isNumber)) ?? .max) <= 4, "\(pair.story)")
+    #expect(pair.sentBytes("a") < 600 << 20)
     Shell.run("rm '\(state)/filler'")
     #expect(pair.sync() > first, "\(pair.story)")
     #expect(Judge.differences(pair.source, pair.replica) == "")

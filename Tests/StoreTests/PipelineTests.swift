@@ -103,6 +103,33 @@ import Testing
     #expect(begun != nil, "\(kind) \(number)")
   }
 
+  @Test func `is asked for all that a start finds and no flush is known of`() throws {
+    let pipeline = try Pipeline()
+    Shell.run("cd '\(pipeline.source)'; seq 1 20000 > file")
+    try pipeline.captureAll()
+    try pipeline.ship()
+    let (header, records) = try sample(pipeline)
+    let scratch = Scratch()
+    let disk = try LinuxDisk(scratch("j"))
+    let journal = try Journal(disk: disk, secret: pipeline.secret) { _, _ in }
+    let segment = try journal.begin(header)
+    for record in records { try journal.append(segment, record, 0..<record.count) }
+    let end = RecordPosition(segment: segment, offset: journal.segments[segment]?.size ?? 0)
+    // Killed here: what was appended lies in the page cache, and maybe not on the disk.
+    for kind in [FaultPlan.Kind.write, .flush] {
+      for known in [nil, RecordPosition.start, end] {
+        let plan = FaultPlan(kind, .inputOutput, at: 1)
+        let again = try? Journal(
+          disk: FaultDisk(disk, plan), secret: pipeline.secret, durable: known, isTruth: true
+        ) { _, _ in }
+        #expect(plan.wasReached == (known != end), "\(kind), known \(String(describing: known))")
+        #expect((again == nil) == plan.wasReached)
+      }
+    }
+    let again = try Journal(disk: disk, secret: pipeline.secret, isTruth: true) { _, _ in }
+    #expect(again.segments[segment]?.size == end.offset)
+  }
+
   @Test(arguments: FaultPlan.Kind.allCases, FaultPlan.Failure.allCases)
   func `never loses what was flushed to the journal`(
     kind: FaultPlan.Kind, failure: FaultPlan.Failure

@@ -32,10 +32,15 @@ package actor Pair {
   var retryTask: Task<Void, Never>?
   var link: (any Link)?
   var linkGeneration = 0
-  /// Refusals up to this point are of the spool that was thrown away.
-  var refusedUpTo: PointNumber?
+  /// Points up to this one are of a spool that was thrown away.
+  var thrownUpTo = PointNumber.none
   var nextRetaining = Instant(nanos: 0)
   var isMoving = false
+  /// This site's disk took no more: what comes is not looked at until the next hello.
+  var isStalled = false
+  /// Past the commit point of a promotion, with the tree not yet ready.
+  var isPromoting = false
+  package var isAtMove: Bool { isMoving || isPromoting }
 
   package init(
     configuration: PairConfiguration, site: String, siteKey: Fingerprint, host: any Host
@@ -101,6 +106,7 @@ package actor Pair {
     for task in tasks { task.cancel() }
     capture?.wake.set()
     applier?.wake.set()
+    capture?.gate.interrupt()
     await capture?.pause()
     for task in tasks { await task.value }
     tasks = []
@@ -132,7 +138,7 @@ package actor Pair {
   }
 
   func showRole() {
-    let role = standing?.role ?? .unknown
+    let role = isPromoting ? .promoting : standing?.role ?? .unknown
     let reign = standing?.record.reign ?? .none
     board.update { view in
       view.role = role

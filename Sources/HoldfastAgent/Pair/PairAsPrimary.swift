@@ -12,9 +12,10 @@ extension Pair {
       view.marks.durable = max(view.marks.durable, durable)
       view.marks.applied = max(view.marks.applied, PointNumber(rawValue: progress.applied))
       view.lag.durable(durable)
-      view.held[.peer] = nil
+      view.held[.peer] =
+        progress.replicaHeld.isEmpty
+        ? nil : "\(peer) \(PairView.appliesNothing): \(progress.replicaHeld)"
     }
-    if let upTo = refusedUpTo, durable > upTo { refusedUpTo = nil }
     if let id = RandomID(Array(progress.segment)) {
       spoolBoard.acknowledge(id, progress.durableSize)
       await shipper?.acknowledged(id, received: progress.receivedSize)
@@ -23,11 +24,13 @@ extension Pair {
   }
 
   func refused(_ missing: Holdfast_Missing, _ link: any Link) async throws {
-    guard let capture, refusedUpTo == nil, let digest = Digest32(Array(missing.durableSeal))
-    else { return }
-    refusedUpTo = max(PointNumber(rawValue: missing.durable), board.view.marks.captured)
+    let refused = PointNumber(rawValue: missing.refused)
+    guard let capture, let digest = Digest32(Array(missing.durableSeal)) else { return }
+    // What was thrown away was refused too, and needs no second answer.
+    guard refused == .none || refused > thrownUpTo else { return }
     board.update { $0.lastError = "the standby asks for a whole point: \(missing.reason)" }
-    try await capture.startAnewAfterRefusal(parent: Seal(digest))
+    capture.gate.interrupt()
+    thrownUpTo = try await capture.startAnewAfterRefusal(parent: Seal(digest))
     var wanted = Holdfast_HintsWanted()
     wanted.pair = name
     try await link.send(Frames.encode(.hintsWanted(wanted)))
@@ -41,7 +44,7 @@ extension Pair {
     pulse.pair = name
     pulse.captured = view.marks.captured.rawValue
     pulse.backlogBytes = view.backlogBytes
-    pulse.pendingPlaces = view.pendingPlaces
+    pulse.pendingPlaces = view.pendingPlaces + spoolBoard.changes(after: view.marks.durable)
     pulse.wallNanos = host.clock.wall().nanos
     if let fresh = view.fresh {
       pulse.known = true

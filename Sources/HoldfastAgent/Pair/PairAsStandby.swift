@@ -6,15 +6,25 @@ import HoldfastWire
 /// What a standby makes of what the primary says.
 extension Pair {
   func take(_ data: SegmentBytes) async throws {
-    guard let receiver, standing?.role == .standby else { return }
-    let answer: ReceiveWorker.Answer
+    // What comes until the primary hears of it is sent again.
+    guard let receiver, standing?.role == .standby, !isStalled else { return }
     do {
-      answer = try await receiver.take(data)
+      let answer = try await receiver.take(data)
+      try await answered(answer, receiver)
     } catch {
-      if let reason = Self.diskTrouble(error) { await stall(reason) }
-      throw error
+      guard let reason = Self.diskTrouble(error) else { throw error }
+      await stall(reason)
     }
-    try await answered(answer, receiver)
+  }
+
+  func begin(_ message: Holdfast_SegmentBegin) async throws {
+    guard let receiver, standing?.role == .standby, !isStalled else { return }
+    do {
+      try await receiver.begin(Array(message.header), reign: standing?.record.reign ?? .none)
+    } catch {
+      guard let reason = Self.diskTrouble(error) else { throw error }
+      await stall(reason)
+    }
   }
 
   /// What the disk has to do with an error, if anything.
@@ -49,6 +59,7 @@ extension Pair {
     let newest = try await receiver.newest()
     missing.durableSeal = Data((newest?.seal ?? .none).digest.bytes)
     missing.durable = newest?.number.rawValue ?? 0
+    missing.refused = refusal.point.rawValue
     try await link?.send(Frames.encode(.missing(missing)))
   }
 
@@ -63,6 +74,8 @@ extension Pair {
     stalled.pair = name
     stalled.reason = reason
     try? await link?.send(Frames.encode(.stalled(stalled)))
+    isStalled = true
+    greetAgain()
   }
 
   func sayApplied() async {
@@ -79,6 +92,7 @@ extension Pair {
     if let id = status.segment { progress.segment = Data(id.bytes) }
     progress.receivedSize = status.receivedSize
     progress.durableSize = status.durableSize
+    progress.replicaHeld = board.view.held[.replica] ?? ""
     try? await link?.send(Frames.encode(.progress(progress)))
   }
 

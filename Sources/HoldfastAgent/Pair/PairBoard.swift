@@ -28,6 +28,9 @@ package struct PairView: Sendable {
   package var bytesSent: Int64 = 0
   package var segmentBytes: Int64 = 0
 
+  /// How a primary tells that its standby's replica is held.
+  package static let appliesNothing = "applies nothing"
+
   /// What a hold is about; one reason at a time for each.
   package enum Hold: String, Sendable, Hashable, CaseIterable {
     case root, replica, disk, peer, configuration, journal, spool, provider, change
@@ -84,6 +87,30 @@ package final class SpoolBoard: Sendable {
     package var points: [Sealed] = []
     /// Grows when the spool is thrown away: what was being sent means nothing any more.
     package var generation = 0
+    /// What the next point builds on; `nil` before the store was opened.
+    package var head: Seal?
+    /// See ``CaptureWorker/wholeParent``.
+    package var wholeParent: Seal?
+
+    /// Whether a standby goes on from what the spool holds; `nil` before the store was opened.
+    /// - Parameters:
+    ///   - durable: its newest point, with its seal.
+    ///   - tail: the segment whose end it has, and how much of it.
+    package func isInStep(
+      _ durable: PointNumber, _ seal: Seal, tail: (id: RandomID, size: Int64)?
+    ) -> Bool? {
+      guard let head else { return nil }
+      // The catalog is gone: what the standby holds is asked for, so that it is not sent again.
+      if head == .none, seal != .none { return false }
+      if let wholeParent, points.isEmpty { return seal == wholeParent }
+      if let tail, let piece = pieces.first(where: { $0.id == tail.id }) {
+        let end = RecordPosition(segment: piece.number, offset: tail.size)
+        // What it has to the end and did not make a point of it refused.
+        if points.contains(where: { $0.point.number > durable && $0.end <= end }) { return false }
+      }
+      let base = points.first?.point.parent ?? head
+      return seal == base || seal == head || points.contains { $0.point.seal == seal }
+    }
   }
   private let state = Mutex(State())
   package init() {}
@@ -114,6 +141,19 @@ package final class SpoolBoard: Sendable {
       state.points.removeAll { $0.end.segment <= number }
     }
   }
+  /// Places that differ in points which the standby does not have.
+  package func changes(after durable: PointNumber) -> Int64 {
+    state.withLock { state in
+      state.points.reduce(0) { $0 + ($1.point.number > durable ? $1.point.changes : 0) }
+    }
+  }
+  package func agree(head: Seal, wholeParent: Seal?) {
+    state.withLock { state in
+      state.head = head
+      state.wholeParent = wholeParent
+    }
+  }
+  package func closed() { state.withLock { $0.head = nil } }
   package func cleared() {
     state.withLock { state in
       state.pieces = []

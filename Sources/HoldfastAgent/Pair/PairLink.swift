@@ -24,10 +24,11 @@ extension Pair {
     shipping.set()
     shipTask = nil
     board.update { $0.peerConnected = false }
-    await capture?.peerLeft()
+    capture?.gate.peerLeft()
+    capture?.wake.set()
   }
 
-  private func greetAgain() {
+  func greetAgain() {
     retryTask?.cancel()
     retryTask = Task { [host] in
       try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
@@ -38,6 +39,8 @@ extension Pair {
   /// Says hello; where this side's disk does not let it, again a little later.
   func greet() async {
     do {
+      // A window's worth is sent before the primary hears that there is still no room.
+      if isStalled, let receiver, try await !receiver.hasRoom() { return greetAgain() }
       try await sayHello()
     } catch {
       greetingFailed(error)
@@ -55,6 +58,7 @@ extension Pair {
   /// Sends the durable record of this side.
   private func sayHello() async throws {
     guard let link else { return }
+    isStalled = false
     var hello = Holdfast_PairHello()
     hello.pair = name
     if let identity { hello.pairID = Data(identity.id.bytes) }
@@ -88,9 +92,7 @@ extension Pair {
     switch body {
     case .pairHello(let hello): try await met(hello, link)
     case .secret(let offer): try await take(offer)
-    case .segmentBegin(let message):
-      guard let receiver, standing?.role == .standby else { return }
-      try await receiver.begin(Array(message.header), reign: standing?.record.reign ?? .none)
+    case .segmentBegin(let message): try await begin(message)
     case .progress(let progress): await advanced(progress)
     case .missing(let missing): try await refused(missing, link)
     case .hintsWanted: try await sendHints(link, replacing: false)
@@ -112,17 +114,22 @@ extension Pair {
     board.hold(.peer, nil)
     if part == .primary { startCapture() }
     // Nothing is captured before it is known what the other side holds.
-    await capture?.expectPeer(true)
+    capture?.gate.expectPeer(true)
     do {
       // A standby without the secret says hello again once it has it.
       let isKnown = try await settle(hello, theirs, link)
-      if isKnown { await capture?.expectPeer(false) }
+      if isKnown { noLongerExpectPeer() }
       board.hold(.disk, nil)
     } catch {
-      await capture?.expectPeer(false)
+      noLongerExpectPeer()
       if error is LinkError || error is CodingError { throw error }
       greetingFailed(error)
     }
+  }
+
+  private func noLongerExpectPeer() {
+    capture?.gate.expectPeer(false)
+    capture?.wake.set()
   }
 
   /// - Returns: whether all was said that the two sides have to say before points travel.
@@ -138,7 +145,7 @@ extension Pair {
     if orders.contains(where: { if case .refuse = $0 { true } else { false } }) {
       return true
     }
-    guard record.part == .primary, let identity, let capture else { return true }
+    guard record.part == .primary, !isPromoting, let identity, let capture else { return true }
     guard RandomID(Array(hello.pairID)) != nil, !hello.journal.isEmpty else {
       var offer = Holdfast_PairSecretOffer()
       offer.pair = name
@@ -157,16 +164,19 @@ extension Pair {
       view.marks.applied = PointNumber(rawValue: hello.applied)
       view.lag.durable(durable)
     }
-    let agreement = try await capture.meet(
-      seal: Seal(digest), highest: max(durable, PointNumber(rawValue: hello.highest)),
-      isEmpty: hello.isEmptyJournal)
-    if case .anew(let hints) = agreement, hints {
-      var wanted = Holdfast_HintsWanted()
-      wanted.pair = name
-      try await link.send(Frames.encode(.hintsWanted(wanted)))
+    capture.gate.saw(max(durable, PointNumber(rawValue: hello.highest)))
+    let tail = RandomID(Array(hello.tailSegment)).map { (id: $0, size: hello.tailSize) }
+    if spoolBoard.view.isInStep(durable, Seal(digest), tail: tail) != true {
+      // One that runs, maybe for hours, would be of no use to this standby.
+      capture.gate.interrupt()
+      let agreement = try await capture.meet(
+        durable, Seal(digest), isEmpty: hello.isEmptyJournal, tail: tail)
+      if case .anew(let hints) = agreement, hints {
+        var wanted = Holdfast_HintsWanted()
+        wanted.pair = name
+        try await link.send(Frames.encode(.hintsWanted(wanted)))
+      }
     }
-    var tail: (RandomID, Int64)?
-    if let id = RandomID(Array(hello.tailSegment)) { tail = (id, hello.tailSize) }
     ship(link, tail: tail)
     return true
   }

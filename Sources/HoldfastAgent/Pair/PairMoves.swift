@@ -47,9 +47,8 @@ extension Pair {
   package func points() async throws -> PointsAnswer {
     var rows = try await receiver?.points() ?? []
     if let capture {
-      let (spooled, _) = try await capture.points()
       let known = Set(rows.map(\.point.seal))
-      rows += spooled.filter { !known.contains($0.seal) }.map { PointRow(point: $0) }
+      rows += capture.points.filter { !known.contains($0.seal) }.map { PointRow(point: $0) }
     }
     rows.sort { $0.point.number > $1.point.number }
     return PointsAnswer(
@@ -109,7 +108,11 @@ extension Pair {
       }
     }
     if standing?.record.part == .primary { startCapture() }
-    applier?.wake.set()
+    // Whatever stands in the replica, no point is known to be applied to it.
+    if standing?.record.part == .standby {
+      try await applier?.forgetReplica()
+      if applier == nil { try ReplicaRecord().store(files.disk) }
+    }
     capture?.wake.set()
     showRole()
     if standing?.record.part == .primary { await greet() }
@@ -143,7 +146,7 @@ extension Pair {
     do {
       return SyncAnswer(point: try await capture.sync().rawValue)
     } catch let failure as CaptureWorker.SyncFailure {
-      throw FailureAnswer(code: failure.reason.contains("waiting") ? 4 : 3, failure.reason)
+      throw FailureAnswer(code: failure.isPassing ? 4 : 3, failure.reason)
     }
   }
 
@@ -196,7 +199,7 @@ extension Pair {
   /// the way is forward, over crashes too.
   package func failover(_ request: FailoverRequest) async throws -> FailoverAnswer {
     guard !isMoving else { throw FailureAnswer(code: 3, "another move of \(name) is under way") }
-    guard let record = standing?.record, record.part == .standby, let receiver, applier != nil
+    guard let record = standing?.record, record.part == .standby, let receiver, let applier
     else {
       let role = standing?.role ?? .unknown
       throw FailureAnswer(
@@ -226,6 +229,12 @@ extension Pair {
         return answer
       }
       try consent(request, lag, lossFiles)
+      do {
+        try await applier.probe()
+      } catch {
+        throw FailureAnswer(
+          code: 3, "nothing was changed: \(ApplyWorker.describe(error, pair: name))")
+      }
       try await receiver.note(.pinned(chosen.number, true), reign: record.reign)
       phases.end("pin")
       return try await promote(to: chosen, answer, &phases)
@@ -239,12 +248,16 @@ extension Pair {
   private func loss(of chosen: Point, _ rows: [PointRow]) -> (Duration?, Int64?) {
     let view = board.view
     let later = rows.filter { !$0.isBranch && $0.point.number > chosen.number }.map(\.point)
-    var lag = view.lag.lag(at: host.clock.now())
-    if let newest = later.first {
-      lag = lag.map { $0 + .nanoseconds(max(0, newest.time.nanos - chosen.time.nanos)) }
+    let files = view.peerPendingPlaces.map { $0 + later.reduce(0) { $0 + $1.changes } }
+    guard var lag = view.lag.lag(at: host.clock.now()) else {
+      // Nothing is known from the primary since this agent started: by the two clocks, it is all
+      // that was written since the point was captured.
+      return (.nanoseconds(max(0, host.clock.wall().nanos - chosen.time.nanos)), files)
     }
-    guard let pending = view.peerPendingPlaces, view.lag.reached != nil else { return (lag, nil) }
-    return (lag, pending + later.reduce(0) { $0 + $1.changes })
+    if let newest = later.first {
+      lag += .nanoseconds(max(0, newest.time.nanos - chosen.time.nanos))
+    }
+    return (lag, files)
   }
 
   private nonisolated func choose(
@@ -310,15 +323,28 @@ extension Pair {
     let saved = PairFiles.Saved(
       record: RoleRecord(reign: reign, part: .primary), promoting: point.number)
     try files.store(saved)
-    host.probe.hit(.promoting)
-    board.update { $0.role = .promoting }
-    phases.end("epoch")
-    try await complete(saved, point.number)
-    phases.end("apply")
+    // From here on lower epochs are refused, whatever becomes of the steps that follow.
     _ = standing?.on(.promoted(reign))
-    try files.store(PairFiles.Saved(record: saved.record))
-    try await serveAfterPromotion()
-    phases.end("serve")
+    isPromoting = true
+    showRole()
+    host.probe.hit(.promoting)
+    phases.end("epoch")
+    do {
+      try await complete(saved, point.number)
+      phases.end("apply")
+      try files.store(PairFiles.Saved(record: saved.record))
+      try await serveAfterPromotion()
+      phases.end("serve")
+    } catch {
+      holdPromotion(saved, error)
+      throw FailureAnswer(
+        code: 1,
+        """
+        \(name) is promoted to epoch \(reign.epoch), which cannot be undone, and its tree is not \
+        ready: \(ApplyWorker.describe(error, pair: name)); put that right, it goes on by itself: \
+        see holdfast status \(name)
+        """)
+    }
     var answer = preview
     answer.epoch = reign.epoch.rawValue
     answer.reign = reign.id.description
@@ -338,6 +364,7 @@ extension Pair {
   }
 
   private func serveAfterPromotion() async throws {
+    isPromoting = false
     let highest = max(board.view.marks.durable, board.view.peerCaptured, board.view.marks.captured)
     board.update { view in
       view.lag.forget()
@@ -350,21 +377,40 @@ extension Pair {
     showRole()
   }
 
-  /// A promotion that a crash interrupted goes forward.
+  /// The way is forward: it is tried again until it is done.
+  private func holdPromotion(_ saved: PairFiles.Saved, _ error: any Error) {
+    board.hold(
+      .replica,
+      """
+      the promotion to epoch \(saved.record.reign.epoch) waits: \
+      \(ApplyWorker.describe(error, pair: name)); put that right, it goes on by itself
+      """)
+    retryTask?.cancel()
+    retryTask = Task { [host] in
+      try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
+      if !Task.isCancelled { await self.finishPromotion(saved) }
+    }
+  }
+
+  /// A promotion that a crash or a disk interrupted goes forward.
   func finishPromotion(_ saved: PairFiles.Saved) async {
     guard let point = saved.promoting else { return }
-    board.update { $0.role = .promoting }
     do {
-      let prior = Reign(
-        epoch: Epoch(rawValue: saved.record.reign.epoch.rawValue - 1), id: .none)
-      standing = Standing(record: RoleRecord(reign: prior, part: .standby))
+      if standing?.role != .primary {
+        let prior = Reign(
+          epoch: Epoch(rawValue: saved.record.reign.epoch.rawValue - 1), id: .none)
+        standing = Standing(record: RoleRecord(reign: prior, part: .standby))
+        _ = standing?.on(.promoted(saved.record.reign))
+      }
+      isPromoting = true
+      showRole()
       try await startStandby()
       try await complete(saved, point)
-      _ = standing?.on(.promoted(saved.record.reign))
       try files.store(PairFiles.Saved(record: saved.record))
       try await serveAfterPromotion()
+      await greet()
     } catch {
-      board.hold(.replica, "the promotion to point \(point) cannot go on: \(error)")
+      holdPromotion(saved, error)
     }
   }
 }

@@ -22,11 +22,22 @@ package struct RootGuard: Sendable {
     others = roots == paths ? pair.roots.map(\.replica) : roots
   }
 
-  /// Why the roots may not be read, with what to type; `nil` where all is well.
-  package func problem(id: RandomID) -> String? {
+  /// Which directories the roots are just now; in the place of one another may come at any time.
+  package enum Look: Hashable, Sendable {
+    case sound([FileIdentity])
+    /// Why the roots may not be read, with what to type.
+    case problem(String)
+  }
+
+  package func look(id: RandomID) -> Look {
+    let reports = paths.map { ($0, host.report($0)) }
+    if let problem = problem(id: id, reports) { return .problem(problem) }
+    return .sound(reports.compactMap(\.1.identity))
+  }
+
+  private func problem(id: RandomID, _ reports: [(String, RootReport)]) -> String? {
     if let problem = overlap(id: id) { return problem }
-    for path in paths {
-      let report = host.report(path)
+    for (path, report) in reports {
       switch report.state {
       case .absent:
         return """

@@ -22,11 +22,15 @@ extension CaptureWorker {
     case .path(let root, let bytes):
       // A name of a file that was removed does no harm: nothing is there.
       return TreePath(bytes).map { [Place(root: RootNumber(rawValue: root), path: $0)] } ?? []
-    case .object(let device, let inode):
-      return paths.indices.flatMap { root in
-        (try? catalog?.places(
-          root: RootNumber(rawValue: root), device: device, inode: inode)) ?? []
-      }
+    case .object(let object): return places(of: object)
+    }
+  }
+
+  /// All names in the roots that an object is known by.
+  func places(of object: FileIdentity) -> [Place] {
+    paths.indices.flatMap { root in
+      (try? catalog?.places(
+        root: RootNumber(rawValue: root), device: object.device, inode: object.inode)) ?? []
     }
   }
 }

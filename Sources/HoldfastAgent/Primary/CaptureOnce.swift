@@ -15,6 +15,7 @@ extension CaptureWorker {
       return
     }
     let time = host.clock.wall()
+    highest = max(highest, gate.highest)
     let number = max(highest, oldHead.number).next
     do {
       let moment = try providers.begin { drain() }
@@ -36,12 +37,18 @@ extension CaptureWorker {
       }
       for place in outcome.torn { dirty.touch(place) }
       let changed = drain() > 0
-      if let problem = rootGuard.problem(id: identity.id) {
+      switch rootGuard.look(id: identity.id) {
+      case .problem(let problem):
         board.hold(.root, problem)
         throw SyncFailure(reason: problem)
+      case .sound(let identities):
+        guard identities == watched else {
+          throw SyncFailure(reason: "a root was replaced while it was read: it is read again")
+        }
       }
-      let facts = facts(
-        moment, outcome, watch, isWhole: isWhole || isAll(scans), isChanged: changed)
+      let isComplete = isWhole || isAll(scans)
+      findGaps(outcome, watch, isComplete: isComplete, began: now)
+      let facts = facts(moment, outcome, watch, isWhole: isComplete, isChanged: changed)
       let verdict = facts.verdict
       note(outcome, verdict)
       var head = read
@@ -60,7 +67,7 @@ extension CaptureWorker {
       head.grade = verdict.grade
       try catalog.setHead(head)
       try catalog.commit()
-      sealed(point, began: now, at: writer.end)
+      sealed(point, began: now, at: writer.end, isComplete: isComplete)
     } catch {
       try? writer.abandon()
       try? catalog.rollback()
@@ -75,17 +82,34 @@ extension CaptureWorker {
     }
   }
 
-  func sealed(_ point: Point, began: Instant, at end: RecordPosition) {
+  /// Where changes are not all told, scans find them: as often as the RPO wants it, and their cost
+  /// allows it.
+  private func findGaps(
+    _ outcome: CaptureOutcome, _ watch: any Watch, isComplete: Bool, began: Instant
+  ) {
+    let found =
+      watch.kind == .scan ? watch.shortfall ?? "nothing tells of changes" : outcome.unwatched
+    // Only a scan can say that there are none any more.
+    if isComplete || found != nil { gaps = found }
+    guard isComplete, gaps != nil else { return }
+    let now = host.clock.now()
+    nextGapScan = now + max(pair.rpo / 2, (now - began) * Limits.costlyShare)
+  }
+
+  func sealed(
+    _ point: Point, began: Instant, at end: RecordPosition, isComplete: Bool
+  ) {
     highest = point.number
     wholeParent = nil
     owesPoint = false
+    spoolBoard.agree(head: point.seal, wholeParent: nil)
     spoolBoard.sealed(point, end: end)
     nextSettling = nextSettling ?? host.clock.now() + Limits.youngFor
     board.update { view in
       view.marks.captured = point.number
       view.grade = point.grade
       view.pendingPlaces = Int64(dirty.count)
-      if point.grade >= pair.require {
+      if point.grade >= pair.require, isComplete || gaps == nil {
         let claim = LagClock.Claim(point: point.number, moment: began)
         view.fresh = claim
         view.lag.claimed(claim)
@@ -103,7 +127,7 @@ extension CaptureWorker {
     facts.isFixed = moment.isFixed
     facts.isWhole = isWhole
     facts.isQuiesced = moment.isQuiesced
-    facts.unwatched = outcome.unwatched
+    facts.unwatched = gaps
     facts.torn = outcome.torn.first.map { "\($0.path)" }
     facts.isDenied = !outcome.denied.isEmpty
     facts.isChanged = isChanged
@@ -130,6 +154,7 @@ extension CaptureWorker {
   func note(_ outcome: CaptureOutcome, _ verdict: Verdict) {
     var notes =
       watch?.shortfall.map { ["watching with \(watch?.kind.rawValue ?? ""): \($0)"] } ?? []
+    if let gaps { notes.append("only scans see all changes: \(gaps)") }
     if !verdict.reason.isEmpty {
       notes.append("the newest point is \(verdict.grade.word): \(verdict.reason)")
     }
@@ -143,13 +168,29 @@ extension CaptureWorker {
     board.update { $0.notes = notes }
   }
 
-  func spoolGrew() {
+  func spoolGrew() throws {
     for (number, info) in spool?.segments ?? [:] {
       spoolBoard.grew(number, info.header.id, to: info.size)
     }
     shipping.set()
     // During a long capture too: what the standby has need not reach this disk.
     trim()
+    try waitForRoom()
+  }
+
+  /// The spool is bounded during a capture too: it goes on as the standby takes it.
+  private func waitForRoom() throws {
+    while let spool, spool.sizeBytes > pair.spoolBytes {
+      try gate.check()
+      board.hold(.spool, Self.fullSpool(spool.sizeBytes))
+      host.clock.block(for: Limits.roomEvery)
+      trim()
+    }
+    board.hold(.spool, nil)
+  }
+
+  static func fullSpool(_ bytes: Int64) -> String {
+    "spool is full (\(bytes >> 20) MiB): changes wait for the standby to take what was captured"
   }
 
   /// Gives back what the standby has made durable.
@@ -169,7 +210,5 @@ extension CaptureWorker {
   }
 
   /// What `points` shows on this side.
-  package func points() throws -> (spooled: [Point], head: CatalogHead) {
-    (spoolBoard.view.points.map(\.point), try catalog?.head() ?? .none)
-  }
+  package nonisolated var points: [Point] { spoolBoard.view.points.map(\.point) }
 }

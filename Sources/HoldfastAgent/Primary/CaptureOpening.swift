@@ -6,8 +6,10 @@ import HoldfastStore
 extension CaptureWorker {
   /// What is asked before a peer is answered: it needs no root to be there.
   func openStore() throws {
+    if catalog != nil, spool != nil { return }
     if catalog == nil { try openCatalog() }
     if spool == nil { try openSpool() }
+    try agree()
   }
 
   func closeStore() {
@@ -15,6 +17,7 @@ extension CaptureWorker {
     writer = nil
     spool = nil
     catalog = nil
+    spoolBoard.closed()
   }
 
   func open() throws {
@@ -31,7 +34,8 @@ extension CaptureWorker {
         identity: .init(pair: identity.id, reign: reign, writer: writerKey), codec: .zstd,
         helper: host.helper("encode \(pair.name)"),
         dice: host.dice, probe: host.probe)
-      writer.grew = { [unowned self] in assumeIsolated { $0.spoolGrew() } }
+      writer.grew = { [unowned self] in try assumeIsolated { try $0.spoolGrew() } }
+      writer.checkpoint = { [gate] in try gate.check() }
       self.writer = writer
       capture = try Capture(
         trees: try paths.map { try host.tree($0) },

@@ -21,6 +21,8 @@ package actor CaptureWorker {
   let digests: PairDigests
 
   var watch: (any Watch)?
+  /// The directories that `watch` and `capture` hold open.
+  var watched: [FileIdentity] = []
   var catalog: (any Catalog)?
   var spool: Journal?
   var writer: PointWriter?
@@ -29,11 +31,9 @@ package actor CaptureWorker {
   var pace: Pace
   var reign = Reign.none
   var isServing = false
-  /// The next point says everything, built on `parent`.
+  /// The next point says everything, and builds on this one.
   var wholeParent: Seal?
-  /// A whole point waits for the peer's hints.
-  var awaitsHints = false
-  var awaitsPeer = false
+  package nonisolated let gate = CaptureGate()
   /// A promotion is answered with a point of the new reign, whatever changed.
   var owesPoint = false
   var highest = PointNumber.none
@@ -44,6 +44,9 @@ package actor CaptureWorker {
   /// Files of the roots that were mapped for writing at the last look.
   var mapped: Set<Place> = []
   var nextMappingLook: Instant
+  /// Why not all changes are told: only scans see them all.
+  var gaps: String?
+  var nextGapScan: Instant
 
   package init(
     pair: PairConfiguration, paths: [String], host: any Host, board: PairBoard,
@@ -65,6 +68,7 @@ package actor CaptureWorker {
     pace = Pace(rpo: pair.rpo)
     nextScan = host.clock.now() + Limits.scanEvery
     nextMappingLook = host.clock.now()
+    nextGapScan = host.clock.now()
   }
 
   // MARK: Orders of the pair
@@ -87,27 +91,17 @@ package actor CaptureWorker {
     wake.set()
   }
 
-  package func pause() { isServing = false }
+  /// Captures nothing more; one that runs is given up.
+  package func pause() {
+    isServing = false
+    gate.proceed()
+  }
 
   package func close() {
     isServing = false
     try? writer?.abandon()
     closeStore()
     watch = nil
-  }
-
-  /// While the other side is being asked how far it is, nothing is captured.
-  package func expectPeer(_ isExpected: Bool) {
-    awaitsPeer = isExpected
-    wake.set()
-  }
-
-  /// What was asked of the other side will not be answered: a whole point then carries more than
-  /// it had to, and nothing waits.
-  package func peerLeft() {
-    awaitsHints = false
-    awaitsPeer = false
-    wake.set()
   }
 
   package enum Agreement: Sendable {
@@ -119,29 +113,17 @@ package actor CaptureWorker {
 
   /// Finds out how to go on with a standby.
   /// - Parameters:
-  ///   - seal: of its newest durable point.
-  ///   - highest: the highest point number that it ever saw.
+  ///   - durable: its newest point, with its seal.
+  ///   - tail: see ``SpoolBoard/State/isInStep(_:_:tail:)``.
   package func meet(
-    seal: Seal, highest peerHighest: PointNumber, isEmpty: Bool
+    _ durable: PointNumber, _ seal: Seal, isEmpty: Bool, tail: (id: RandomID, size: Int64)?
   ) throws -> Agreement {
+    gate.proceed()
     try openStore()
-    highest = max(highest, peerHighest)
-    guard let catalog else { return .inStep }
-    let head = try catalog.head()
-    let spooled = spoolBoard.view.points
-    let base = spooled.first?.point.parent ?? head.seal
-    let isInStep: Bool
-    if head.seal == .none, seal != .none {
-      // The catalog is gone: what the standby holds is asked for, so that it is not sent again.
-      isInStep = false
-    } else if let wholeParent, spooled.isEmpty {
-      isInStep = seal == wholeParent
-    } else {
-      isInStep = seal == base || seal == head.seal || spooled.contains { $0.point.seal == seal }
-    }
-    if isInStep { return .inStep }
+    highest = max(highest, gate.highest)
+    if spoolBoard.view.isInStep(durable, seal, tail: tail) ?? true { return .inStep }
     try startAnew(parent: seal)
-    awaitsHints = !isEmpty
+    gate.expectHints(!isEmpty)
     return .anew(hints: !isEmpty)
   }
 
@@ -155,6 +137,7 @@ package actor CaptureWorker {
     spoolBoard.cleared()
     try catalog.forgetKnown()
     wholeParent = parent
+    try agree()
     board.update { view in
       view.fresh = nil
       view.lag.forget()
@@ -163,10 +146,20 @@ package actor CaptureWorker {
     wake.set()
   }
 
+  /// Tells what the next point builds on.
+  func agree() throws {
+    guard let catalog else { return spoolBoard.closed() }
+    spoolBoard.agree(head: try catalog.head().seal, wholeParent: wholeParent)
+  }
+
   /// The standby lacks content that was taken for held.
-  package func startAnewAfterRefusal(parent: Seal) throws {
+  /// - Returns: the highest number of any point that was thrown away.
+  package func startAnewAfterRefusal(parent: Seal) throws -> PointNumber {
+    gate.proceed()
+    highest = max(highest, gate.highest)
     try startAnew(parent: parent)
-    awaitsHints = true
+    gate.expectHints(true)
+    return highest
   }
 
   /// - Parameter replacing: all that was known before is forgotten.
@@ -174,7 +167,7 @@ package actor CaptureWorker {
     if replacing { try catalog?.forgetKnown() }
     try catalog?.learn(prefixes)
     if isLast {
-      awaitsHints = false
+      gate.expectHints(false)
       wake.set()
     }
   }
@@ -185,11 +178,29 @@ package actor CaptureWorker {
     guard isServing else {
       throw SyncFailure(reason: "nothing is captured here: see holdfast status \(pair.name)")
     }
-    if let failure = step(isUrgent: true) { throw SyncFailure(reason: failure) }
+    if let trouble = step(isUrgent: true) {
+      switch trouble {
+      case .waiting:
+        throw SyncFailure(reason: "waiting for the standby to say what it holds", isPassing: true)
+      case .refused(let reason): throw SyncFailure(reason: reason)
+      }
+    }
     return board.view.marks.captured
   }
 
-  package struct SyncFailure: Error, Sendable { package let reason: String }
+  package struct SyncFailure: Error, Sendable, CustomStringConvertible {
+    package let reason: String
+    /// Whether it may be gone a moment later.
+    package var isPassing = false
+    package var description: String { reason }
+  }
+
+  /// Why nothing could be captured though it was asked for.
+  enum Trouble {
+    /// The standby is being asked what it holds.
+    case waiting
+    case refused(String)
+  }
 
   // MARK: The loop
 
@@ -214,7 +225,8 @@ package actor CaptureWorker {
     if watch == nil {
       // While the role is unknown changes are collected all the same.
       let wake = wake
-      guard rootGuard.problem(id: identity.id) == nil else { return }
+      guard case .sound(let identities) = rootGuard.look(id: identity.id) else { return }
+      watched = identities
       watch = host.watch(paths) { wake.set() }
       scanAll()
     }
@@ -227,6 +239,12 @@ package actor CaptureWorker {
     for event in events {
       switch event {
       case .touched(let place): dirty.touch(place)
+      case .linked(let object):
+        guard catalog != nil else {
+          scanAll()
+          continue
+        }
+        for place in places(of: object) { dirty.touch(place) }
       case .lost(let place):
         dirty.scan(place)
         if place.path.isTop {
@@ -241,15 +259,22 @@ package actor CaptureWorker {
     return events.count
   }
 
-  /// - Returns: why nothing could be captured though it was asked for.
-  func step(isUrgent: Bool) -> String? {
+  func step(isUrgent: Bool) -> Trouble? {
     let now = host.clock.now()
-    if let problem = rootGuard.problem(id: identity.id) {
+    switch rootGuard.look(id: identity.id) {
+    case .problem(let problem):
       board.hold(.root, problem)
       watch = nil
       capture = nil
       retryAt = now + .seconds(1)
-      return problem
+      return .refused(problem)
+    case .sound(let identities):
+      if identities != watched {
+        // Another directory stands in a root's place: it is watched and read anew.
+        watch = nil
+        capture = nil
+        watched = identities
+      }
     }
     board.hold(.root, nil)
     do {
@@ -258,19 +283,18 @@ package actor CaptureWorker {
       return fail("cannot open: \(error)", at: now)
     }
     drain()
-    schedule(now)
-    if awaitsHints || awaitsPeer { return "waiting for the standby to say what it holds" }
+    schedule(now, isUrgent: isUrgent)
+    if gate.isWaiting { return .waiting }
     guard isUrgent || (pace.due.map { $0 <= now } ?? false) || wholeParent != nil else {
       breathe(now)
       return nil
     }
     if let retryAt, retryAt > now, !isUrgent { return nil }
     if let spool, spool.sizeBytes > pair.spoolBytes {
-      board.hold(
-        .spool, "spool is full (\(spool.sizeBytes) bytes): changes wait; reach the standby")
+      board.hold(.spool, Self.fullSpool(spool.sizeBytes))
       pace.captured(at: now)
       pace.changed(at: now)
-      return "the spool is full"
+      return .refused("the spool is full")
     }
     board.hold(.spool, nil)
     do {
@@ -278,15 +302,20 @@ package actor CaptureWorker {
       retryAt = nil
       breathe(host.clock.now())
       return nil
+    } catch let error as CaptureError {
+      if case .store(is CaptureGate.Interrupted) = error { return .waiting }
+      return fail("\(error)", at: now)
+    } catch is CaptureGate.Interrupted {
+      return .waiting
     } catch {
       return fail("\(error)", at: now)
     }
   }
 
-  func fail(_ reason: String, at now: Instant) -> String {
+  func fail(_ reason: String, at now: Instant) -> Trouble {
     retryAt = now + .seconds(2)
     board.update { $0.lastError = reason }
-    return reason
+    return .refused(reason)
   }
 
   /// With nothing pending, all that happened until now is in the newest point.
@@ -294,7 +323,8 @@ package actor CaptureWorker {
     board.update { view in
       view.pendingPlaces = Int64(dirty.count)
       view.backlogBytes = spoolBoard.backlog
-      guard dirty.isEmpty, mapped.isEmpty, wholeParent == nil, view.marks.captured > .none,
+      guard dirty.isEmpty, mapped.isEmpty, gaps == nil, wholeParent == nil,
+        view.marks.captured > .none,
         view.grade.map({ $0 >= pair.require }) ?? false
       else { return }
       let claim = LagClock.Claim(point: view.marks.captured, moment: now)
@@ -303,8 +333,8 @@ package actor CaptureWorker {
     }
   }
 
-  func schedule(_ now: Instant) {
-    if now >= nextScan {
+  func schedule(_ now: Instant, isUrgent: Bool) {
+    if now >= nextScan || (gaps != nil && (isUrgent || now >= nextGapScan)) {
       nextScan = now + Limits.scanEvery
       scanAll()
     }

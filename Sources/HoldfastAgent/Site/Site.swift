@@ -75,7 +75,8 @@ package actor Site {
   /// Takes a configuration that was read again: pairs whose settings changed begin anew, the
   /// others go on undisturbed.
   /// - Returns: what only a restart changes.
-  package func reload(_ next: Configuration) async -> [String] {
+  /// - Throws: that a pair is in a move, which nothing may cut short; nothing was changed then.
+  package func reload(_ next: Configuration) async throws -> [String] {
     var fixed: [String] = []
     if next.site != configuration.site { fixed.append("site") }
     if next.listen != configuration.listen { fixed.append("listen") }
@@ -83,6 +84,9 @@ package actor Site {
     if next.control != configuration.control { fixed.append("control") }
     if next.memoryBytes != configuration.memoryBytes { fixed.append("memory") }
     let old = pairs
+    for pair in old where await pair.isAtMove {
+      throw FailureAnswer(code: 3, "\(pair.name) is being promoted: reload again afterwards")
+    }
     let gone = old.filter { pair in !next.pairs.contains(pair.wanted) }
     let fresh = next.pairs.filter { pair in !old.contains { $0.wanted == pair } }
     let isRedialling = next.peers != configuration.peers

@@ -18,6 +18,8 @@ package actor ApplyWorker {
   private let rootGuard: RootGuard
   package nonisolated let wake = Signal()
   private var replica: Replica?
+  /// The directories that `replica` holds open.
+  private var opened: [FileIdentity?] = []
   private var index: (any Index)?
   private var journal: Journal?
   private var isAdvancing = false
@@ -49,8 +51,14 @@ package actor ApplyWorker {
   /// Whether the replica may be written, making and marking it where it is missing or empty.
   private func prepare() throws {
     if let problem = rootGuard.overlap(id: identity.id) { throw Failure.held(problem) }
-    for path in paths {
-      let report = host.report(path)
+    let reports = paths.map { ($0, host.report($0)) }
+    let found = reports.map(\.1.identity)
+    if found != opened {
+      // Another directory stands in a replica's place.
+      replica = nil
+      opened = found
+    }
+    for (path, report) in reports {
       switch report.state {
       case .notDirectory: throw Failure.held("replica \(path) is not a directory: remove it")
       case .unreadable(let why):
@@ -109,6 +117,20 @@ package actor ApplyWorker {
     index = nil
   }
 
+  /// What stands in the replica is compared as a whole with the next point that is applied.
+  package func forgetReplica() throws {
+    close()
+    try ReplicaRecord().store(files.disk)
+    board.update { $0.marks.applied = .none }
+    wake.set()
+  }
+
+  /// - Throws: why the replica could not be moved to any point.
+  package func probe() throws {
+    try prepare()
+    _ = try open()
+  }
+
   package func follow() {
     isAdvancing = true
     wake.set()
@@ -125,13 +147,22 @@ package actor ApplyWorker {
       guard isAdvancing else { continue }
       do {
         try advance()
-        board.update { $0.held[.replica] = nil }
+        hold(nil)
       } catch {
         replica = nil
-        board.hold(.replica, describe(error))
+        hold(Self.describe(error, pair: pair.name))
         retry = host.clock.now() + .seconds(2)
       }
     }
+  }
+
+  /// The primary is told too.
+  private func hold(_ reason: String?) {
+    let isNew = board.update { view in
+      defer { view.held[.replica] = reason }
+      return view.held[.replica] != reason
+    }
+    if isNew { applied() }
   }
 
   // EROFS, EISDIR, ENOTEMPTY.
@@ -139,7 +170,8 @@ package actor ApplyWorker {
   private static let isDirectory: Int32 = 21
   private static let isNotEmpty: Int32 = 39
 
-  private func describe(_ error: any Error) -> String {
+  /// What went wrong with a replica, and what to do.
+  package static func describe(_ error: any Error, pair: String) -> String {
     switch error {
     case Failure.held(let reason): reason
     case ApplyError.full(let needed, let free):
@@ -169,7 +201,7 @@ package actor ApplyWorker {
     case ApplyError.store(let error as TreeError):
       """
       the replica is not what was applied to it (\(error)): somebody else changed it; to make it \
-      so again, type: holdfast verify \(pair.name) --repair
+      so again, type: holdfast verify \(pair) --repair
       """
     case ApplyError.store(let error): "replica: \(error)"
     default: "replica: \(error)"

@@ -56,6 +56,8 @@ package actor ReceiveWorker {
   package struct Refusal: Sendable {
     package var missing: [ChunkName]
     package var reason: String
+    /// The point that cannot be taken; none where content is asked for without one.
+    package var point = PointNumber.none
   }
 
   package enum Failure: Error, Sendable {
@@ -89,7 +91,8 @@ package actor ReceiveWorker {
     var unreadable: [String] = []
     var damaged: [RecordPosition] = []
     let journal = try Journal(
-      disk: disk, secret: identity.secret, durable: durableEnd(), damage: { damaged.append($0) }
+      disk: disk, secret: identity.secret, durable: durableEnd(), isTruth: true,
+      damage: { damaged.append($0) }
     ) { name, error in
       unreadable.append("\(name) (\(error))")
     }
@@ -303,12 +306,20 @@ package actor ReceiveWorker {
       // What the index names must be durable before it.
       try flush()
       if case .missing(let names) = refusal {
-        answer.refusal = Refusal(missing: names, reason: "\(names.count) chunks are missing")
+        answer.refusal = Refusal(
+          missing: names, reason: "\(names.count) chunks are missing", point: ingest.refused)
       } else {
-        answer.refusal = Refusal(missing: [], reason: "\(refusal)")
+        answer.refusal = Refusal(missing: [], reason: "\(refusal)", point: ingest.refused)
       }
     }
     return answer
+  }
+
+  /// Whether the disk takes some more.
+  package func hasRoom() throws -> Bool {
+    try open()
+    guard let journal else { return false }
+    return try journal.freeBytes() >= Limits.freeBytesReserve + Limits.windowBytes
   }
 
   func parse(_ bytes: [UInt8], _ range: Range<Int>) throws -> [RawRecord] {

@@ -1,3 +1,13 @@
+/// One object of a filesystem (stat(2)).
+package struct FileIdentity: Hashable, Sendable {
+  package var device: UInt64
+  package var inode: UInt64
+  package init(device: UInt64, inode: UInt64) {
+    self.device = device
+    self.inode = inode
+  }
+}
+
 /// What stands at the place of a root or replica.
 package struct RootReport: Hashable, Sendable {
   package enum State: Hashable, Sendable {
@@ -7,6 +17,8 @@ package struct RootReport: Hashable, Sendable {
     case directory
   }
   package var state: State
+  /// Of the directory; another one in its place has another.
+  package var identity: FileIdentity?
   /// Without symbolic links; the given path where nothing is there.
   package var realPath: String
   /// Tells the filesystem from others, over restarts; empty where unknown.
@@ -16,9 +28,11 @@ package struct RootReport: Hashable, Sendable {
   package var marker: Marker?
 
   package init(
-    state: State, realPath: String, filesystem: String, isEmpty: Bool, marker: Marker?
+    state: State, identity: FileIdentity? = nil, realPath: String, filesystem: String,
+    isEmpty: Bool, marker: Marker?
   ) {
     self.state = state
+    self.identity = identity
     self.realPath = realPath
     self.filesystem = filesystem
     self.isEmpty = isEmpty
@@ -46,7 +60,7 @@ package struct MappedFile: Hashable, Sendable {
     /// In which root, and where.
     case path(root: Int, [UInt8])
     /// Some object, maybe of a root by another name.
-    case object(device: UInt64, inode: UInt64)
+    case object(FileIdentity)
   }
   package var process: Int32
   package var name: Name

@@ -4,6 +4,8 @@ package enum WatchEvent: Hashable, Sendable {
   case touched(Place)
   /// Events were lost below this place.
   case lost(Place)
+  /// An object changed by a name outside of the roots; it may have others inside.
+  case linked(FileIdentity)
 }
 
 /// How changes are found.

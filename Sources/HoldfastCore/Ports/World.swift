@@ -4,6 +4,8 @@ package protocol Timekeeper: Sendable {
   func wall() -> WallTime
   /// Returns at `deadline` or later, or throws `CancellationError`.
   func sleep(until deadline: Instant) async throws
+  /// Blocks the calling thread, which must be a worker's own.
+  func block(for duration: Duration)
 }
 
 /// Chance.

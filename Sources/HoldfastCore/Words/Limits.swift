@@ -79,6 +79,8 @@ package enum Limits {
   /// Distinct dirty places before a pair is scanned as a whole.
   package static let dirtyPlacesMax = 100_000
   package static let readAttemptsMax = 3
+  /// Between two looks whether the spool has room again.
+  package static let roomEvery = Duration.milliseconds(20)
 
   // Providers.
   /// For a command of the administrator's, unless the configuration says otherwise.

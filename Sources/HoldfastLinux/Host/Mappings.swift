@@ -41,7 +41,7 @@ package enum Mappings {
     if let root = prefixes.firstIndex(where: { path.starts(with: $0) }) {
       return .path(root: root, Array(path.dropFirst(prefixes[root].count)))
     }
-    return identity(link).map { .object(device: $0.device, inode: $0.inode) }
+    return identity(link).map { .object($0) }
   }
 
   /// Range and path of a mapping that is shared and writable.
@@ -61,10 +61,10 @@ package enum Mappings {
     return (range.joined(separator: "-"), fields[5].drop { $0 == 0x20 })
   }
 
-  private static func identity(_ path: String) -> (device: UInt64, inode: UInt64)? {
+  private static func identity(_ path: String) -> FileIdentity? {
     var status = stat()
     guard unsafe stat(path, &status) == 0 else { return nil }
-    return (UInt64(status.st_dev), UInt64(status.st_ino))
+    return FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
   }
 
   private static func contents(_ path: String) -> [UInt8]? {

@@ -26,7 +26,9 @@ package enum Roots {
     let (names, error) = listNames(number)
     guard error == 0 else { return answer(.unreadable(errnoText(error))) }
     return RootReport(
-      state: .directory, realPath: real, filesystem: filesystem,
+      state: .directory,
+      identity: FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino)),
+      realPath: real, filesystem: filesystem,
       isEmpty: !names.contains { $0 != Array(".holdfast".utf8) }, marker: readMarker(real))
   }
 

@@ -74,6 +74,9 @@ package struct SystemClock: Timekeeper {
     unsafe clock_gettime(CLOCK_REALTIME, &time)
     return WallTime(time)
   }
+  package func block(for duration: Duration) {
+    _ = usleep(UInt32(clamping: duration.nanos / 1000))
+  }
   package func sleep(until deadline: Instant) async throws {
     let wait = deadline - now()
     if wait > .zero { try await Task.sleep(for: wait) }

@@ -2,18 +2,16 @@ import HoldfastCore
 
 /// Events that nobody has taken yet; beyond a bound they collapse into one loss.
 struct EventBuffer {
+  private let roots: Int
   private var events: Set<WatchEvent> = []
+
+  /// - Parameter roots: how many there are.
+  init(roots: Int) { self.roots = roots }
 
   mutating func add(_ event: WatchEvent) {
     events.insert(event)
     guard events.count > Limits.dirtyPlacesMax else { return }
-    let roots = Set(
-      events.map { event in
-        switch event {
-        case .touched(let place), .lost(let place): place.root
-        }
-      })
-    events = Set(roots.map { .lost(Place(root: $0, path: .top)) })
+    events = Set((0..<roots).map { .lost(Place(root: RootNumber(rawValue: $0), path: .top)) })
   }
 
   var isEmpty: Bool { events.isEmpty }

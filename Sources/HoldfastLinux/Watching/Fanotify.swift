@@ -10,12 +10,12 @@ package final class Fanotify: Watch {
   package let shortfall: String? = nil
 
   private struct State {
-    var buffer = EventBuffer()
+    var buffer: EventBuffer
     /// Directory handles seen, and where they lie; `nil` outside of all roots.
     var places: [[UInt8]: Place?] = [:]
   }
   private static let placesMax = 65_536
-  private let state = Mutex(State())
+  private let state: Mutex<State>
   private let descriptor: Descriptor
   private let tops: [Descriptor]
   /// Filesystem ids by root, as events carry them.
@@ -56,6 +56,7 @@ package final class Fanotify: Watch {
       _ = Descriptor(reopened)
     }
     descriptor = group
+    state = Mutex(State(buffer: EventBuffer(roots: roots.count)))
     self.tops = tops
     self.filesystems = filesystems
     self.roots = roots.map { Array($0.utf8) }
@@ -119,42 +120,78 @@ package final class Fanotify: Watch {
       state.places.removeAll()
     }
     var offset = event.lowerBound + header
+    var isPlaced = false
+    var object: Range<Int>?
     while offset + 4 <= event.upperBound {
       let kind = Int(bytes[offset])
       let length = number(bytes, offset + 2, 2)
       guard length >= 4, offset + length <= event.upperBound else { return }
+      let record = offset..<(offset + length)
       if kind == Int(FAN_EVENT_INFO_TYPE_DFID_NAME) || kind == Int(FAN_EVENT_INFO_TYPE_DFID) {
-        take(bytes, offset..<(offset + length), mask, isDirectory, &state)
+        if take(bytes, record, mask, isDirectory, &state) { isPlaced = true }
+      } else if kind == Int(FAN_EVENT_INFO_TYPE_FID) {
+        object = record
       }
       offset += length
     }
+    // By a name elsewhere on the filesystem; what has one name alone has none in a root.
+    if !isPlaced, !isDirectory, let object { takeLinked(bytes, object, &state) }
+  }
+
+  private func takeLinked(_ bytes: [UInt8], _ record: Range<Int>, _ state: inout State) {
+    guard let (filesystem, handle, _) = parse(bytes, record),
+      let root = filesystems.firstIndex(of: filesystem)
+    else { return }
+    let number = reopen(handle, root, holdfast_o_path)
+    guard number >= 0 else { return }
+    let object = Descriptor(number)
+    var status = stat()
+    guard unsafe fstat(object.number, &status) == 0, status.st_nlink > 1 else { return }
+    state.buffer.add(
+      .linked(FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))))
   }
 
   /// One record: header (4), fsid (8), struct file_handle (8 + its bytes), name with a NUL.
+  private func parse(
+    _ bytes: [UInt8], _ record: Range<Int>
+  ) -> (filesystem: [UInt8], handle: [UInt8], name: [UInt8])? {
+    let start = record.lowerBound
+    guard record.count >= 20 else { return nil }
+    let handleEnd = start + 20 + number(bytes, start + 12, 4)
+    guard handleEnd <= record.upperBound else { return nil }
+    return (
+      Array(bytes[(start + 4)..<(start + 12)]), Array(bytes[(start + 12)..<handleEnd]),
+      Array(bytes[handleEnd..<record.upperBound].prefix { $0 != 0 })
+    )
+  }
+
+  private func reopen(_ handle: [UInt8], _ root: Int, _ flags: Int32) -> Int32 {
+    unsafe handle.withUnsafeBytes { buffer -> Int32 in
+      guard let base = buffer.baseAddress else { return -1 }
+      return unsafe holdfast_open_by_handle(tops[root].number, base, flags | O_CLOEXEC)
+    }
+  }
+
+  /// - Returns: whether it is of a root.
   private func take(
     _ bytes: [UInt8], _ record: Range<Int>, _ mask: UInt64, _ isDirectory: Bool,
     _ state: inout State
-  ) {
-    let start = record.lowerBound
-    guard record.count >= 20 else { return }
-    let filesystem = Array(bytes[(start + 4)..<(start + 12)])
-    let handleBytes = number(bytes, start + 12, 4)
-    let handleEnd = start + 20 + handleBytes
-    guard handleEnd <= record.upperBound else { return }
-    let handle = Array(bytes[(start + 12)..<handleEnd])
-    let name = Array(bytes[handleEnd..<record.upperBound].prefix { $0 != 0 })
-    guard let directory = place(filesystem, handle, &state) else { return }
+  ) -> Bool {
+    guard let (filesystem, handle, name) = parse(bytes, record),
+      let directory = place(filesystem, handle, &state)
+    else { return false }
     if name.isEmpty || name == [0x2E] {
       state.buffer.add(.touched(directory))
-      return
+      return true
     }
-    guard let path = directory.path.appending(name) else { return }
+    guard let path = directory.path.appending(name) else { return true }
     let child = Place(root: directory.root, path: path)
     let appeared = isDirectory && mask & UInt64(FAN_CREATE | FAN_MOVED_TO) != 0
     state.buffer.add(appeared ? .lost(child) : .touched(child))
     if mask & UInt64(FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO) != 0 {
       state.buffer.add(.touched(directory))
     }
+    return true
   }
 
   /// Where a directory handle lies now, if in a root.
@@ -164,11 +201,7 @@ package final class Fanotify: Watch {
     let key = filesystem + handle
     if let known = state.places[key] { return known }
     guard let root = filesystems.firstIndex(of: filesystem) else { return nil }
-    let number = unsafe handle.withUnsafeBytes { buffer -> Int32 in
-      guard let base = buffer.baseAddress else { return -1 }
-      return unsafe holdfast_open_by_handle(
-        tops[root].number, base, holdfast_o_path | O_DIRECTORY | O_CLOEXEC)
-    }
+    let number = reopen(handle, root, holdfast_o_path | O_DIRECTORY)
     guard number >= 0 else {
       // A directory that is gone needs no event of its own: its parent tells. Of any other, what
       // changed in it is unknown.

@@ -11,9 +11,9 @@ package final class Inotify: Watch {
 
   private struct State {
     var places: [Int32: Place] = [:]
-    var buffer = EventBuffer()
+    var buffer: EventBuffer
   }
-  private let state = Mutex(State())
+  private let state: Mutex<State>
   private let descriptor: Descriptor
   private let roots: [String]
   private let source = Mutex<ReadSource?>(nil)
@@ -26,6 +26,7 @@ package final class Inotify: Watch {
     let number = inotify_init1(Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK))
     guard number >= 0 else { return nil }
     descriptor = Descriptor(number)
+    state = Mutex(State(buffer: EventBuffer(roots: roots.count)))
     self.roots = roots
     self.shortfall = shortfall
     let readable = ReadSource(number) { [weak self] in

@@ -14,6 +14,8 @@ package final class Replica {
   let disk: any Disk
   let probe: any Probe
   package internal(set) var record: ReplicaRecord
+  /// See ``ReplicaRecord/tops``.
+  let tops: [UInt64]
 
   /// Where intents led that were open when this move began.
   var unknown: [PointNumber] = []
@@ -51,7 +53,10 @@ package final class Replica {
     self.digests = digests
     self.disk = disk
     self.probe = probe
-    record = try ReplicaRecord.load(disk)
+    tops = try trees.map { try $0.status(.top)?.inode ?? 0 }
+    let known = try ReplicaRecord.load(disk)
+    // What stands there is not what points were applied to: it is compared as a whole.
+    record = known.tops.isEmpty || known.tops == tops ? known : ReplicaRecord()
   }
 
   package var shortfalls: Shortfalls { materials.shortfalls }

@@ -7,10 +7,15 @@ package struct ReplicaRecord: Hashable, Sendable {
   /// Not empty while an intent is open: the points that the replica was on its way to since it
   /// was `applied`. It is offered to nobody meanwhile.
   package var intents: [PointNumber]
+  /// Inodes of the replica's top directories, by root number: of others nothing is known.
+  package var tops: [UInt64]
 
-  package init(applied: PointNumber = .none, intents: [PointNumber] = []) {
+  package init(
+    applied: PointNumber = .none, intents: [PointNumber] = [], tops: [UInt64] = []
+  ) {
     self.applied = applied
     self.intents = intents
+    self.tops = tops
   }
 
   var encoded: [UInt8] {
@@ -18,6 +23,8 @@ package struct ReplicaRecord: Hashable, Sendable {
     out.fixed(applied.rawValue)
     out.variable(UInt64(intents.count))
     for intent in intents { out.fixed(intent.rawValue) }
+    out.variable(UInt64(tops.count))
+    for top in tops { out.fixed(top) }
     return out.bytes
   }
 
@@ -37,6 +44,9 @@ package struct ReplicaRecord: Hashable, Sendable {
     var record = ReplicaRecord(applied: PointNumber(rawValue: try reader.fixed()))
     for _ in 0..<(try reader.count(max: 10_000)) {
       record.intents.append(PointNumber(rawValue: try reader.fixed()))
+    }
+    for _ in 0..<(try reader.count(max: Limits.rootsMax)) {
+      record.tops.append(try reader.fixed())
     }
     return record
   }

@@ -54,6 +54,7 @@ extension Replica {
   func open(intentTo target: PointNumber) throws(DiskError) {
     var next = record
     if !next.intents.contains(target) { next.intents.append(target) }
+    next.tops = tops
     try next.store(disk)
     record = next
   }
@@ -67,7 +68,7 @@ extension Replica {
         number: point.number, seal: point.seal, tree: point.tree, totals: point.totals,
         grade: point.grade))
     try catalog.commit()
-    let done = ReplicaRecord(applied: point.number)
+    let done = ReplicaRecord(applied: point.number, tops: tops)
     try done.store(disk)
     record = done
   }

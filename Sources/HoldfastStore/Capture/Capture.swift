@@ -157,6 +157,7 @@ package final class Capture {
   private func visit(_ first: Place, deep: Bool = false) throws {
     var work = [Visit(place: first, deep: deep)]
     while let visit = work.popLast() {
+      try writer.checkpoint()
       if readsAll { expect(visit, &work) }
       let place = visit.place
       guard let status = try look(place) else { continue }

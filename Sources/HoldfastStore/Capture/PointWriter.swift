@@ -11,8 +11,11 @@ package final class PointWriter: ChunkSink {
   private let identity: Identity
   private let dice: any Dice
   private let probe: any Probe
-  /// Called when the spool has grown, so that it can be sent before the point is sealed.
-  package var grew: () -> Void = {}
+  /// Called when the spool has grown, so that it can be sent before the point is sealed. May wait
+  /// for room, and ends the attempt by throwing.
+  package var grew: () throws -> Void = {}
+  /// Called for each place and chunk; ends the attempt by throwing.
+  package var checkpoint: () throws -> Void = {}
 
   /// Who writes: part of every segment's header.
   package struct Identity: Sendable {
@@ -81,6 +84,7 @@ package final class PointWriter: ChunkSink {
   }
 
   package func store(_ bytes: [UInt8], _ range: Range<Int>) throws -> ChunkName {
+    try checkpoint()
     let name = digests.name(bytes, range)
     let prefix = name.digest.prefix
     if fresh.contains(prefix) { return name }
@@ -176,6 +180,9 @@ package final class PointWriter: ChunkSink {
   package func abandon() throws {
     head = nil
     changes = Writer()
+    let waiting = grew
+    grew = {}
+    defer { grew = waiting }
     try flushBatch()
     try flushLearned()
   }
@@ -238,7 +245,7 @@ package final class PointWriter: ChunkSink {
     if let info = spool.segments[segment], info.size >= Int64(segmentBytes) { self.segment = nil }
     unlearnedBytes += encoded.count
     if unlearnedBytes >= Limits.learnedBytes { try flushLearned() }
-    grew()
+    try grew()
   }
 
   private func flushSpool() throws {

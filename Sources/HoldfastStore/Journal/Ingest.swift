@@ -28,6 +28,8 @@ package final class Ingest {
   /// What was once sealed stays a point though a disk has lost some of its content.
   private var isCatchingUp = false
   private var missing: [ChunkName] = []
+  /// The point that was refused last.
+  package private(set) var refused = PointNumber.none
 
   /// - Parameter roots: how many the pair has; the other side may name no other.
   package init(journal: Journal, index: any Index, digests: PairDigests, roots: Int) throws {
@@ -196,10 +198,12 @@ package final class Ingest {
       }
       guard point.number > newest?.number ?? .none else { throw .invalid("number goes back") }
     } catch {
+      refused = point.number
       try index.abandonAttempt()
       throw error
     }
     guard try index.attemptDigest() == point.tree else {
+      refused = point.number
       try index.abandonAttempt()
       throw Refusal.digest
     }

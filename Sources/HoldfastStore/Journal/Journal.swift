@@ -51,9 +51,12 @@ package final class Journal {
   ///   - durable: up to where all is known to have survived a flush: what is wrong before it is
   ///     damage, which is reported and left alone; what is wrong behind it a crash cut short.
   ///     `nil` where nobody knows: then what whole records follow is damage.
+  ///   - isTruth: whether all that is found is durable when this returns. What is not known to have
+  ///     survived a flush is written once more first: where a flush failed it may be taken for
+  ///     clean, and would never be written (docs/decisions/0008-what-is-found-is-written-again.md).
   ///   - damage: told where a durable record is wrong.
   package init(
-    disk: any Disk, secret: PairSecret, durable: RecordPosition? = .start,
+    disk: any Disk, secret: PairSecret, durable: RecordPosition? = .start, isTruth: Bool = false,
     damage: (RecordPosition) -> Void = { _ in }, unreadable: (String, CodingError) -> Void
   ) throws(JournalError) {
     self.disk = disk
@@ -65,7 +68,26 @@ package final class Journal {
       // A few segments may be open for appending at one time.
       let isTail = numbers.filter { $0 > number }.count < Self.tailSegments
       try open(number, isLast: isTail, unreadable: unreadable)
-      if isTail, segments[number] != nil { try cutTail(number, durable, damage) }
+      guard isTail, segments[number] != nil else { continue }
+      try cutTail(number, durable, damage)
+      if isTruth { try writeAgain(number, from: durable ?? .start) }
+    }
+  }
+
+  /// Makes durable what of a segment is not known to be.
+  private func writeAgain(_ number: UInt64, from durable: RecordPosition) throws(JournalError) {
+    guard let size = segments[number]?.size, number >= durable.segment else { return }
+    let file = try self.file(number)
+    var offset = number == durable.segment ? min(durable.offset, size) : 0
+    try Self.asking { () throws(DiskError) in
+      guard offset < size else { return }
+      while offset < size {
+        let bytes = try file.read(at: offset, count: min(Limits.dataBytes, Int(size - offset)))
+        guard !bytes.isEmpty else { break }
+        try file.write(bytes, 0..<bytes.count, at: offset)
+        offset += Int64(bytes.count)
+      }
+      try file.flush()
     }
   }
 

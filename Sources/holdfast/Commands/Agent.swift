@@ -27,6 +27,11 @@ struct Agent: AsyncParsableCommand {
     let environment = ProcessInfo.processInfo.environment
     let log = Self.logger(isVerbose: environment["HOLDFAST_DEBUG"] != nil)
     let systemd = Systemd(environment: environment)
+    for pair in configuration.pairs {
+      if let first = Check.overlaps(pair, configuration).first {
+        throw CommandFailure(.refused, first)
+      }
+    }
     let lock = try StateFiles.lock(configuration.state)
     defer { withExtendedLifetime(lock) {} }
     let key = try StateFiles.key(configuration)
@@ -70,6 +75,8 @@ struct Agent: AsyncParsableCommand {
     await site.stop()
     await network.shutdown()
     log.notice("stopped")
+    // Not through what a process does at its end: threads that still run would lose the ground.
+    _exit(0)
   }
 
   /// A long capture or apply is not waited for: whatever is cut short the next start finishes, as
@@ -96,7 +103,7 @@ struct Agent: AsyncParsableCommand {
           throw CommandFailure(.refused, first)
         }
       }
-      let fixed = await site.reload(next)
+      let fixed = try await site.reload(next)
       log.notice("the configuration was read again")
       if !fixed.isEmpty {
         log.warning(

@@ -116,19 +116,12 @@ struct Sync: AsyncParsableCommand {
   ) async throws {
     while true {
       let status = try await client.get(StatusAnswer.self, "/status")
-      guard let row = status.pairs.first(where: { $0.pair == pair }) else { return }
-      let mark = goal == .durable ? row.points.durable : row.points.applied
+      // While its settings are taken anew a pair is away for a moment.
+      let row = status.pairs.first { $0.pair == pair }
+      let mark = goal == .durable ? row?.points.durable : row?.points.applied
       if let mark, mark >= number { return }
-      if goal == .applied, let durable = row.points.durable, durable >= number,
-        let grade = row.grade.flatMap(Grade.init(word:)),
-        let require = client.configuration.pair(pair)?.require, grade < require
-      {
-        throw CommandFailure(
-          .refused,
-          """
-          point \(number) is durable and will not reach the replica: it is \(grade.word), the \
-          pair requires \(require.word)
-          """)
+      if goal == .applied, let row, (row.points.durable ?? 0) >= number {
+        try await explain(client, number, row)
       }
       guard !isOver() else {
         throw CommandFailure(
@@ -137,5 +130,28 @@ struct Sync: AsyncParsableCommand {
       }
       try await Task.sleep(for: .milliseconds(20))
     }
+  }
+
+  /// - Throws: why a durable point will not reach the replica, if it will not.
+  private func explain(
+    _ client: AgentClient, _ number: UInt64, _ row: StatusAnswer.Pair
+  ) async throws {
+    if let reason = row.alarms.first(where: { $0.contains(PairView.appliesNothing) }) {
+      throw CommandFailure(
+        .refused, "point \(number) is durable and waits to be applied: \(reason)")
+    }
+    let answer = try await client.get(PointsAnswer.self, "/pairs/\(pair)/points")
+    let point = answer.points.first { $0.point == number }
+    // The primary lists what it still has; of the newest it knows the grade.
+    let word = point?.grade ?? (row.points.captured == number ? row.grade : nil)
+    guard let grade = word.flatMap(Grade.init(word:)),
+      let require = client.configuration.pair(pair)?.require, grade < require
+    else { return }
+    throw CommandFailure(
+      .refused,
+      """
+      point \(number) is durable and will not reach the replica: it is \(grade.word), the pair \
+      requires \(require.word)\(point.map { " (\($0.reason))" } ?? "")
+      """)
   }
 }

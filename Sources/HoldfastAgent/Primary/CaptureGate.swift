@@ -1,0 +1,47 @@
+package import HoldfastCore
+import Synchronization
+
+/// What the pair tells a capture worker at once, also while it is in the midst of a capture.
+package final class CaptureGate: Sendable {
+  private struct State {
+    var awaitsPeer = false
+    var awaitsHints = false
+    var highest = PointNumber.none
+    var isInterrupted = false
+  }
+  private let state = Mutex(State())
+
+  package struct Interrupted: Error, CustomStringConvertible {
+    package let description = "the capture was interrupted and begins again"
+  }
+
+  /// While the other side is being asked how far it is, no capture begins.
+  package func expectPeer(_ isExpected: Bool) { state.withLock { $0.awaitsPeer = isExpected } }
+
+  /// Before a whole point the standby says what it holds.
+  package func expectHints(_ isExpected: Bool) { state.withLock { $0.awaitsHints = isExpected } }
+
+  /// What was asked of the other side will not be answered: a whole point then carries more than
+  /// it had to, and nothing waits.
+  package func peerLeft() {
+    state.withLock { state in
+      state.awaitsPeer = false
+      state.awaitsHints = false
+    }
+  }
+
+  package var isWaiting: Bool { state.withLock { $0.awaitsPeer || $0.awaitsHints } }
+
+  /// A point number that the other side has seen: no other point may have it.
+  package func saw(_ number: PointNumber) {
+    state.withLock { $0.highest = max($0.highest, number) }
+  }
+  package var highest: PointNumber { state.withLock { $0.highest } }
+
+  /// The capture that runs gives up soon; none begins before ``proceed()``.
+  package func interrupt() { state.withLock { $0.isInterrupted = true } }
+  package func proceed() { state.withLock { $0.isInterrupted = false } }
+  package func check() throws {
+    if state.withLock({ $0.isInterrupted }) { throw Interrupted() }
+  }
+}
