@@ -105,8 +105,8 @@ let package = Package(
     .testTarget(
       name: "StoreTests",
       dependencies: [
-        "TestKit", "HoldfastBytes", "HoldfastCore", "HoldfastLinux", "HoldfastStore",
-        "HoldfastWire",
+        "TestKit", "HoldfastBytes", "HoldfastCore", "HoldfastIndex", "HoldfastLinux",
+        "HoldfastStore", "HoldfastWire",
       ],
       swiftSettings: settings),
     .testTarget(

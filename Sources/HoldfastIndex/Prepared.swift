@@ -39,11 +39,15 @@ import HoldfastCore
     static func count(_ value: Int) -> Value { .number(Int64(value)) }
   }
 
-  private let connection: Connection
+  /// Kept, so that the connection is closed after the last statement is gone: one that is closed
+  /// before lives on, and calls back what is no longer there when it ends (sqlite3_close_v2).
+  private let store: Store
+  private var connection: Connection { store.connection }
   private let statement: OpaquePointer
 
   init(_ store: Store, _ sql: String) throws(IndexError) {
-    connection = store.connection
+    self.store = store
+    let connection = store.connection
     var made: OpaquePointer?
     let code = unsafe sqlite3_prepare_v3(
       connection.pointer, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &made, nil)

@@ -46,6 +46,8 @@ struct `A live database on btrfs` {
 
   /// Starts the cluster in `data` and holds it against what was acknowledged.
   private func examine(_ cluster: PostgresCluster, _ data: String, _ point: TestPair.KeptPoint) {
+    // As after any crash, the number in it may be another process's by now.
+    Shell.run("rm -f '\(data)/postmaster.pid'")
     let started = cluster.start(data)
     defer { cluster.stop(data, mode: "immediate") }
     let log = Shell.run("tail -n 5 '\(cluster.scratch.path)/sockets/log'").output

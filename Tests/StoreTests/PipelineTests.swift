@@ -1,5 +1,6 @@
 import Glibc
 import HoldfastCore
+import HoldfastIndex
 import HoldfastLinux
 import HoldfastStore
 import TestKit
@@ -85,6 +86,20 @@ import Testing
     #expect(Judge.differences(pipeline.source, pipeline.replica) == "")
     let blocks = Shell.run("stat -c %b '\(pipeline.replica)/big'").output
     #expect((Int(blocks.filter(\.isNumber)) ?? .max) < 4096)
+  }
+}
+
+@Suite struct `A catalog` {
+  @Test func `may be let go of in the midst of a change, which is then undone`() throws {
+    let scratch = Scratch()
+    for _ in 0..<200 {
+      let catalog = try SQLiteCatalog(path: scratch("catalog.sqlite"))
+      #expect(try catalog.head() == .none)
+      try catalog.setHead(
+        CatalogHead(
+          number: PointNumber(rawValue: 1), seal: .none, tree: TreeDigest(), totals: Totals(),
+          grade: .crash))
+    }
   }
 }
 

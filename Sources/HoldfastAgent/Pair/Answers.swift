@@ -108,6 +108,8 @@ package struct FailoverAnswer: Codable, Sendable {
   @Nullable package var lossSeconds: Double?
   @Nullable package var lossFiles: Int64?
   package var phases: [Phase]
+  /// Of a preview: why the order would be refused; left out otherwise.
+  package var refusal: String?
 }
 
 /// What went wrong, for people; `code` is the command's exit code.

@@ -56,8 +56,10 @@ extension Pair {
 
   package nonisolated func heard(_ pulse: Holdfast_PairPulse) {
     let now = host.clock.now()
+    let (offset, overflow) = host.clock.wall().nanos.subtractingReportingOverflow(pulse.wallNanos)
     board.update { view in
       guard view.role == .standby else { return }
+      view.clockOffset = overflow ? .zero : .nanoseconds(offset)
       view.peerCaptured = PointNumber(rawValue: pulse.captured)
       view.marks.captured = max(view.marks.captured, view.peerCaptured)
       view.peerPendingPlaces = pulse.pendingPlaces

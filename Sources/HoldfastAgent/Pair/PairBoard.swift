@@ -25,6 +25,8 @@ package struct PairView: Sendable {
   /// Of the peer, from its heartbeats.
   package var peerCaptured = PointNumber.none
   package var peerPendingPlaces: Int64?
+  /// How far the two sites' wall clocks are apart, the way of the heartbeat included.
+  package var clockOffset = Duration.zero
   package var bytesSent: Int64 = 0
   package var segmentBytes: Int64 = 0
 

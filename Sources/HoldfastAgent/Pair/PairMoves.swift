@@ -17,6 +17,13 @@ extension Pair {
     }
     let held = alarms.first
     if let advice = configuration.captureAdvice { alarms.append(advice) }
+    if view.peerConnected, abs(view.clockOffset.seconds) > Limits.clockOffsetMax.seconds {
+      alarms.append(
+        """
+        the clocks of the two sites are \(format(abs(view.clockOffset.seconds))) s apart: points \
+        carry the primary's time; set both by NTP
+        """)
+    }
     if let error = view.linkError { alarms.append(error) }
     if let error = view.lastError { alarms.append("last error: \(error)") }
     return StatusAnswer.Pair(
@@ -220,15 +227,18 @@ extension Pair {
       let rows = try await receiver.points()
       let chosen = try choose(request, from: rows)
       let (lag, lossFiles) = loss(of: chosen, rows)
-      let answer = FailoverAnswer(
+      var answer = FailoverAnswer(
         point: chosen.number.rawValue, grade: chosen.grade.word,
         epoch: record.reign.epoch.next.rawValue, reign: "", lossSeconds: lag?.seconds,
         lossFiles: lossFiles, phases: [])
       if request.preview {
         await receiver.release()
+        answer.refusal = refusal(of: request, lag, lossFiles)
         return answer
       }
-      try consent(request, lag, lossFiles)
+      if let refusal = refusal(of: request, lag, lossFiles) {
+        throw FailureAnswer(code: 3, refusal)
+      }
       do {
         try await applier.probe()
       } catch {
@@ -285,32 +295,30 @@ extension Pair {
       """)
   }
 
-  private func consent(_ request: FailoverRequest, _ lag: Duration?, _ files: Int64?) throws {
+  /// What a person has to say first, if anything.
+  private func refusal(
+    of request: FailoverRequest, _ lag: Duration?, _ files: Int64?
+  ) -> String? {
     guard request.otherSiteIsDown else {
-      throw FailureAnswer(
-        code: 3,
-        """
+      return """
         arbiter is none: make sure that \(peer) is down and stays down, then say so: holdfast \
         failover \(name) --other-site-is-down
-        """)
+        """
     }
     let limit = configuration.failover.maxLoss
     let isWithin = request.point == nil && (lag.map { $0 <= limit } ?? false)
-    guard isWithin || request.acceptLoss else {
-      let seconds = lag.map { String(format($0.seconds)) } ?? "an unknown number of"
-      let bound =
-        request.point == nil
-        ? "limit: \(format(limit.seconds)) s" : "an older point than the newest was asked for"
-      throw FailureAnswer(
-        code: 3,
-        """
-        the last \(seconds) seconds of writes may be lost (\(bound)\
-        \(files.map { "; \($0) places" } ?? "")): if that is acceptable, add --accept-loss
-        """)
-    }
+    if isWithin || request.acceptLoss { return nil }
+    let seconds = lag.map { String(format($0.seconds)) } ?? "an unknown number of"
+    let bound =
+      request.point == nil
+      ? "limit: \(format(limit.seconds)) s" : "an older point than the newest was asked for"
+    return """
+      the last \(seconds) seconds of writes may be lost (\(bound)\
+      \(files.map { "; \($0) places" } ?? "")): if that is acceptable, add --accept-loss
+      """
   }
 
-  private func format(_ seconds: Double) -> String {
+  func format(_ seconds: Double) -> String {
     String(Double(Int(seconds * 10)) / 10)
   }
 

@@ -122,6 +122,7 @@ package actor ApplyWorker {
     close()
     try ReplicaRecord().store(files.disk)
     board.update { $0.marks.applied = .none }
+    hold(nil)
     wake.set()
   }
 

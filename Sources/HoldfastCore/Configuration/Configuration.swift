@@ -135,8 +135,15 @@ package struct PairConfiguration: Hashable, Sendable {
     self.dormantKeys = dormantKeys
   }
 
-  /// What to configure where a service is started on points that nothing makes one instant.
+  /// What to configure where nothing makes points what they are to be.
   package var captureAdvice: String? {
+    let asksApplication = capture.contains { if case .quiesce = $0 { true } else { false } }
+    if require == .application, !asksApplication {
+      return """
+        the pair requires application, and no provider has the service make its files whole: put \
+        quiesce under `capture` (docs/consistency.md), or nothing will ever be applied
+        """
+    }
     guard !units.isEmpty, !capture.contains(where: \.isInstant) else { return nil }
     return """
       the plan starts \(units.joined(separator: ", ")), and no provider makes points one instant \

@@ -63,6 +63,8 @@ package enum Limits {
   package static let dialTimeout = Duration.seconds(5)
   package static let backoffFirst = Duration.milliseconds(200)
   package static let backoffMax = Duration.seconds(30)
+  /// Two sites' clocks may be so far apart before they say so.
+  package static let clockOffsetMax = Duration.seconds(10)
   /// Between two tries of a pair that its own disk hinders.
   package static let pairRetry = Duration.seconds(5)
   /// Connections that have not yet shown a pinned key, all together.

@@ -39,6 +39,15 @@ package enum Roots {
     return Hex.encode(unsafe withUnsafeBytes(of: answer.f_fsid) { unsafe Array($0) })
   }
 
+  /// The directory that holds `path`, where every user of this host may enter it.
+  package static func openParent(of path: String) -> String? {
+    guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return "/" }
+    let parent = String(path[..<slash])
+    var status = stat()
+    guard unsafe stat(parent, &status) == 0, status.st_mode & S_IXOTH != 0 else { return nil }
+    return parent
+  }
+
   package static func realPath(_ path: String) -> String? {
     guard let resolved = unsafe realpath(path, nil) else { return nil }
     defer { unsafe free(resolved) }

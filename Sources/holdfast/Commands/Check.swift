@@ -104,6 +104,18 @@ struct Check: AsyncParsableCommand {
       case .absent, .directory: break
       }
     }
+    if !isPrimary {
+      for path in pair.paths(on: configuration.site) {
+        guard let parent = Roots.openParent(of: path) else { continue }
+        findings.append(
+          Finding(
+            weight: .warning,
+            text: """
+              whoever may log in here may read the replica \(path) before it is promoted: if \
+              nobody else needs that directory, type: chmod 700 \(parent)
+              """))
+      }
+    }
     if let advice = pair.captureAdvice {
       findings.append(Finding(weight: .warning, text: "pairs.\(pair.name): \(advice)"))
     }

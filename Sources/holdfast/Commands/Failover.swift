@@ -21,7 +21,8 @@ struct Failover: AsyncParsableCommand {
     let preview = try await client.post(
       FailoverAnswer.self, "/pairs/\(pair)/failover", request)
     if !json { print(statement(preview)) }
-    if otherSiteIsDown, !yes {
+    if let refusal = preview.refusal { throw CommandFailure(.refused, refusal) }
+    if !yes {
       guard !json, Terminal.agree("Promote this site to epoch \(preview.epoch)?") else {
         throw CommandFailure(.refused, "nothing was changed: add --yes to answer in a script")
       }

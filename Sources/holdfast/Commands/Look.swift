@@ -114,6 +114,7 @@ struct Sync: AsyncParsableCommand {
   private func reach(
     _ client: AgentClient, _ number: UInt64, _ goal: Goal, _ isOver: () -> Bool
   ) async throws {
+    var heldSince: ContinuousClock.Instant?
     while true {
       let status = try await client.get(StatusAnswer.self, "/status")
       // While its settings are taken anew a pair is away for a moment.
@@ -121,7 +122,9 @@ struct Sync: AsyncParsableCommand {
       let mark = goal == .durable ? row?.points.durable : row?.points.applied
       if let mark, mark >= number { return }
       if goal == .applied, let row, (row.points.durable ?? 0) >= number {
-        try await explain(client, number, row)
+        let isHeld = row.alarms.contains { $0.contains(PairView.appliesNothing) }
+        heldSince = isHeld ? heldSince ?? .now : nil
+        try await explain(client, number, row, heldSince)
       }
       guard !isOver() else {
         throw CommandFailure(
@@ -134,9 +137,13 @@ struct Sync: AsyncParsableCommand {
 
   /// - Throws: why a durable point will not reach the replica, if it will not.
   private func explain(
-    _ client: AgentClient, _ number: UInt64, _ row: StatusAnswer.Pair
+    _ client: AgentClient, _ number: UInt64, _ row: StatusAnswer.Pair,
+    _ heldSince: ContinuousClock.Instant?
   ) async throws {
-    if let reason = row.alarms.first(where: { $0.contains(PairView.appliesNothing) }) {
+    // What was put right a moment ago is still told for another.
+    if let heldSince, heldSince.duration(to: .now) > .seconds(3),
+      let reason = row.alarms.first(where: { $0.contains(PairView.appliesNothing) })
+    {
       throw CommandFailure(
         .refused, "point \(number) is durable and waits to be applied: \(reason)")
     }
