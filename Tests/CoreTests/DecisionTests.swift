@@ -34,7 +34,7 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
   @Test func `rests nine times as long as a costly capture took, unless somebody asks`() {
     var pace = Pace(rpo: .seconds(5))
     pace.captured(at: at(0))
-    pace.rest(after: at(400), at(0))
+    pace.rest(after: .milliseconds(400), at: at(400))
     pace.changed(at: at(410))
     #expect(pace.due == at(4000))
     pace.urged(at: at(420))

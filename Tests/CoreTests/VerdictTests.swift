@@ -31,9 +31,14 @@ import Testing
     let verdict = facts(.btrfs) {
       $0.isFixed = true
       $0.isChanged = true
-      $0.mapping = .unknown
+      $0.mapping = .mapped(process: 7)
     }
     #expect(verdict == Verdict(grade: .crash, provider: .btrfs))
+    let unknown = facts(.btrfs) {
+      $0.isFixed = true
+      $0.mapping = .unknown
+    }
+    #expect(unknown.grade == .fuzzy)
   }
 
   @Test func `is fuzzy of snapshots with changes between them`() {

@@ -81,6 +81,23 @@ import Testing
     #expect(pair.isAlive("a"))
   }
 
+  @Test func `a token survives no fifth wrong try`() {
+    let pair = TestPair()
+    pair.start("a")
+    pair.start("b")
+    let token = pair.run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
+    let parts = token.split(separator: ".", maxSplits: 3)
+    #expect(parts.count == 4)
+    for number in 0..<5 {
+      let wrong = "\(parts[0]).\(parts[1]).\(String(repeating: "\(number)", count: 32)).\(parts[3])"
+      #expect(pair.run("join \(wrong)", on: "b").code == 3)
+    }
+    let late = pair.run("join \(token)", on: "b")
+    #expect(late.code == 3 && late.output.contains("holdfast invite"), "\(late.output)")
+    let fresh = pair.run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
+    #expect(pair.run("join \(fresh)", on: "b").code == 0)
+  }
+
   @Test func `a key that is not pinned hears nothing, and the agent lives on`() {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")

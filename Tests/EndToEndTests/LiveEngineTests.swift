@@ -68,6 +68,7 @@ struct `A live database on btrfs` {
   @Test func `PostgreSQL recovers from every point with all that it acknowledged`() throws {
     for _ in 0..<rounds {
       let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"]) { LoopDisk("btrfs", in: $0) }
+      pair.isAlone = true
       let cluster = PostgresCluster(scratch: pair.scratch)
       let data = "\(pair.source)/main"
       let made = cluster.initialize(data)
@@ -112,6 +113,7 @@ struct `A live database on btrfs` {
   @Test func `SQLite recovers from every point with all that it acknowledged`() throws {
     for _ in 0..<rounds {
       let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"]) { LoopDisk("btrfs", in: $0) }
+      pair.isAlone = true
       let ledger = pair.scratch("ledger")
       Shell.run(
         """

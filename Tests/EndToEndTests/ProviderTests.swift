@@ -9,6 +9,7 @@ struct `A provider of instants` {
 
   @Test func `leaves no snapshot behind, though the agent is killed while it reads one`() {
     let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"]) { LoopDisk("btrfs", in: $0) }
+    pair.isAlone = true
     func snapshots() -> Int {
       let list = Shell.run("btrfs subvolume list -s '\(pair.source)'").output
       return list.split(separator: "\n").count
@@ -30,6 +31,7 @@ struct `A provider of instants` {
 
   @Test func `names nested subvolumes and mounts, and never takes them for empty`() {
     let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"]) { LoopDisk("btrfs", in: $0) }
+    pair.isAlone = true
     Shell.run(
       """
       cd '\(pair.source)'; btrfs subvolume create inner; echo inner > inner/file
@@ -66,6 +68,19 @@ struct `A provider of instants` {
     #expect(pair.kept("a").isEmpty)
   }
 
+  @Test func `by commands that show something else than the roots is not believed`() {
+    let scratch = Scratch()
+    let pair = TestPair(extra: [
+      "rpo: 1s",
+      "capture: [{ snapshot: { create: true, path: \(scratch("empty")), remove: true } }]",
+    ])
+    Shell.run("mkdir '\(scratch("empty"))'; echo precious > '\(pair.source)/file'")
+    #expect(pair.begin(), "\(pair.story)")
+    let answer = pair.run("sync p", on: "a")
+    #expect(answer.code == 3 && answer.output.contains("marker"), "\(answer.output)")
+    #expect(pair.kept("a").isEmpty)
+  }
+
   @Test func `by commands reads what they show, and removes it, after a kill too`() {
     let scratch = Scratch()
     let picture = scratch("picture")
@@ -76,6 +91,7 @@ struct `A provider of instants` {
       remove: "sh \(scratch("remove"))" } }]
       """,
     ])
+    pair.isAlone = true
     Shell.run("mkdir '\(pair.source)/d'; echo one > '\(pair.source)/d/file'")
     pair.write(
       "cp -a '\(pair.source)' '\(picture)'; echo \"$HOLDFAST_SNAPSHOT\" >> \(scratch("made"))\n",

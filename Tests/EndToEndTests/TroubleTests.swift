@@ -164,6 +164,24 @@ import Testing
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 
+  @Test func `stops an old primary that waits for room in its spool when it is promoted past`() {
+    let pair = TestPair(extra: ["spool: 128MiB"])
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    pair.kill("b")
+    Shell.run("head -c 300M /dev/urandom > '\(pair.source)/big'")
+    #expect(pair.wait { pair.status("a").contains("spool is full") }, "\(pair.story)")
+    pair.signal("a", SIGSTOP)
+    pair.start("b")
+    #expect(failover(pair).code == 0, "\(pair.story)")
+    pair.signal("a", SIGCONT)
+    #expect(pair.wait { pair.status("a").contains("was promoted") }, "\(pair.story)")
+    #expect(pair.wait { pair.status("a").contains("\"role\":\"unknown\"") }, "\(pair.story)")
+    #expect(pair.run("sync p", on: "a").code == 3)
+    pair.kill("a", SIGTERM)
+    #expect(Shell.run("tail -n 1 '\(pair.log("a"))'").output == "<5>stopped\n")
+  }
+
   @Test func `counts what was captured and never shipped into the loss`() {
     let pair = TestPair(extra: ["link: { bandwidth: 1KiB/s }", "rpo: 1s"])
     #expect(pair.begin(), "\(pair.story)")

@@ -188,4 +188,5 @@ package final class NoWatch: Watch {
   package let shortfall: String? = nil
   package func drain() -> [WatchEvent] { [] }
   package func cover(_ place: Place) -> String? { nil }
+  package func takeCovered() -> [Place] { [] }
 }

@@ -30,6 +30,9 @@ package actor Pair {
   var shipTask: Task<Void, Never>?
   /// Waits to greet the peer once more.
   var retryTask: Task<Void, Never>?
+  /// Waits to go on with a promotion.
+  var promotionTask: Task<Void, Never>?
+  var isStopped = false
   var link: (any Link)?
   var linkGeneration = 0
   /// Points up to this one are of a spool that was thrown away.
@@ -101,15 +104,17 @@ package actor Pair {
   }
 
   package func stop() async {
+    isStopped = true
     shipTask?.cancel()
     retryTask?.cancel()
+    promotionTask?.cancel()
     for task in tasks { task.cancel() }
     capture?.wake.set()
     applier?.wake.set()
-    capture?.gate.interrupt()
-    await capture?.pause()
+    await pauseCapture()
     for task in tasks { await task.value }
     tasks = []
+    await promotionTask?.value
     await shipTask?.value
     // Whoever opens the same files next must find them closed.
     await capture?.close()
@@ -127,7 +132,7 @@ package actor Pair {
     guard !changed.isEmpty else {
       throw FailureAnswer(code: 3, "nothing of \(name) is held for approval")
     }
-    guard !isMoving else { throw FailureAnswer(code: 3, "another move of \(name) is under way") }
+    guard !isAtMove else { throw FailureAnswer(code: 3, "another move of \(name) is under way") }
     await stop()
     if standing?.record.part == .standby, changed != ["standby"] {
       // What stands in the replica is compared with the next point as a whole.
@@ -258,8 +263,14 @@ package actor Pair {
     showRole()
   }
 
-  private func pauseBoth() async {
+  /// One that runs, maybe waiting for room that will never come, is given up first.
+  private func pauseCapture() async {
+    capture?.gate.interrupt()
     await capture?.pause()
+  }
+
+  private func pauseBoth() async {
+    await pauseCapture()
     await applier?.stop()
   }
 }

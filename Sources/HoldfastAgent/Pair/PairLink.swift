@@ -97,7 +97,8 @@ extension Pair {
     case .missing(let missing): try await refused(missing, link)
     case .hintsWanted: try await sendHints(link, replacing: false)
     case .hints(let hints):
-      try await capture?.learn(hints.prefixes, replacing: hints.replaces, isLast: hints.last)
+      capture?.gate.hear(hints.prefixes, replacing: hints.replaces, isLast: hints.last)
+      capture?.wake.set()
     case .stalled(let stalled): board.hold(.peer, "the standby takes no more: \(stalled.reason)")
     case .refusal(let refusal):
       // What this side found out by itself says more.

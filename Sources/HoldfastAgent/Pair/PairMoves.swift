@@ -116,7 +116,7 @@ extension Pair {
     }
     if standing?.record.part == .primary { startCapture() }
     // Whatever stands in the replica, no point is known to be applied to it.
-    if standing?.record.part == .standby {
+    if standing?.record.part == .standby || isPromoting {
       try await applier?.forgetReplica()
       if applier == nil { try ReplicaRecord().store(files.disk) }
     }
@@ -334,6 +334,7 @@ extension Pair {
     // From here on lower epochs are refused, whatever becomes of the steps that follow.
     _ = standing?.on(.promoted(reign))
     isPromoting = true
+    isStalled = false
     showRole()
     host.probe.hit(.promoting)
     phases.end("epoch")
@@ -362,7 +363,8 @@ extension Pair {
 
   /// The steps after the commit point; doing them again changes nothing.
   private func complete(_ saved: PairFiles.Saved, _ point: PointNumber) async throws {
-    guard let receiver, let applier else { preconditionFailure("workers in a promotion") }
+    // Gone only where the pair is being stopped meanwhile.
+    guard let receiver, let applier else { throw CancellationError() }
     try await receiver.hold()
     try await receiver.branch(
       from: point, above: board.view.peerCaptured, reign: saved.record.reign)
@@ -393,8 +395,7 @@ extension Pair {
       the promotion to epoch \(saved.record.reign.epoch) waits: \
       \(ApplyWorker.describe(error, pair: name)); put that right, it goes on by itself
       """)
-    retryTask?.cancel()
-    retryTask = Task { [host] in
+    promotionTask = Task { [host] in
       try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
       if !Task.isCancelled { await self.finishPromotion(saved) }
     }
@@ -402,7 +403,7 @@ extension Pair {
 
   /// A promotion that a crash or a disk interrupted goes forward.
   func finishPromotion(_ saved: PairFiles.Saved) async {
-    guard let point = saved.promoting else { return }
+    guard let point = saved.promoting, !isStopped else { return }
     do {
       if standing?.role != .primary {
         let prior = Reign(
@@ -414,11 +415,12 @@ extension Pair {
       showRole()
       try await startStandby()
       try await complete(saved, point)
+      guard !isStopped else { return }
       try files.store(PairFiles.Saved(record: saved.record))
       try await serveAfterPromotion()
       await greet()
     } catch {
-      holdPromotion(saved, error)
+      if !isStopped { holdPromotion(saved, error) }
     }
   }
 }

@@ -8,7 +8,17 @@ package final class CaptureGate: Sendable {
     var awaitsHints = false
     var highest = PointNumber.none
     var isInterrupted = false
+    var hints: [Hints] = []
   }
+
+  /// Prefixes of the names of chunks that the standby holds.
+  struct Hints {
+    var prefixes: [UInt64]
+    /// All that was known before is forgotten.
+    var isReplacing: Bool
+    var isLast: Bool
+  }
+
   private let state = Mutex(State())
 
   package struct Interrupted: Error, CustomStringConvertible {
@@ -37,6 +47,22 @@ package final class CaptureGate: Sendable {
     state.withLock { $0.highest = max($0.highest, number) }
   }
   package var highest: PointNumber { state.withLock { $0.highest } }
+
+  /// Keeps what the standby says that it holds until the worker takes it. Beyond a bound the rest is
+  /// dropped: what is not known to be held is sent once more.
+  package func hear(_ prefixes: [UInt64], replacing: Bool, isLast: Bool) {
+    state.withLock { state in
+      let isFull = state.hints.count >= Limits.hintFramesMax
+      state.hints.append(
+        Hints(prefixes: isFull ? [] : prefixes, isReplacing: replacing, isLast: isLast))
+    }
+  }
+  func takeHints() -> [Hints] {
+    state.withLock { state in
+      defer { state.hints = [] }
+      return state.hints
+    }
+  }
 
   /// The capture that runs gives up soon; none begins before ``proceed()``.
   package func interrupt() { state.withLock { $0.isInterrupted = true } }

@@ -5,48 +5,44 @@ import HoldfastStore
 extension CaptureWorker {
   func captureOnce(_ now: Instant) throws {
     guard let catalog, let writer, let capture, let watch else { return }
-    let forced = lookForMapped(now)
-    let (scans, places) = dirty.take()
+    let oldHead = try catalog.head()
+    var work = CaptureWork(forced: mapped.union(unmapped))
+    (work.scans, work.places) = dirty.take()
     pace.captured(at: now)
     let isWhole = wholeParent != nil
-    let oldHead = try catalog.head()
     let isOwed = isWhole || owesPoint
-    if scans.isEmpty, places.isEmpty, forced.isEmpty, !isOwed, oldHead.grade >= pair.require {
-      return
-    }
+    if work.isEmpty, !isOwed, oldHead.grade >= pair.require { return }
+    unmapped = []
     let time = host.clock.wall()
     highest = max(highest, gate.highest)
     let number = max(highest, oldHead.number).next
     do {
-      let moment = try providers.begin { drain() }
-      defer { noteTroubles(providers.end(moment)) }
-      var work = CaptureWork(scans: scans, places: places, forced: forced)
-      if moment.pictures != nil {
-        // Pictures hold all that was told until now; it stays dirty for the next capture, since
-        // some of it may have come after them.
-        drain()
-        work.scans += dirty.work.scans
-        work.places += dirty.work.places
+      try gate.check()
+      var moment = try providers.begin { [self] in
+        let changes = drain()
+        return watch.kind == .scan || gaps != nil ? nil : changes
       }
+      isHolding = moment.isQuiesced && moment.pictures == nil
+      defer {
+        isHolding = false
+        // Nothing may be open in what is to be removed.
+        moment.pictures = nil
+        noteTroubles(providers.end(moment))
+      }
+      addTold(to: &work, moment, now)
+      _ = watch.takeCovered()
       writer.begin(number, isWhole: isWhole)
-      // Hashed each time, so that points become rarer where it takes long.
-      defer { if !forced.isEmpty { pace.rest(after: host.clock.now(), now) } }
       let (outcome, read) = try capture.read(work, isWhole: isWhole, from: moment.pictures) {
         drain()
         return CaptureWork(scans: dirty.work.scans, places: dirty.work.places)
       }
+      rest(outcome, moment)
       for place in outcome.torn { dirty.touch(place) }
+      // Watched only since pictures were read that do not show what was changed meanwhile.
+      if moment.pictures != nil { for place in watch.takeCovered() { dirty.scan(place) } }
       let changed = drain() > 0
-      switch rootGuard.look(id: identity.id) {
-      case .problem(let problem):
-        board.hold(.root, problem)
-        throw SyncFailure(reason: problem)
-      case .sound(let identities):
-        guard identities == watched else {
-          throw SyncFailure(reason: "a root was replaced while it was read: it is read again")
-        }
-      }
-      let isComplete = isWhole || isAll(scans)
+      try checkRoots()
+      let isComplete = isWhole || isAll(work.scans)
       findGaps(outcome, watch, isComplete: isComplete, began: now)
       let facts = facts(moment, outcome, watch, isWhole: isComplete, isChanged: changed)
       let verdict = facts.verdict
@@ -56,6 +52,7 @@ extension CaptureWorker {
       if writer.changesInAttempt == 0, !isOwed, !isUpgrade {
         try writer.abandon()
         try catalog.commit()
+        claim(oldHead.number, oldHead.grade, since: now, isComplete: isComplete)
         return
       }
       host.probe.hit(.sending)
@@ -67,18 +64,55 @@ extension CaptureWorker {
       head.grade = verdict.grade
       try catalog.setHead(head)
       try catalog.commit()
-      sealed(point, began: now, at: writer.end, isComplete: isComplete)
+      sealed(point, at: writer.end)
+      claim(point.number, point.grade, since: now, isComplete: isComplete)
     } catch {
       try? writer.abandon()
       try? catalog.rollback()
-      dirty.merge(scans: scans, places: places)
-      mapped.formUnion(forced)
+      dirty.merge(scans: work.scans, places: work.places)
+      unmapped.formUnion(work.forced)
       pace.changed(at: now)
       if case JournalError.disk(.flushFailed) = error {
         // What the spool holds is known again only when it is read anew, as after a crash.
         closeStore()
       }
       throw error
+    }
+  }
+
+  /// What was told until the pictures were made, or the service was quiesced, belongs to this point.
+  private func addTold(to work: inout CaptureWork, _ moment: Providers.Moment, _ now: Instant) {
+    drain()
+    guard moment.pictures != nil else {
+      let (scans, places) = dirty.take()
+      work.scans += scans
+      work.places += places
+      return
+    }
+    // It stays dirty for the next one: some of it may have come after the pictures.
+    work.scans += dirty.work.scans
+    work.places += dirty.work.places
+    lookForMapped(now)
+    work.forced.formUnion(mapped)
+  }
+
+  /// Points become rarer where mapped files take long to hash each time, or where a service is asked
+  /// to rest for each.
+  private func rest(_ outcome: CaptureOutcome, _ moment: Providers.Moment) {
+    let now = host.clock.now()
+    if outcome.forcedTime > .zero { pace.rest(after: outcome.forcedTime, at: now) }
+    if moment.isQuiesced { pace.rest(after: pair.rpo / 2 / Limits.costlyShare, at: now) }
+  }
+
+  private func checkRoots() throws {
+    switch rootGuard.look(id: identity.id) {
+    case .problem(let problem):
+      board.hold(.root, problem)
+      throw SyncFailure(reason: problem)
+    case .sound(let identities):
+      guard identities == watched else {
+        throw SyncFailure(reason: "a root was replaced while it was read: it is read again")
+      }
     }
   }
 
@@ -93,27 +127,34 @@ extension CaptureWorker {
     if isComplete || found != nil { gaps = found }
     guard isComplete, gaps != nil else { return }
     let now = host.clock.now()
-    nextGapScan = now + max(pair.rpo / 2, (now - began) * Limits.costlyShare)
+    let share = min((now - began) * Limits.costlyShare, Limits.gapScanEveryMax)
+    nextGapScan = now + max(pair.rpo / 2, share)
   }
 
-  func sealed(
-    _ point: Point, began: Instant, at end: RecordPosition, isComplete: Bool
+  /// All that happened before `moment` is in the point, or in those before it.
+  private func claim(
+    _ point: PointNumber, _ grade: Grade, since moment: Instant, isComplete: Bool
   ) {
+    guard grade >= pair.require, isComplete || gaps == nil, point > .none else { return }
+    let claim = LagClock.Claim(point: point, moment: moment)
+    board.update { view in
+      view.fresh = claim
+      view.lag.claimed(claim)
+    }
+  }
+
+  private func sealed(_ point: Point, at end: RecordPosition) {
     highest = point.number
     wholeParent = nil
     owesPoint = false
-    spoolBoard.agree(head: point.seal, wholeParent: nil)
+    // In this order: a standby that is met in between is in step by the point's parent.
     spoolBoard.sealed(point, end: end)
+    spoolBoard.agree(head: point.seal, wholeParent: nil)
     nextSettling = nextSettling ?? host.clock.now() + Limits.youngFor
     board.update { view in
       view.marks.captured = point.number
       view.grade = point.grade
       view.pendingPlaces = Int64(dirty.count)
-      if point.grade >= pair.require, isComplete || gaps == nil {
-        let claim = LagClock.Claim(point: point.number, moment: began)
-        view.fresh = claim
-        view.lag.claimed(claim)
-      }
     }
     shipping.set()
   }
@@ -132,14 +173,8 @@ extension CaptureWorker {
     facts.isDenied = !outcome.denied.isEmpty
     facts.isChanged = isChanged
     facts.troubles = moment.troubles
-    guard moment.pictures == nil else { return facts }
     // Whoever maps a file after this look changes it after it was read.
-    let report = host.mappings(paths)
-    if let file = report.files.first(where: { !places(of: $0).isEmpty }) {
-      facts.mapping = .mapped(process: file.process)
-    } else if !report.isComplete {
-      facts.mapping = .unknown
-    }
+    facts.mapping = lookForMapped(host.clock.now())
     return facts
   }
 
@@ -183,6 +218,8 @@ extension CaptureWorker {
     while let spool, spool.sizeBytes > pair.spoolBytes {
       try gate.check()
       board.hold(.spool, Self.fullSpool(spool.sizeBytes))
+      // A service that was asked to rest does not wait for the standby.
+      if isHolding { throw SyncFailure(reason: Self.fullSpool(spool.sizeBytes)) }
       host.clock.block(for: Limits.roomEvery)
       trim()
     }

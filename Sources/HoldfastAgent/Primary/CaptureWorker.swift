@@ -43,7 +43,11 @@ package actor CaptureWorker {
   let providers: Providers
   /// Files of the roots that were mapped for writing at the last look.
   var mapped: Set<Place> = []
+  /// Those that no longer are, and are yet to be hashed once more.
+  var unmapped: Set<Place> = []
   var nextMappingLook: Instant
+  /// Whether a service rests while its files are read where they lie.
+  var isHolding = false
   /// Why not all changes are told: only scans see them all.
   var gaps: String?
   var nextGapScan: Instant
@@ -133,6 +137,8 @@ package actor CaptureWorker {
     try writer?.abandon()
     capture = nil
     writer = nil
+    // What was said before is asked for anew.
+    _ = gate.takeHints()
     for number in spool.segments.keys { try spool.remove(number) }
     spoolBoard.cleared()
     try catalog.forgetKnown()
@@ -162,13 +168,12 @@ package actor CaptureWorker {
     return highest
   }
 
-  /// - Parameter replacing: all that was known before is forgotten.
-  package func learn(_ prefixes: [UInt64], replacing: Bool, isLast: Bool) throws {
-    if replacing { try catalog?.forgetKnown() }
-    try catalog?.learn(prefixes)
-    if isLast {
-      gate.expectHints(false)
-      wake.set()
+  /// Takes what the standby said that it holds.
+  private func learn() throws {
+    for hints in gate.takeHints() {
+      if hints.isReplacing { try catalog?.forgetKnown() }
+      try catalog?.learn(hints.prefixes)
+      if hints.isLast { gate.expectHints(false) }
     }
   }
 
@@ -279,6 +284,7 @@ package actor CaptureWorker {
     board.hold(.root, nil)
     do {
       try open()
+      try learn()
     } catch {
       return fail("cannot open: \(error)", at: now)
     }
@@ -323,7 +329,7 @@ package actor CaptureWorker {
     board.update { view in
       view.pendingPlaces = Int64(dirty.count)
       view.backlogBytes = spoolBoard.backlog
-      guard dirty.isEmpty, mapped.isEmpty, gaps == nil, wholeParent == nil,
+      guard dirty.isEmpty, mapped.isEmpty, unmapped.isEmpty, gaps == nil, wholeParent == nil,
         view.marks.captured > .none,
         view.grade.map({ $0 >= pair.require }) ?? false
       else { return }
@@ -340,9 +346,8 @@ package actor CaptureWorker {
     }
     if now >= nextMappingLook, wholeParent == nil {
       // The capture looks again, and hashes what is mapped.
-      let before = mapped
-      if !lookForMapped(now).isEmpty { pace.changed(at: now) }
-      mapped.formUnion(before)
+      lookForMapped(now)
+      if !mapped.isEmpty || !unmapped.isEmpty { pace.changed(at: now) }
     }
     if let due = nextSettling, now >= due {
       nextSettling = nil

@@ -29,10 +29,10 @@ package struct Pace: Equatable, Sendable {
     lastCapture = now
   }
 
-  /// The capture that began then has ended and was costly: the next one waits, so that such ones
-  /// take a bounded share of the time (``Limits/costlyShare``).
-  package mutating func rest(after end: Instant, _ began: Instant) {
-    restsUntil = end + (end - began) * Limits.costlyShare
+  /// What ended just now was costly: the next capture waits, so that such work takes a bounded
+  /// share of the time (``Limits/costlyShare``).
+  package mutating func rest(after cost: Duration, at now: Instant) {
+    restsUntil = now + cost * Limits.costlyShare
   }
 
   /// When to capture, or `nil` while nothing has changed. May lie in the past.

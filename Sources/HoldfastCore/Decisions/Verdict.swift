@@ -50,6 +50,8 @@ package struct CaptureFacts: Hashable, Sendable {
       if watch == .scan { return "nothing tells of changes on this filesystem" }
       if let unwatched { return unwatched }
     }
+    if mapping == .unknown { return Self.unknownMappings }
+    // What is mapped was hashed.
     if isFixed { return nil }
     if watch == .scan { return "nothing tells of changes on this filesystem" }
     if let unwatched { return unwatched }
@@ -59,8 +61,10 @@ package struct CaptureFacts: Hashable, Sendable {
     case .none: return nil
     case .mapped(let process):
       return "process \(process) has a file of a root mapped for writing"
-    case .unknown:
-      return "without privileges nobody can tell which files are mapped for writing"
+    case .unknown: return Self.unknownMappings
     }
   }
+
+  private static let unknownMappings =
+    "without privileges nobody can tell which files are mapped for writing"
 }

@@ -27,7 +27,8 @@ package protocol Snapshots: Sendable {
   /// Removes a snapshot, if one is there.
   func removeSnapshot(_ path: String) throws(ProviderError)
   /// A directory that shows how a root was, as if it were the root: see ``Pictures``.
-  func picture(_ path: String, of root: String) throws(TreeError) -> any Tree
+  /// - Throws: also where it does not carry the root's marker: an empty mount point is no picture.
+  func picture(_ path: String, of root: String) throws(ProviderError) -> any Tree
   /// Places below a root where other filesystems are mounted.
   func mounts(below root: String) throws(ProviderError) -> [TreePath]
   /// Runs a command of the administrator's by `/bin/sh -c`, killed with all that it started once

@@ -25,4 +25,7 @@ package protocol Watch: AnyObject, Sendable {
   /// Makes sure that events in this directory will be told from now on.
   /// - Returns: a reason where that is impossible: then only a scan sees changes there.
   func cover(_ place: Place) -> String?
+  /// Directories that are watched since this was last asked, and were not before: what changed in
+  /// them until then was not told.
+  func takeCovered() -> [Place]
 }

@@ -56,6 +56,8 @@ package enum Limits {
   package static let windowBytes: Int64 = 16 << 20
   /// Chunk-name prefixes in one frame of hints.
   package static let hintsInFrame = 64 << 10
+  /// Frames of hints that wait for a capture to end.
+  package static let hintFramesMax = 32
   /// Missing names in one answer.
   package static let missingNamesMax = 1024
   package static let heartbeatEvery = Duration.milliseconds(250)
@@ -89,6 +91,8 @@ package enum Limits {
   package static let commandWithin = Duration.seconds(30)
   /// Of what such a command printed, in a message.
   package static let commandOutputBytes = 400
+  /// Between two scans of roots whose changes are not all told, whatever they cost.
+  package static let gapScanEveryMax = Duration.seconds(600)
   /// Tries to have the snapshots of several subvolumes with no change between them.
   package static let snapshotTriesMax = 3
   /// Between two looks at which files are mapped for writing.

@@ -38,7 +38,9 @@ package enum Mappings {
   private static func name(
     of path: ArraySlice<UInt8>, _ prefixes: [[UInt8]], _ link: String
   ) -> MappedFile.Name? {
-    if let root = prefixes.firstIndex(where: { path.starts(with: $0) }) {
+    // A file that was removed has no name in a root any more, unless another.
+    let isRemoved = path.suffix(10).elementsEqual(" (deleted)".utf8)
+    if !isRemoved, let root = prefixes.firstIndex(where: { path.starts(with: $0) }) {
       return .path(root: root, Array(path.dropFirst(prefixes[root].count)))
     }
     return identity(link).map { .object($0) }

@@ -80,7 +80,7 @@ package enum Roots {
     return [UInt64(status.st_dev), UInt64(status.st_ino)]
   }
 
-  private static func readMarker(_ root: String) -> Marker? {
+  static func readMarker(_ root: String) -> Marker? {
     let number = unsafe holdfast_openat(
       AT_FDCWD, root + markerName, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0)
     guard number >= 0 else { return nil }

@@ -20,11 +20,16 @@ package struct LinuxSnapshots: Snapshots {
       throw ProviderError("\(path) does not lie on btrfs")
     }
     var top = real
+    var device: dev_t?
     while true {
       var status = stat()
       guard unsafe stat(top, &status) == 0 else {
         throw ProviderError("\(top): \(errnoText(errno))")
       }
+      guard device ?? status.st_dev == status.st_dev else {
+        throw ProviderError("\(path) is mounted from within a subvolume: mount that as a whole")
+      }
+      device = status.st_dev
       if UInt64(status.st_ino) == Self.topInode { break }
       guard let slash = top.lastIndex(of: "/"), top != "/" else {
         throw ProviderError("no subvolume holds \(path) that can be reached by its path")
@@ -71,8 +76,15 @@ package struct LinuxSnapshots: Snapshots {
 
   // MARK: Pictures
 
-  package func picture(_ path: String, of root: String) throws(TreeError) -> any Tree {
-    try LinuxTree.picture(path, of: root)
+  package func picture(_ path: String, of root: String) throws(ProviderError) -> any Tree {
+    guard let marker = Roots.readMarker(root), Roots.readMarker(path) == marker else {
+      throw ProviderError("\(path) does not show \(root): its marker is not there")
+    }
+    do throws(TreeError) {
+      return try LinuxTree.picture(path, of: root)
+    } catch {
+      throw ProviderError("\(path) cannot be read: \(error)")
+    }
   }
 
   package func mounts(below root: String) throws(ProviderError) -> [TreePath] {

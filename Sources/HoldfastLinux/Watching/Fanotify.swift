@@ -80,6 +80,7 @@ package final class Fanotify: Watch {
   }
 
   package func cover(_ place: Place) -> String? { nil }
+  package func takeCovered() -> [Place] { [] }
 
   private func read(into state: inout State) {
     var bytes = [UInt8](repeating: 0, count: 64 << 10)

@@ -11,6 +11,7 @@ package final class Inotify: Watch {
 
   private struct State {
     var places: [Int32: Place] = [:]
+    var covered: [Place] = []
     var buffer: EventBuffer
   }
   private let state: Mutex<State>
@@ -62,8 +63,15 @@ package final class Inotify: Watch {
         // A directory that went away meanwhile needs no watch.
         return error == ENOENT || error == ENOTDIR ? nil : "inotify: \(errnoText(error))"
       }
-      state.places[watch] = place
+      if state.places.updateValue(place, forKey: watch) == nil { state.covered.append(place) }
       return nil
+    }
+  }
+
+  package func takeCovered() -> [Place] {
+    state.withLock { state in
+      defer { state.covered = [] }
+      return state.covered
     }
   }
 

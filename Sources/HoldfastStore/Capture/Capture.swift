@@ -22,6 +22,8 @@ package struct CaptureWork: Sendable {
     self.places = places
     self.forced = forced
   }
+
+  package var isEmpty: Bool { scans.isEmpty && places.isEmpty && forced.isEmpty }
 }
 
 /// What is read in place of the roots themselves: how all of them were at one moment.
@@ -50,6 +52,8 @@ package struct CaptureOutcome: Sendable {
   /// Directories that cannot be watched.
   package var unwatched: String?
   package var filesRead: Int64 = 0
+  /// What it took to read those that were forced.
+  package var forcedTime = Duration.zero
   package init() {}
 }
 
@@ -307,6 +311,8 @@ package final class Capture {
       return false
     }
     let began = picturedAt ?? clock.wall()
+    let start = clock.now()
+    defer { if forced.contains(place) { outcome.forcedTime += clock.now() - start } }
     guard let (entry, stamp) = try readEntry(place, status) else {
       return status.kind == .directory && row == nil
     }

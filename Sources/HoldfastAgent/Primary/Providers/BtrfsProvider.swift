@@ -25,7 +25,7 @@ struct BtrfsProvider {
   /// - Returns: whether the pictures are of one instant: several snapshots are only where nothing
   ///   changed between the first and the last.
   func take(
-    madeAt: WallTime, _ changes: () -> Int
+    madeAt: WallTime, _ changes: () -> Int?
   ) throws(ProviderError) -> (pictures: Pictures, isFixed: Bool) {
     do {
       return try attempt(madeAt, changes)
@@ -36,7 +36,7 @@ struct BtrfsProvider {
   }
 
   private func attempt(
-    _ madeAt: WallTime, _ changes: () -> Int
+    _ madeAt: WallTime, _ changes: () -> Int?
   ) throws(ProviderError) -> (Pictures, Bool) {
     var subvolumes: [Subvolume] = []
     var mounts: Set<Place> = []
@@ -65,11 +65,7 @@ struct BtrfsProvider {
         preconditionFailure("no snapshot of \(subvolume)")
       }
       let inner = subvolume.inner.isEmpty ? "" : "/" + subvolume.inner
-      do throws(TreeError) {
-        trees.append(try snapshots.picture(snapshot + inner, of: path))
-      } catch {
-        throw ProviderError("the snapshot of \(path) cannot be read: \(error)")
-      }
+      trees.append(try snapshots.picture(snapshot + inner, of: path))
     }
     return (Pictures(trees: trees, mounts: mounts, madeAt: madeAt), isFixed)
   }

@@ -36,11 +36,7 @@ struct CommandProvider {
       var trees: [any Tree] = []
       for path in paths {
         let picture = paths.count == 1 ? commands.path : commands.path + path
-        do throws(TreeError) {
-          trees.append(try snapshots.picture(picture, of: path))
-        } catch {
-          throw ProviderError("\(picture), where `path` says the snapshot is: \(error)")
-        }
+        trees.append(try snapshots.picture(picture, of: path))
       }
       return Pictures(trees: trees, mounts: mounts, madeAt: madeAt)
     } catch {

@@ -44,9 +44,10 @@ final class Providers {
   /// - Returns: what could not be ended.
   func recover() -> [String] { btrfs.recover() + commands.recover(snapshot, quiesce) }
 
-  /// - Parameter changes: how many changes were told since it was last asked.
+  /// - Parameter changes: how many changes were told since it was last asked; `nil` where not all
+  ///   are told.
   /// - Throws: why no provider gave anything; then nothing is left to be ended.
-  func begin(_ changes: () -> Int) throws(ProviderError) -> Moment {
+  func begin(_ changes: () -> Int?) throws(ProviderError) -> Moment {
     var troubles: [String] = []
     let isQuiesced = prepare(&troubles)
     for setting in settings.isEmpty ? [.none] : settings {
@@ -82,7 +83,7 @@ final class Providers {
 
   /// - Returns: `nil` where this setting gives nothing to read.
   private func take(
-    _ setting: ProviderSettings, _ changes: () -> Int
+    _ setting: ProviderSettings, _ changes: () -> Int?
   ) throws(ProviderError) -> Moment? {
     let madeAt = clock.wall()
     switch setting {
