@@ -48,8 +48,8 @@ package final class CaptureGate: Sendable {
   }
   package var highest: PointNumber { state.withLock { $0.highest } }
 
-  /// Keeps what the standby says that it holds until the worker takes it. Beyond a bound the rest is
-  /// dropped: what is not known to be held is sent once more.
+  /// Keeps what the standby says that it holds until the worker takes it. Beyond a bound the rest
+  /// is dropped: what is not known to be held is sent once more.
   package func hear(_ prefixes: [UInt64], replacing: Bool, isLast: Bool) {
     state.withLock { state in
       let isFull = state.hints.count >= Limits.hintFramesMax

@@ -80,7 +80,7 @@ extension CaptureWorker {
     }
   }
 
-  /// What was told until the pictures were made, or the service was quiesced, belongs to this point.
+  /// What was told until the pictures were made, or the service rested, belongs to this point.
   private func addTold(to work: inout CaptureWork, _ moment: Providers.Moment, _ now: Instant) {
     drain()
     guard moment.pictures != nil else {
@@ -96,8 +96,8 @@ extension CaptureWorker {
     work.forced.formUnion(mapped)
   }
 
-  /// Points become rarer where mapped files take long to hash each time, or where a service is asked
-  /// to rest for each.
+  /// Points become rarer where mapped files take long to hash each time, or where a service is
+  /// asked to rest for each.
   private func rest(_ outcome: CaptureOutcome, _ moment: Providers.Moment) {
     let now = host.clock.now()
     if outcome.forcedTime > .zero { pace.rest(after: outcome.forcedTime, at: now) }
