@@ -190,10 +190,17 @@ import Testing
     #expect(pair.run("sync p", on: "a").code == 0)
     // The standby hears of it by a heartbeat.
     #expect(pair.wait { (pair.points("b")?.captured ?? 0) > (pair.points("b")?.durable ?? 0) })
+    let used = pair.points("a")?.captured ?? 0
     pair.kill("a")
     let moved = failover(pair)
     let files = moved.output.split(separator: "\"lossFiles\":").last?.prefix { $0.isNumber } ?? ""
     #expect((Int(files) ?? 0) >= 40, "\(moved.output)")
+    // No number that the old primary used is used again, though nobody here has that point.
+    pair.kill("b")
+    pair.start("b")
+    #expect(pair.run("resume p --yes", on: "b").code == 0)
+    Shell.run("touch '\(pair.replica)/new'")
+    #expect(UInt64(pair.run("sync p", on: "b").output.filter(\.isNumber)) ?? 0 > used)
   }
 
   @Test func `whose replica is held says so to who waits for it`() {

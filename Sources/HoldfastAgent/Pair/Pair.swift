@@ -96,6 +96,7 @@ package actor Pair {
     if saved.promoting != nil { return await finishPromotion(saved) }
     switch saved.record.part {
     case .primary:
+      board.update { $0.marks.captured = max($0.marks.captured, saved.usedUpTo) }
       await openKept()
       startCapture()
       if configuration.failover.onBoot == .resume { try await obey(standing?.on(.resume) ?? []) }

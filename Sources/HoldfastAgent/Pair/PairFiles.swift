@@ -52,6 +52,12 @@ package struct PairFiles: Sendable {
     package var record: RoleRecord
     /// A promotion whose epoch is durable and whose tree is not yet ready: the way is forward.
     package var promoting: PointNumber?
+    /// Of a promoted site: no point up to this number is its own to use, for the other site may
+    /// have captured one that never came here.
+    package var usedUpTo = PointNumber.none
+
+    /// The same once the tree is ready.
+    var completed: Saved { Saved(record: record, usedUpTo: usedUpTo) }
   }
 
   package func role() throws -> Saved? {
@@ -72,8 +78,10 @@ package struct PairFiles: Sendable {
     }
     let isPromoting = try reader.fixed(UInt8.self) == 1
     let point = PointNumber(rawValue: try reader.fixed())
+    let usedUpTo = reader.isAtEnd ? .none : PointNumber(rawValue: try reader.fixed())
     return Saved(
-      record: RoleRecord(reign: reign, part: part), promoting: isPromoting ? point : nil)
+      record: RoleRecord(reign: reign, part: part), promoting: isPromoting ? point : nil,
+      usedUpTo: usedUpTo)
   }
 
   package func store(_ saved: Saved) throws(DiskError) {
@@ -83,6 +91,7 @@ package struct PairFiles: Sendable {
     out.fixed(saved.record.part.rawValue)
     out.fixed(saved.promoting == nil ? UInt8(0) : 1)
     out.fixed(saved.promoting?.rawValue ?? 0)
+    out.fixed(saved.usedUpTo.rawValue)
     try disk.replace(Self.roleName, with: out.bytes)
   }
 

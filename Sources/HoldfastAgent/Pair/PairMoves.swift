@@ -328,8 +328,10 @@ extension Pair {
   ) async throws -> FailoverAnswer {
     guard let before = standing?.record else { preconditionFailure("standing in a promotion") }
     let reign = Reign(epoch: before.reign.epoch.next, id: RandomID(host.dice))
+    let view = board.view
     let saved = PairFiles.Saved(
-      record: RoleRecord(reign: reign, part: .primary), promoting: point.number)
+      record: RoleRecord(reign: reign, part: .primary), promoting: point.number,
+      usedUpTo: max(view.peerCaptured, view.marks.captured, view.marks.durable))
     try files.store(saved)
     // From here on lower epochs are refused, whatever becomes of the steps that follow.
     _ = standing?.on(.promoted(reign))
@@ -341,8 +343,8 @@ extension Pair {
     do {
       try await complete(saved, point.number)
       phases.end("apply")
-      try files.store(PairFiles.Saved(record: saved.record))
-      try await serveAfterPromotion()
+      try files.store(saved.completed)
+      try await serveAfterPromotion(above: saved.usedUpTo)
       phases.end("serve")
     } catch {
       holdPromotion(saved, error)
@@ -367,15 +369,16 @@ extension Pair {
     guard let receiver, let applier else { throw CancellationError() }
     try await receiver.hold()
     try await receiver.branch(
-      from: point, above: board.view.peerCaptured, reign: saved.record.reign)
+      from: point, above: max(board.view.peerCaptured, saved.usedUpTo), reign: saved.record.reign)
     host.probe.hit(.promoting)
     try await applier.move(to: point)
     host.probe.hit(.promoting)
   }
 
-  private func serveAfterPromotion() async throws {
+  private func serveAfterPromotion(above usedUpTo: PointNumber) async throws {
     isPromoting = false
-    let highest = max(board.view.marks.durable, board.view.peerCaptured, board.view.marks.captured)
+    let highest = max(
+      board.view.marks.durable, board.view.peerCaptured, board.view.marks.captured, usedUpTo)
     board.update { view in
       view.lag.forget()
       view.held = [:]
@@ -416,8 +419,8 @@ extension Pair {
       try await startStandby()
       try await complete(saved, point)
       guard !isStopped else { return }
-      try files.store(PairFiles.Saved(record: saved.record))
-      try await serveAfterPromotion()
+      try files.store(saved.completed)
+      try await serveAfterPromotion(above: saved.usedUpTo)
       await greet()
     } catch {
       if !isStopped { holdPromotion(saved, error) }
