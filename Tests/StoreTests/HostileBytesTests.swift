@@ -1,5 +1,6 @@
 import HoldfastBytes
 import HoldfastCore
+import HoldfastLinux
 import HoldfastStore
 import HoldfastWire
 import TestKit
@@ -36,6 +37,32 @@ import Testing
     Change(place: place("gone"), entry: nil).encode(into: &out)
     return out.bytes
   }()
+
+  @Test(arguments: Seeds.take(1))
+  func `cut anywhere come as the frames they were`(seed: UInt64) throws {
+    var dice = SeededDice(seed: seed)
+    let frames = [0, 1, 3, 4, 5, 70_000, 200_000].map {
+      [UInt8](repeating: UInt8($0 % 251), count: $0)
+    }
+    let stream = frames.flatMap { frame in
+      (0..<4).map { UInt8(truncatingIfNeeded: frame.count >> (24 - 8 * $0)) } + frame
+    }
+    for longest in [1, 2, 5, 4_096, 100_000, stream.count] {
+      var decoder = FrameDecoder()
+      var found: [[UInt8]] = []
+      var start = 0
+      while start < stream.count {
+        let end = min(stream.count, start + 1 + Int(dice.next() % UInt64(longest)))
+        try decoder.read(stream[start..<end]) { found.append($0) }
+        start = end
+      }
+      #expect(found == frames, "seed \(seed)")
+    }
+    var decoder = FrameDecoder()
+    #expect(throws: FrameDecoder.TooLong.self) {
+      try decoder.read([0, 0x40, 0, 1, 9]) { _ in Issue.record("taken") }
+    }
+  }
 
   private static let header = SegmentHeader(
     pair: id, id: id, salt: Digest32(words: .one), reign: reign,

@@ -88,10 +88,11 @@ extension TreeError: CustomStringConvertible {
 /// One regular file, open. Not shared between threads.
 package protocol TreeFile: AnyObject {
   func status() throws(TreeError) -> Status
-  /// Reads up to `count` bytes at `offset` into the front of `buffer`, which has at least that
-  /// many elements.
-  /// - Returns: how many were read; 0 at the end.
-  func read(at offset: Int64, count: Int, into buffer: inout [UInt8]) throws(TreeError) -> Int
+  /// Reads what lies at `offset` into `buffer[range]`, as much as fits.
+  /// - Returns: how many bytes were read; 0 at the end.
+  func read(
+    at offset: Int64, into buffer: inout [UInt8], _ range: Range<Int>
+  ) throws(TreeError) -> Int
   /// The first run of data at or after `offset` (lseek(2), SEEK_DATA and SEEK_HOLE).
   /// - Returns: `nil` where only a hole follows.
   func data(from offset: Int64) throws(TreeError) -> Range<Int64>?

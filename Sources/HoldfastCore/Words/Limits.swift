@@ -54,6 +54,8 @@ package enum Limits {
   package static let dataBytes = 1 << 20
   /// Sent and not yet acknowledged as received.
   package static let windowBytes: Int64 = 16 << 20
+  /// Taken from a connection in one call.
+  package static let receiveBytesMax = 512 << 10
   /// Chunk-name prefixes in one frame of hints.
   package static let hintsInFrame = 64 << 10
   /// Frames of hints that wait for a capture to end.
@@ -102,7 +104,7 @@ package enum Limits {
   package static let costlyShare = 9
 
   // Standby.
-  package static let syncEveryBytes: Int64 = 64 << 20
+  package static let syncEveryBytes: Int64 = 16 << 20
   package static let syncEvery = Duration.seconds(2)
   /// Free bytes that receiving leaves on the standby's state and replica.
   package static let freeBytesReserve: Int64 = 256 << 20

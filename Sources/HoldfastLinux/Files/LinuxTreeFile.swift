@@ -25,10 +25,12 @@ final class LinuxTreeFile: TreeFile {
     return guise?.show(Status(answer)) ?? Status(answer)
   }
 
-  func read(at offset: Int64, count: Int, into buffer: inout [UInt8]) throws(TreeError) -> Int {
-    precondition(buffer.count >= count, "buffer of \(buffer.count) for \(count)")
+  func read(
+    at offset: Int64, into buffer: inout [UInt8], _ range: Range<Int>
+  ) throws(TreeError) -> Int {
+    precondition(buffer.indices.contains(range), "\(range) of a buffer of \(buffer.count)")
     let got = unsafe buffer.withUnsafeMutableBytes { bytes in
-      unsafe opened.read(at: offset, into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<count]))
+      unsafe opened.read(at: offset, into: UnsafeMutableRawBufferPointer(rebasing: bytes[range]))
     }
     guard got >= 0 else { throw LinuxTree.error(path, "read", Int32(-got)) }
     if got >= Self.bulkBytes {

@@ -13,6 +13,12 @@ package final class Network: Sendable {
     case dial(String)
   }
 
+  /// Bulk comes in few calls; who sends little keeps little.
+  private static var reading: AdaptiveRecvByteBufferAllocator {
+    AdaptiveRecvByteBufferAllocator(
+      minimum: 2 << 10, initial: 16 << 10, maximum: Limits.receiveBytesMax)
+  }
+
   private let group: MultiThreadedEventLoopGroup
   private let server: NIOSSLContext
   private let client: NIOSSLContext
@@ -74,6 +80,7 @@ package final class Network: Sendable {
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(.autoRead, value: false)
+      .childChannelOption(.recvAllocator, value: Self.reading)
       .childChannelInitializer { [self] channel in
         // A stranger who only connects holds one of a few places, for a short while.
         guard begin() else { return channel.close() }
@@ -119,6 +126,7 @@ package final class Network: Sendable {
       .connectTimeout(.nanoseconds(Limits.dialTimeout.nanos))
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
       .channelOption(.autoRead, value: false)
+      .channelOption(.recvAllocator, value: Self.reading)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           let tls = try NIOSSLClientHandler(context: self.client, serverHostname: nil) {
@@ -163,7 +171,6 @@ package final class Network: Sendable {
     let inbox = Inbox()
     let operations = channel.pipeline.syncOperations
     try operations.addHandler(HandshakeHandler(proven: proven, inbox: inbox, ready, ended))
-    try operations.addHandler(ByteToMessageHandler(FrameDecoder()))
     try operations.addHandler(InboxHandler(inbox))
   }
 

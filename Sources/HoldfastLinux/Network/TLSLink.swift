@@ -125,12 +125,17 @@ final class Inbox: Sendable {
 final class InboxHandler: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
   private let inbox: Inbox
+  private var decoder = FrameDecoder()
 
   init(_ inbox: Inbox) { self.inbox = inbox }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    let buffer = unwrapInboundIn(data)
-    inbox.put(Array(buffer.readableBytesView))
+    do throws(FrameDecoder.TooLong) {
+      try decoder.read(unwrapInboundIn(data).readableBytesView) { inbox.put($0) }
+    } catch {
+      inbox.finish(.broken("frame of \(error.bytes) bytes, \(Limits.frameBytesMax) are allowed"))
+      context.close(promise: nil)
+    }
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
@@ -150,8 +155,6 @@ final class InboxHandler: ChannelInboundHandler {
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     switch error {
-    case let error as FrameDecoder.TooLong:
-      inbox.finish(.broken("frame of \(error.bytes) bytes, \(Limits.frameBytesMax) are allowed"))
     case NIOSSLError.uncleanShutdown:
       inbox.finish(.closed)
     default:

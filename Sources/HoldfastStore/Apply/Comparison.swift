@@ -59,7 +59,7 @@ package final class Comparison {
   ) throws -> Bool {
     let count = Int(reference.length)
     if buffer.count < count { buffer = [UInt8](repeating: 0, count: count) }
-    guard try file.read(at: offset, count: count, into: &buffer) == count else { return false }
+    guard try file.read(at: offset, into: &buffer, 0..<count) == count else { return false }
     return digests.name(buffer, 0..<count) == reference.name
   }
 
@@ -73,7 +73,7 @@ package final class Comparison {
       }
       offset = max(offset, data.lowerBound)
       let count = Int(min(Int64(buffer.count), range.upperBound - offset))
-      guard try file.read(at: offset, count: count, into: &buffer) == count else { return false }
+      guard try file.read(at: offset, into: &buffer, 0..<count) == count else { return false }
       if buffer[0..<count].contains(where: { $0 != 0 }) { return false }
       offset += Int64(count)
     }

@@ -81,21 +81,12 @@ package final class ContentCutter {
     }
   }
 
-  private var incoming: [UInt8] = []
-
   private func refill(
     _ file: any TreeFile, _ readTo: inout Int64, _ limit: Int64, at end: Int
   ) throws -> Int {
     let wanted = Int(min(Int64(buffer.count - end), limit - readTo))
     guard wanted > 0 else { return 0 }
-    let got: Int
-    if end == 0 {
-      got = try file.read(at: readTo, count: wanted, into: &buffer)
-    } else {
-      if incoming.count < wanted { incoming = [UInt8](repeating: 0, count: Self.bufferBytes) }
-      got = try file.read(at: readTo, count: wanted, into: &incoming)
-      buffer.replaceSubrange(end..<(end + got), with: incoming[..<got])
-    }
+    let got = try file.read(at: readTo, into: &buffer, end..<(end + wanted))
     readTo += Int64(got)
     return got
   }

@@ -245,7 +245,7 @@ struct DemoStory {
         let file = try tree.open(place)
         var offset: Int64 = 0
         while true {
-          let count = try file.read(at: offset, count: buffer.count, into: &buffer)
+          let count = try file.read(at: offset, into: &buffer, buffer.indices)
           if count == 0 { break }
           text += Sha256.hash(Array(buffer[..<count]))
           offset += Int64(count)
