@@ -44,7 +44,8 @@ test: lint build-tests
 
 # As root; figures of one machine are in docs/benchmarks.md.
 bench: build
-	@scripts/need rsync openssh-server openssh-client perl bc e2fsprogs
+	@scripts/need rsync openssh-server openssh-client perl bc e2fsprogs xfsprogs btrfs-progs \
+	  postgresql-15
 	scripts/bench
 
 # In a scratch folder of their own; what the test runner itself leaks is not looked at.

@@ -10,7 +10,7 @@ struct Holdfast: AsyncParsableCommand {
     subcommands: [
       Init.self, Invite.self, Join.self, Adopt.self, Check.self, Agent.self, StatusCommand.self,
       Sync.self, Points.self, Restore.self, Verify.self, Failover.self, Resume.self, Approve.self,
-      Demo.self, DemoService.self,
+      Demo.self, DemoService.self, FreezerCommand.self,
     ])
 
   static func main() async {

@@ -31,6 +31,27 @@ private func cuts(_ bytes: [UInt8], _ cutter: Cutter) -> [Range<Int>] {
     let mean = lengths.reduce(0, +) / lengths.count
     #expect((48 << 10...96 << 10).contains(mean), "mean \(mean)")
   }
+  @Test func `cuts where the hash of the last 64 bytes says so`() {
+    let stream = Derivation.expand(
+      [UInt8](repeating: 1, count: 32), info: "holdfast gear table", count: 256 * 8)
+    let table = (0..<256).map { byte in
+      (0..<8).reduce(UInt64.zero) { $0 << 8 | UInt64(stream[byte * 8 + $1]) }
+    }
+    for length in [17 << 10, (16 << 10) + 3, 300 << 10, 1 << 20] {
+      let bytes = noise(length, seed: UInt64(length))
+      var hash: UInt64 = 0
+      var wanted = min(bytes.count, bounds.max)
+      for index in bounds.min..<wanted {
+        hash = hash &<< 1 &+ table[Int(bytes[index])]
+        let bits = index < bounds.mean ? 18 : 14
+        if hash >> UInt64(64 - bits) == 0 {
+          wanted = index + 1
+          break
+        }
+      }
+      #expect(cutter.firstCut(bytes, 0..<bytes.count, isLast: true) == wanted, "\(length)")
+    }
+  }
   @Test func `finds the same cuts again behind an inserted byte`() {
     let bytes = noise(4 << 20, seed: 2)
     var changed = bytes

@@ -27,6 +27,21 @@ import Testing
     }
   }
 
+  @Test func `is fuzzy where what was to be one instant is none, and tells how long it took`() {
+    let verdict = facts(.freeze) {
+      $0.isFixed = true
+      $0.broken = "somebody wrote d/f"
+      $0.frozen = .milliseconds(7)
+    }
+    let wanted = Verdict(
+      grade: .fuzzy, provider: .freeze, frozen: .milliseconds(7), reason: "somebody wrote d/f")
+    #expect(verdict == wanted)
+    var out = Writer()
+    out.verdict(verdict)
+    var reader = Reader(out.bytes)
+    #expect(throws: Never.self) { try #expect(reader.verdict() == wanted) }
+  }
+
   @Test func `is crash of a snapshot whatever changed meanwhile`() {
     let verdict = facts(.btrfs) {
       $0.isFixed = true
@@ -91,7 +106,7 @@ import Testing
     #expect(try reader.verdict() == verdict)
     #expect(reader.isAtEnd)
     var steering = out.bytes
-    steering[3] = 0x1B
+    steering[7] = 0x1B
     #expect(throws: CodingError.self) {
       var reader = Reader(steering)
       _ = try reader.verdict()

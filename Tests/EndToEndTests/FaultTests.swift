@@ -72,12 +72,14 @@ struct `A real fault` {
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 
-  @Test(arguments: ["+3y", "-3y"])
-  func `a standby's clock that jumps drops no point that the rule keeps`(jump: String) throws {
+  @Test(arguments: ["a", "b"], ["+3y", "-3y"])
+  func `a clock that jumps costs no change, and no point that the rule keeps`(
+    site: String, jump: String
+  ) throws {
     let pair = TestPair()
     let offset = pair.scratch("offset")
     pair.write("+0", to: offset)
-    pair.wrappers["b"] = TestPair.withClock(offset, isMonotonic: false)
+    pair.wrappers[site] = TestPair.withClock(offset, isMonotonic: false)
     #expect(pair.begin(), "\(pair.story)")
     for number in 1...3 {
       Shell.run("echo \(number) > '\(pair.source)/f\(number)'")

@@ -10,9 +10,10 @@ struct PostgresCluster {
 
   /// Runs a command line as the database's own user.
   @discardableResult
-  func run(_ command: String) -> Shell.Answer {
+  func run(_ command: String, in group: ServiceGroup? = nil) -> Shell.Answer {
     Shell.run(
       """
+      \(group.map { "echo $BASHPID > '\($0.path)/cgroup.procs'" } ?? "")
       cd /; setpriv --reuid=postgres --regid=postgres --clear-groups \
         env HOME=/tmp PATH=\(Self.programs):$PATH PGHOST='\(sockets)' \
         PGPORT=\(port) PGDATABASE=postgres PGUSER=postgres bash -c '\(command)'
@@ -29,12 +30,12 @@ struct PostgresCluster {
     return run("initdb -D \(data) --no-sync -U postgres")
   }
 
-  func start(_ data: String) -> Shell.Answer {
+  func start(_ data: String, in group: ServiceGroup? = nil) -> Shell.Answer {
     run(
       """
       pg_ctl -w -o "-k \(sockets) -p \(port) -c listen_addresses=" -l \(sockets)/log \
         -D \(data) start
-      """)
+      """, in: group)
   }
 
   @discardableResult

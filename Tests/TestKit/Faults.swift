@@ -123,7 +123,7 @@ package final class FaultTree: Tree {
     try inner.attributes(path)
   }
   package func target(_ path: TreePath) throws(TreeError) -> [UInt8] { try inner.target(path) }
-  package func open(_ path: TreePath) throws(TreeError) -> any TreeFile { try inner.open(path) }
+  package func open(_ path: TreePath) throws(TreeError) -> any ReadableFile { try inner.open(path) }
   package func expect(_ paths: [TreePath]) { inner.expect(paths) }
   package func create(_ path: TreePath) throws(TreeError) -> any TreeFile {
     try fail(.write, path)
@@ -175,5 +175,9 @@ package final class FaultTree: Tree {
     try inner.flush()
   }
   package func freeBytes() throws(TreeError) -> Int64 { try inner.freeBytes() }
+  package func clone(_ path: TreePath, as copy: TreePath) throws(TreeError) -> Bool {
+    try fail(.write, copy)
+    return try inner.clone(path, as: copy)
+  }
   package func forgetDirectories() { inner.forgetDirectories() }
 }

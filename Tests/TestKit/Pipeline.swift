@@ -187,6 +187,7 @@ package final class NoWatch: Watch {
   package let kind = WatchKind.scan
   package let shortfall: String? = nil
   package func drain() -> [WatchEvent] { [] }
+  package var newestProcess: Int32? { nil }
   package func cover(_ place: Place) -> String? { nil }
   package func takeCovered() -> [Place] { [] }
 }

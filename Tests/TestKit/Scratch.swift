@@ -36,7 +36,7 @@ package enum Shell {
     }
     do {
       let child = try ChildProcess(
-        "/bin/bash", ["-c", command], environment: ["LC_ALL": "C.UTF-8"], output: file)
+        "/bin/bash", ["-c", command], environment: ["LC_ALL": "C.UTF-8"], output: .file(file))
       let code = child.wait()
       var bytes = [UInt8](repeating: 0, count: 1 << 20)
       let count = unsafe pread(number, &bytes, bytes.count, 0)

@@ -36,7 +36,7 @@ package final class Relay {
     process = try ChildProcess(
       "/usr/bin/socat",
       ["TCP-LISTEN:\(from),bind=127.0.0.1,fork,reuseaddr", "TCP:127.0.0.1:\(to)"],
-      environment: [:], output: log)
+      environment: [:], output: .file(log))
   }
   /// Ends every connection, at once; new ones are taken.
   package func cut() { Shell.run("pkill -9 -P \(process.number)") }
@@ -57,10 +57,13 @@ package final class TestPair {
   }()
 
   /// - Parameters:
-  ///   - extra: lines of the pair's configuration, such as `rpo: 1s`.
+  ///   - extra: lines of the pair's configuration, such as `rpo: 1s`; `UNIT` stands for the unit of
+  ///     its ``ServiceGroup``.
   ///   - disk: makes the filesystem that the source lies on, where that matters.
   package init(extra: [String] = [], disk: ((Scratch) -> LoopDisk)? = nil) {
     self.disk = disk?(scratch)
+    let unit = ServiceGroup.unit(scratch)
+    let extra = extra.map { $0.replacing("UNIT", with: unit) }
     source = (self.disk?.path ?? scratch.path) + "/source"
     replica = scratch("replica")
     _ = unsafe mkdir(source, 0o755)
@@ -137,7 +140,7 @@ package final class TestPair {
     do {
       agents[site] = try ChildProcess(
         command[0], Array(command.dropFirst()),
-        environment: probe.map { ["HOLDFAST_PROBE": $0] } ?? [:], output: log(site))
+        environment: probe.map { ["HOLDFAST_PROBE": $0] } ?? [:], output: .file(log(site)))
     } catch {
       preconditionFailure("\(error)")
     }
@@ -221,6 +224,7 @@ package final class TestPair {
     package var grade: String
     package var provider: String
     package var reason: String
+    package var frozenSeconds: Double
     package var branch: Bool
   }
   private struct KeptPoints: Decodable { var points: [KeptPoint] }

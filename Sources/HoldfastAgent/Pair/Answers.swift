@@ -60,6 +60,8 @@ package struct PointsAnswer: Codable, Sendable {
     package var grade: String
     /// What made the point one instant, or was to: `none` for reading alone.
     package var provider: String
+    /// How long the service stood still for it.
+    package var frozenSeconds: Double
     /// Why the grade is no better; empty where nothing was amiss.
     package var reason: String
     package var seal: String

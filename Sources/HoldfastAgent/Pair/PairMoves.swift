@@ -64,7 +64,8 @@ extension Pair {
         let point = row.point
         return PointsAnswer.Point(
           point: point.number.rawValue, time: point.time.rfc3339, grade: point.grade.word,
-          provider: point.verdict.provider.word, reason: point.verdict.reason,
+          provider: point.verdict.provider.word, frozenSeconds: point.verdict.frozen.seconds,
+          reason: point.verdict.reason,
           seal: point.seal.description, parent: point.parent.description,
           epoch: point.reign.epoch.rawValue, reign: point.reign.id.description,
           branch: row.isBranch, files: point.totals.files, bytes: point.totals.bytes,

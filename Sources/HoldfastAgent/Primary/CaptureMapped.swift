@@ -4,8 +4,11 @@ import HoldfastCore
 /// they are hashed at each capture as long as they are mapped, and once more.
 extension CaptureWorker {
   /// Looks which files of the roots are mapped now, and keeps their places.
+  /// - Parameter isHarmless: whether a process cannot change what was read.
   @discardableResult
-  func lookForMapped(_ now: Instant) -> CaptureFacts.Mapping {
+  func lookForMapped(
+    _ now: Instant, isHarmless: (Int32) -> Bool = { _ in false }
+  ) -> CaptureFacts.Mapping {
     nextMappingLook =
       now + min(max(pair.rpo / 2, Limits.mappingEveryMin), Limits.mappingEveryMax)
     let report = host.mappings(paths)
@@ -13,7 +16,7 @@ extension CaptureWorker {
     var found: Set<Place> = []
     for file in report.files {
       let places = places(of: file)
-      if !places.isEmpty { answer = .mapped(process: file.process) }
+      if !places.isEmpty, !isHarmless(file.process) { answer = .mapped(process: file.process) }
       found.formUnion(places)
     }
     unmapped.formUnion(mapped.subtracting(found))

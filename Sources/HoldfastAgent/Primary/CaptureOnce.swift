@@ -18,10 +18,7 @@ extension CaptureWorker {
     let number = max(highest, oldHead.number).next
     do {
       try gate.check()
-      var moment = try providers.begin { [self] in
-        let changes = drain()
-        return watch.kind == .scan || gaps != nil ? nil : changes
-      }
+      var moment = try begin(&work, catalog, watch, isWhole: isWhole)
       isHolding = moment.isQuiesced && moment.pictures == nil
       defer {
         isHolding = false
@@ -80,8 +77,32 @@ extension CaptureWorker {
     }
   }
 
+  /// Has a provider give what is to be read.
+  private func begin(
+    _ work: inout CaptureWork, _ catalog: any Catalog, _ watch: any Watch, isWhole: Bool
+  ) throws -> Providers.Moment {
+    var scene = isWhole || watch.kind == .scan || gaps != nil ? nil : freezeScene(work, catalog)
+    defer {
+      if let scene {
+        work = scene.work
+        dirty.merge(scans: scene.late.scans, places: scene.late.places)
+      }
+    }
+    let changes = { [self] in
+      let count = drain()
+      return watch.kind == .scan || gaps != nil ? nil : count
+    }
+    let moment = try providers.begin(&scene, changes, tell)
+    if moment.frozen > .zero {
+      pace.rest(after: moment.frozen, at: host.clock.now(), share: Limits.frozenShare)
+    }
+    return moment
+  }
+
   /// What was told until the pictures were made, or the service rested, belongs to this point.
   private func addTold(to work: inout CaptureWork, _ moment: Providers.Moment, _ now: Instant) {
+    // It was added while the units stood still.
+    if moment.provider == .freeze { return }
     drain()
     guard moment.pictures != nil else {
       let (scans, places) = dirty.take()
@@ -101,7 +122,11 @@ extension CaptureWorker {
   private func rest(_ outcome: CaptureOutcome, _ moment: Providers.Moment) {
     let now = host.clock.now()
     if outcome.forcedTime > .zero { pace.rest(after: outcome.forcedTime, at: now) }
-    if moment.isQuiesced { pace.rest(after: pair.rpo / 2 / Limits.costlyShare, at: now) }
+    if moment.isQuiesced { pace.rest(after: pair.rpo / 2, at: now, share: 1) }
+    guard moment.broken != nil else { return }
+    // It is tried again, though nothing may change any more.
+    pace.rest(after: pair.rpo / 2, at: now, share: 1)
+    pace.changed(at: now)
   }
 
   private func checkRoots() throws {
@@ -173,8 +198,19 @@ extension CaptureWorker {
     facts.isDenied = !outcome.denied.isEmpty
     facts.isChanged = isChanged
     facts.troubles = moment.troubles
+    facts.broken = moment.broken
+    facts.frozen = moment.frozen
     // Whoever maps a file after this look changes it after it was read.
-    facts.mapping = lookForMapped(host.clock.now())
+    let isFreeze = moment.provider == .freeze
+    facts.mapping = lookForMapped(host.clock.now()) { isFreeze && providers.freeze.holds($0) }
+    if isFreeze, facts.broken == nil {
+      if case .mapped(let process) = facts.mapping {
+        facts.broken = providers.freeze.trouble(mappedBy: process)
+      } else if let late = mapped.first(where: { moment.pictures?.extent?.contains($0) != true }) {
+        // Nothing told of stores into it.
+        facts.broken = "\(late.path) was mapped for writing meanwhile"
+      }
+    }
     return facts
   }
 

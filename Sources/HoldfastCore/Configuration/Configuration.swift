@@ -1,5 +1,7 @@
 /// What the administrator wrote, read and checked: docs/configuration.md.
 package struct Configuration: Hashable, Sendable {
+  package static let defaultControl = "/run/holdfast"
+
   package var site: String
   package var listen: HostPort
   package var state: String
@@ -147,7 +149,7 @@ package struct PairConfiguration: Hashable, Sendable {
     guard !units.isEmpty, !capture.contains(where: \.isInstant) else { return nil }
     return """
       the plan starts \(units.joined(separator: ", ")), and no provider makes points one instant \
-      while it writes: put btrfs or snapshot under `capture` (docs/consistency.md)
+      while it writes: put btrfs, freeze or snapshot under `capture` (docs/consistency.md)
       """
   }
 

@@ -6,6 +6,8 @@ package enum ProviderSettings: Hashable, Sendable {
   case btrfs
   /// A snapshot by the administrator's commands.
   case snapshot(SnapshotCommands)
+  /// The plan's units are stopped for moments, at most for so long at a time.
+  case freeze(atMost: Duration)
   /// The administrator's commands before and after, whatever else is used.
   case quiesce(QuiesceCommands)
   /// Accepted, not yet at work.
@@ -16,15 +18,24 @@ package enum ProviderSettings: Hashable, Sendable {
     case .none: "none"
     case .btrfs: "btrfs"
     case .snapshot: "snapshot"
+    case .freeze: "freeze"
     case .quiesce: "quiesce"
     case .dormant(let word): word
+    }
+  }
+
+  /// Whether it gives something to read at any time.
+  package var isReading: Bool {
+    switch self {
+    case .none, .btrfs, .snapshot: true
+    case .freeze, .quiesce, .dormant: false
     }
   }
 
   /// Whether points are one instant whatever a service writes meanwhile.
   package var isInstant: Bool {
     switch self {
-    case .btrfs, .snapshot: true
+    case .btrfs, .snapshot, .freeze: true
     case .none, .quiesce, .dormant: false
     }
   }

@@ -29,10 +29,12 @@ package struct Pace: Equatable, Sendable {
     lastCapture = now
   }
 
-  /// What ended just now was costly: the next capture waits, so that such work takes a bounded
-  /// share of the time (``Limits/costlyShare``).
-  package mutating func rest(after cost: Duration, at now: Instant) {
-    restsUntil = now + cost * Limits.costlyShare
+  /// What ended just now was costly: the next capture waits for so many times as long, so that such
+  /// work takes a bounded share of the time.
+  package mutating func rest(
+    after cost: Duration, at now: Instant, share: Int = Limits.costlyShare
+  ) {
+    restsUntil = max(restsUntil ?? now, now + cost * share)
   }
 
   /// When to capture, or `nil` while nothing has changed. May lie in the past.

@@ -3,6 +3,10 @@ package struct CaptureFacts: Hashable, Sendable {
   package var provider: Provider
   /// Whether what was read could not change since one moment: a snapshot.
   package var isFixed = false
+  /// Why what was to be one instant is not.
+  package var broken: String?
+  /// How long the service stood still.
+  package var frozen = Duration.zero
   /// Whether all was looked at, not only what the kernel told of.
   package var isWhole = false
   /// Whether the application had been asked to make its files whole, and has.
@@ -40,11 +44,12 @@ package struct CaptureFacts: Hashable, Sendable {
     let reached: Grade = shortfall != nil ? .fuzzy : isQuiesced ? .application : .crash
     let reason = (shortfall.map { [$0] } ?? []) + troubles
     return Verdict(
-      grade: reached, provider: provider, reason: reason.joined(separator: "; "))
+      grade: reached, provider: provider, frozen: frozen, reason: reason.joined(separator: "; "))
   }
 
   /// Why the point is not one instant.
   private var shortfall: String? {
+    if let broken { return broken }
     if isDenied { return "not all could be read" }
     if !isWhole {
       if watch == .scan { return "nothing tells of changes on this filesystem" }

@@ -95,6 +95,7 @@ package protocol Host: Sendable {
   /// What is mapped shared and writable: files of the roots by their paths, others as objects.
   func mappings(_ roots: [String]) -> MappingReport
   var snapshots: any Snapshots { get }
+  func freezer(pair: String) -> any Freezer
   func report(_ path: String) -> RootReport
   /// Whether two directories are one, or one lies inside the other: through symbolic links and
   /// bind mounts too. Either may be missing.

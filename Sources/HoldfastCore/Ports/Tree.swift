@@ -85,8 +85,8 @@ extension TreeError: CustomStringConvertible {
   }
 }
 
-/// One regular file, open. Not shared between threads.
-package protocol TreeFile: AnyObject {
+/// One regular file, open for reading. Not shared between threads.
+package protocol ReadableFile: AnyObject {
   func status() throws(TreeError) -> Status
   /// Reads what lies at `offset` into `buffer[range]`, as much as fits.
   /// - Returns: how many bytes were read; 0 at the end.
@@ -98,18 +98,21 @@ package protocol TreeFile: AnyObject {
   func data(from offset: Int64) throws(TreeError) -> Range<Int64>?
   /// See ``Tree/attributes(_:)``.
   func attributes() throws(TreeError) -> [Attribute]
+  func close()
+}
+
+/// One that may be written too.
+package protocol TreeFile: ReadableFile {
   func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int64) throws(TreeError)
   func truncate(to size: Int64) throws(TreeError)
   func setOwner(_ owner: UInt32, group: UInt32) throws(TreeError)
   func setMode(_ mode: UInt16) throws(TreeError)
   func setAttribute(_ attribute: Attribute) throws(TreeError)
   func setModified(_ time: WallTime) throws(TreeError)
-  func close()
 }
 
-/// A directory tree, reached only through descriptors: no path given here can leave it, and no
-/// symbolic link inside it is ever followed. Not shared between threads.
-package protocol Tree: AnyObject {
+/// A directory tree to be read. Not shared between threads.
+package protocol ReadableTree: AnyObject {
   /// - Returns: `nil` where nothing is there.
   func status(_ path: TreePath) throws(TreeError) -> Status?
   /// Names in a directory in no order, `.` and `..` left out.
@@ -118,12 +121,18 @@ package protocol Tree: AnyObject {
   func attributes(_ path: TreePath) throws(TreeError) -> [Attribute]
   func target(_ path: TreePath) throws(TreeError) -> [UInt8]
   /// Opens a regular file for reading, without moving its access time where that is allowed.
-  func open(_ path: TreePath) throws(TreeError) -> any TreeFile
+  func open(_ path: TreePath) throws(TreeError) -> any ReadableFile
 
   /// Has what will soon be read brought from the disk meanwhile. Returns at once; what does not
   /// exist or may not be read is passed over.
   func expect(_ paths: [TreePath])
+  /// Forgets directories kept open between calls: their names may lead elsewhere by now.
+  func forgetDirectories()
+}
 
+/// A directory tree, reached only through descriptors: no path given here can leave it, and no
+/// symbolic link inside it is ever followed.
+package protocol Tree: ReadableTree {
   /// Makes a new empty file of mode 0600 that must not exist yet.
   func create(_ path: TreePath) throws(TreeError) -> any TreeFile
   /// Makes an object that is not a regular file, with mode 0600 or 0700, its parent being there.
@@ -145,8 +154,10 @@ package protocol Tree: AnyObject {
   /// Returns once all changes to the tree's filesystem are durable (syncfs(2)).
   func flush() throws(TreeError)
   func freeBytes() throws(TreeError) -> Int64
-  /// Forgets directories kept open between calls: their names may lead elsewhere by now.
-  func forgetDirectories()
+  /// Makes a new file with another's content, sharing its blocks (ioctl_ficlone(2)): at once,
+  /// whatever its size, but for what of it is not yet written to the disk.
+  /// - Returns: whether the filesystem can; where not, nothing was made.
+  func clone(_ path: TreePath, as copy: TreePath) throws(TreeError) -> Bool
 }
 
 extension Tree {

@@ -95,6 +95,14 @@ package enum Limits {
   package static let commandOutputBytes = 400
   /// Between two scans of roots whose changes are not all told, whatever they cost.
   package static let gapScanEveryMax = Duration.seconds(600)
+  /// For the time that units stand still at once.
+  package static let freezeAtMost = Duration.milliseconds(500)
+  /// After units stood still they run for so many times as long.
+  package static let frozenShare = 99
+  /// Places that are looked at while units stand still.
+  package static let frozenPlacesMax = 2000
+  /// Content that is read while units stand still, where blocks cannot be shared.
+  package static let frozenBytesMax = 8 << 20
   /// Tries to have the snapshots of several subvolumes with no change between them.
   package static let snapshotTriesMax = 3
   /// Between two looks at which files are mapped for writing.

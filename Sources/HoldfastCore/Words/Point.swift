@@ -27,12 +27,14 @@ package enum Provider: UInt8, Hashable, Sendable, CaseIterable {
   case none = 0
   case btrfs = 1
   case snapshot = 2
+  case freeze = 3
 
   package var word: String {
     switch self {
     case .none: "none"
     case .btrfs: "btrfs"
     case .snapshot: "snapshot"
+    case .freeze: "freeze"
     }
   }
 }
@@ -41,13 +43,19 @@ package enum Provider: UInt8, Hashable, Sendable, CaseIterable {
 package struct Verdict: Hashable, Sendable {
   package var grade: Grade
   package var provider: Provider
+  /// How long the service stood still for it, in whole microseconds below 2^32.
+  package let frozen: Duration
   /// Why it is no better, for people; empty where nothing was amiss. At most
   /// ``Limits/reasonBytesMax`` bytes, without control characters.
   package let reason: String
 
-  package init(grade: Grade, provider: Provider = .none, reason: String = "") {
+  package init(
+    grade: Grade, provider: Provider = .none, frozen: Duration = .zero, reason: String = ""
+  ) {
     self.grade = grade
     self.provider = provider
+    let micros = max(0, frozen.nanos) / 1000
+    self.frozen = .microseconds(Int64(UInt32(clamping: micros)))
     var bounded = String.UnicodeScalarView()
     var bytes = 0
     for scalar in reason.unicodeScalars {

@@ -128,7 +128,11 @@ package final class LinuxTree: Tree {
     return Array(buffer[..<count])
   }
 
-  package func open(_ path: TreePath) throws(TreeError) -> any TreeFile {
+  package func open(_ path: TreePath) throws(TreeError) -> any ReadableFile {
+    LinuxTreeFile(try openForReading(path), path: path, as: guise)
+  }
+
+  private func openForReading(_ path: TreePath) throws(TreeError) -> Descriptor {
     let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
     var number: Int32 = -1
     unsafe try at(path, "open") { parent, name in
@@ -137,17 +141,31 @@ package final class LinuxTree: Tree {
       if number < 0, errno == EPERM { number = unsafe holdfast_openat(parent, name, flags, 0) }
       return number
     }
-    return LinuxTreeFile(Descriptor(number), path: path, as: guise)
+    return Descriptor(number)
+  }
+
+  package func clone(_ path: TreePath, as copy: TreePath) throws(TreeError) -> Bool {
+    let source = try openForReading(path)
+    let target = try make(copy)
+    guard holdfast_clone(target.number, source.number) != 0 else { return true }
+    let error = errno
+    try remove(copy, directory: false)
+    if [EOPNOTSUPP, ENOTTY, EINVAL, EXDEV].contains(error) { return false }
+    throw Self.error(path, "clone", error)
   }
 
   package func create(_ path: TreePath) throws(TreeError) -> any TreeFile {
+    LinuxTreeFile(try make(path), path: path)
+  }
+
+  private func make(_ path: TreePath) throws(TreeError) -> Descriptor {
     var number: Int32 = -1
     unsafe try at(path, "create") { parent, name in
       number = unsafe holdfast_openat(
         parent, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
       return number
     }
-    return LinuxTreeFile(Descriptor(number), path: path)
+    return Descriptor(number)
   }
 
   package func make(

@@ -8,23 +8,36 @@ package final class ChildProcess {
   /// The exit code, or 128 and the signal, once it has ended and was waited for.
   private var ended: Int32?
 
+  /// Where what it prints goes.
+  package enum Output {
+    /// Behind what is in a file.
+    case file(String)
+    /// And where it reads from; errors go where this process's go.
+    case descriptor(Int32)
+  }
+
   package enum Failure: Error { case spawn(String, errno: Int32) }
 
   /// - Parameters:
-  ///   - output: a file that takes what it prints.
   ///   - environment: added to this process's own.
   ///   - ownGroup: whether it leads a process group of its own, for ``killGroup()``.
   package init(
-    _ path: String, _ arguments: [String], environment: [String: String], output: String,
+    _ path: String, _ arguments: [String], environment: [String: String], output: Output,
     ownGroup: Bool = false
   ) throws(Failure) {
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
     defer { unsafe _ = posix_spawn_file_actions_destroy(&actions) }
-    unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    unsafe posix_spawn_file_actions_addopen(
-      &actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-    unsafe posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    switch output {
+    case .file(let output):
+      unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+      unsafe posix_spawn_file_actions_addopen(
+        &actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+      unsafe posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    case .descriptor(let number):
+      unsafe posix_spawn_file_actions_adddup2(&actions, number, 0)
+      unsafe posix_spawn_file_actions_adddup2(&actions, number, 1)
+    }
     let own = Self.ownEnvironment.filter { line in
       !environment.keys.contains { line.hasPrefix($0 + "=") }
     }

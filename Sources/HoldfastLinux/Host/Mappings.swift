@@ -6,7 +6,7 @@ package import HoldfastCore
 package enum Mappings {
   /// Looks for shared writable mappings (proc_pid_maps(5)). A file's name there may be a hard
   /// link's, a bind mount's or a namespace's: what does not lie below a root by its path is told as
-  /// an object, each once.
+  /// an object, each once for each process.
   package static func look(roots: [String]) -> MappingReport {
     var report = MappingReport()
     let number = unsafe holdfast_openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
@@ -15,14 +15,14 @@ package enum Mappings {
       return report
     }
     let prefixes = roots.map { Array(($0 == "/" ? "" : $0).utf8) + [0x2F] }
-    var seen: Set<MappedFile.Name> = []
     for name in listNames(number).names {
       guard let process = Int32(String(decoding: name, as: UTF8.self)) else { continue }
-      guard let maps = contents("/proc/\(process)/maps") else {
+      guard let maps = readAll("/proc/\(process)/maps") else {
         // A process that ended meanwhile has no mappings.
         if errno != ENOENT, errno != ESRCH { report.isComplete = false }
         continue
       }
+      var seen: Set<MappedFile.Name> = []
       for line in maps.split(separator: 0x0A) {
         guard let (range, path) = shared(line),
           let file = self.name(of: path, prefixes, "/proc/\(process)/map_files/\(range)")
@@ -67,24 +67,5 @@ package enum Mappings {
     var status = stat()
     guard unsafe stat(path, &status) == 0 else { return nil }
     return FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
-  }
-
-  private static func contents(_ path: String) -> [UInt8]? {
-    let number = unsafe holdfast_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0)
-    guard number >= 0 else { return nil }
-    let file = Descriptor(number)
-    var all: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 64 << 10)
-    while true {
-      let count = unsafe buffer.withUnsafeMutableBytes { bytes in
-        retried { unsafe Glibc.read(file.number, bytes.baseAddress, bytes.count) }
-      }
-      guard count >= 0 else {
-        errno = Int32(-count)
-        return nil
-      }
-      if count == 0 { return all }
-      all += buffer[..<count]
-    }
   }
 }

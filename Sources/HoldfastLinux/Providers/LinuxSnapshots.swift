@@ -133,7 +133,7 @@ package struct LinuxSnapshots: Snapshots {
     let child: ChildProcess
     do {
       child = try ChildProcess(
-        "/bin/sh", ["-c", command], environment: environment, output: output, ownGroup: true)
+        "/bin/sh", ["-c", command], environment: environment, output: .file(output), ownGroup: true)
     } catch {
       throw ProviderError("`\(command)` cannot be run: \(error)")
     }

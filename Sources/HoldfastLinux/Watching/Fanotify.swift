@@ -13,6 +13,7 @@ package final class Fanotify: Watch {
     var buffer: EventBuffer
     /// Directory handles seen, and where they lie; `nil` outside of all roots.
     var places: [[UInt8]: Place?] = [:]
+    var process: Int32?
   }
   private static let placesMax = 65_536
   private let state: Mutex<State>
@@ -79,6 +80,7 @@ package final class Fanotify: Watch {
     }
   }
 
+  package var newestProcess: Int32? { state.withLock { $0.process } }
   package func cover(_ place: Place) -> String? { nil }
   package func takeCovered() -> [Place] { [] }
 
@@ -129,7 +131,11 @@ package final class Fanotify: Watch {
       guard length >= 4, offset + length <= event.upperBound else { return }
       let record = offset..<(offset + length)
       if kind == Int(FAN_EVENT_INFO_TYPE_DFID_NAME) || kind == Int(FAN_EVENT_INFO_TYPE_DFID) {
-        if take(bytes, record, mask, isDirectory, &state) { isPlaced = true }
+        if take(bytes, record, mask, isDirectory, &state) {
+          isPlaced = true
+          // 0 of a process that another process namespace hides.
+          if process != 0 { state.process = process }
+        }
       } else if kind == Int(FAN_EVENT_INFO_TYPE_FID) {
         object = record
       }

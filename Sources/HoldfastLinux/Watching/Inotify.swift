@@ -49,6 +49,7 @@ package final class Inotify: Watch {
     }
   }
 
+  package var newestProcess: Int32? { nil }
   package func cover(_ place: Place) -> String? {
     let path = Array(roots[place.root.rawValue].utf8) + [0x2F] + place.path.bytes
     return state.withLock { state in

@@ -44,6 +44,7 @@ final class ScanOnly: Watch {
   let shortfall: String?
   init(shortfall: String) { self.shortfall = shortfall }
   func drain() -> [WatchEvent] { [] }
+  var newestProcess: Int32? { nil }
   func cover(_ place: Place) -> String? { shortfall }
   func takeCovered() -> [Place] { [] }
 }

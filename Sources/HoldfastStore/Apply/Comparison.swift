@@ -55,7 +55,7 @@ package final class Comparison {
   }
 
   private func isChunk(
-    _ file: any TreeFile, _ offset: Int64, _ reference: ChunkReference, _ buffer: inout [UInt8]
+    _ file: any ReadableFile, _ offset: Int64, _ reference: ChunkReference, _ buffer: inout [UInt8]
   ) throws -> Bool {
     let count = Int(reference.length)
     if buffer.count < count { buffer = [UInt8](repeating: 0, count: count) }
@@ -64,7 +64,7 @@ package final class Comparison {
   }
 
   /// Whether only zeros are read there, stored or not.
-  private func isHole(_ file: any TreeFile, _ range: Range<Int64>) throws -> Bool {
+  private func isHole(_ file: any ReadableFile, _ range: Range<Int64>) throws -> Bool {
     var offset = range.lowerBound
     var buffer = [UInt8](repeating: 0, count: Limits.chunkBytesMax)
     while offset < range.upperBound {

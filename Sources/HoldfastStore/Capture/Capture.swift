@@ -29,15 +29,20 @@ package struct CaptureWork: Sendable {
 /// What is read in place of the roots themselves: how all of them were at one moment.
 package struct Pictures {
   /// By root number; their objects carry the devices of the roots.
-  package var trees: [any Tree]
+  package var trees: [any ReadableTree]
   /// Where other filesystems are mounted below the roots, which a picture does not show.
   package var mounts: Set<Place>
   /// Before they were made: a later change within one tick of the clock may carry the same stamp.
   package var madeAt: WallTime
-  package init(trees: [any Tree], mounts: Set<Place>, madeAt: WallTime) {
+  /// All that they show; `nil` where they show everything.
+  package var extent: Set<Place>?
+  package init(
+    trees: [any ReadableTree], mounts: Set<Place>, madeAt: WallTime, extent: Set<Place>? = nil
+  ) {
     self.trees = trees
     self.mounts = mounts
     self.madeAt = madeAt
+    self.extent = extent
   }
 }
 
@@ -71,7 +76,8 @@ package final class Capture {
   private let devices: [UInt64]
 
   /// What is read just now: the roots or pictures of them.
-  private var sources: [any Tree] = []
+  private var sources: [any ReadableTree] = []
+  private var extent: Set<Place>?
   private var mounts: Set<Place> = []
   private var picturedAt: WallTime?
   private var forced: Set<Place> = []
@@ -112,6 +118,7 @@ package final class Capture {
     self.isWhole = isWhole
     sources = pictures?.trees ?? trees
     mounts = pictures?.mounts ?? []
+    extent = pictures?.extent
     picturedAt = pictures?.madeAt
     forced = work.forced
     defer { sources = [] }
@@ -131,7 +138,7 @@ package final class Capture {
       } else {
         try visit(work)
         // A call whose change the pictures show may have returned only after they were made.
-        if pictures != nil { try visit(late()) }
+        if pictures != nil, extent == nil { try visit(late()) }
         // Other names of objects that changed by one of theirs.
         for place in linked.sorted() { try visit(place) }
       }
@@ -164,6 +171,11 @@ package final class Capture {
       try writer.checkpoint()
       if readsAll { expect(visit, &work) }
       let place = visit.place
+      if let extent, !extent.contains(place) {
+        // How it was then nobody knows.
+        outcome.torn.append(place)
+        continue
+      }
       guard let status = try look(place) else { continue }
       if status.kind == .directory, !place.path.isTop,
         status.device != devices[root(place)] || mounts.contains(place)
@@ -303,9 +315,8 @@ package final class Capture {
   @discardableResult
   private func record(_ place: Place, _ status: Status) throws -> Bool {
     let row = try catalog.row(place)
-    if let row, !forced.contains(place), row.isSettled, row.stamp == status.stamp,
-      row.entry.kind == status.kind,
-      row.entry.linkGroup == linkGroup(status), try !isWhole || writer.holds(row.entry.content)
+    if let row, !forced.contains(place), row.isUnchanged(status),
+      try !isWhole || writer.holds(row.entry.content)
     {
       if isWhole { try putWhole(place, row.entry) }
       return false
@@ -334,8 +345,7 @@ package final class Capture {
     if let row, row.entry.kind == .directory, entry.kind != .directory {
       for child in try catalog.below(place).reversed() { try forget(child) }
     }
-    return entry.kind == .directory
-      && (row?.entry.kind != .directory || row?.stamp.inode != stamp.inode)
+    return entry.kind == .directory && row.map { !$0.isSameDirectory(status) } ?? true
   }
 
   private func putWhole(_ place: Place, _ entry: Entry) throws {
@@ -350,10 +360,6 @@ package final class Capture {
     let newest = max(stamp.modified, stamp.changed)
     if newest + Limits.clockTick >= readAt { return false }
     return kind != .regular || stamp.modified + Limits.youngFor < readAt
-  }
-
-  private func linkGroup(_ status: Status) -> UInt64 {
-    status.kind != .directory && status.links > 1 ? status.inode : 0
   }
 
   private func readEntry(_ place: Place, _ status: Status) throws -> (Entry, Stamp)? {
@@ -394,7 +400,7 @@ package final class Capture {
     return nil
   }
 
-  private func readFile(_ place: Place, _ tree: any Tree) throws -> (Entry, Stamp, Bool) {
+  private func readFile(_ place: Place, _ tree: any ReadableTree) throws -> (Entry, Stamp, Bool) {
     let file = try tree.open(place.path)
     defer { file.close() }
     let before = try file.status()
@@ -421,7 +427,7 @@ package final class Capture {
   private func entry(_ status: Status, _ attributes: [Attribute], target: [UInt8]) -> Entry {
     Entry(
       kind: status.kind, mode: status.mode, owner: status.owner, group: status.group,
-      modified: status.modified, size: status.size, linkGroup: linkGroup(status),
+      modified: status.modified, size: status.size, linkGroup: status.linkGroup,
       device: status.kind == .characterDevice || status.kind == .blockDevice ? status.special : 0,
       target: target, attributes: attributes.filter { !Reserved.isIgnored($0.name) })
   }
@@ -435,4 +441,22 @@ package enum Reserved {
 
   /// Labels belong to the host's policy until a key of the configuration says otherwise.
   static func isIgnored(_ attribute: [UInt8]) -> Bool { attribute == label }
+}
+
+extension Status {
+  /// See ``Entry/linkGroup``.
+  fileprivate var linkGroup: UInt64 { kind != .directory && links > 1 ? inode : 0 }
+}
+
+extension CatalogRow {
+  /// Whether an object is known to be what it was when it was captured.
+  func isUnchanged(_ status: Status) -> Bool {
+    isSettled && stamp == status.stamp && entry.kind == status.kind
+      && entry.linkGroup == status.linkGroup
+  }
+
+  /// Whether what is in a directory was captured before.
+  func isSameDirectory(_ status: Status) -> Bool {
+    entry.kind == .directory && stamp.inode == status.inode
+  }
 }

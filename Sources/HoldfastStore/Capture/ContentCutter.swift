@@ -30,7 +30,7 @@ package final class ContentCutter {
   ///     covers what was read.
   ///   - part: told of runs of references while more are still to come.
   package func content(
-    of file: any TreeFile, size: Int64, sparse: Bool, into sink: any ChunkSink,
+    of file: any ReadableFile, size: Int64, sparse: Bool, into sink: any ChunkSink,
     part: ((_ offset: Int64, _ references: [ChunkReference]) throws -> Void)? = nil
   ) throws -> (content: Content, size: Int64) {
     var lists = ListCutter(sink: sink, part: part)
@@ -56,7 +56,8 @@ package final class ContentCutter {
 
   /// - Returns: where reading ended; before the range's end only where the file did.
   private func cut(
-    _ file: any TreeFile, _ range: Range<Int64>, _ lists: inout ListCutter, _ sink: any ChunkSink
+    _ file: any ReadableFile, _ range: Range<Int64>, _ lists: inout ListCutter,
+    _ sink: any ChunkSink
   ) throws -> Int64 {
     var readTo = range.lowerBound
     var start = 0
@@ -82,7 +83,7 @@ package final class ContentCutter {
   }
 
   private func refill(
-    _ file: any TreeFile, _ readTo: inout Int64, _ limit: Int64, at end: Int
+    _ file: any ReadableFile, _ readTo: inout Int64, _ limit: Int64, at end: Int
   ) throws -> Int {
     let wanted = Int(min(Int64(buffer.count - end), limit - readTo))
     guard wanted > 0 else { return 0 }

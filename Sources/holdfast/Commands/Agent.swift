@@ -36,8 +36,8 @@ struct Agent: AsyncParsableCommand {
     defer { withExtendedLifetime(lock) {} }
     let key = try StateFiles.key(configuration)
     let probe: any Probe = environment["HOLDFAST_PROBE"].flatMap(KillProbe.init) ?? NoProbe()
-    let host = SystemHost(
-      state: configuration.state, memoryBytes: configuration.memoryBytes, probe: probe)
+    try StateFiles.makeDirectory(configuration.control, mode: 0o755)
+    let host = SystemHost(configuration, probe: probe)
     let network = try Network(key: key)
     let pins = try Pins(disk: try host.disk([]), clock: host.clock)
     let site = try Site(
@@ -126,7 +126,6 @@ struct Agent: AsyncParsableCommand {
   private static func control(
     _ configuration: Configuration, _ site: Site
   ) async throws -> [ControlServer] {
-    try StateFiles.makeDirectory(configuration.control, mode: 0o755)
     let control = Control(site: site)
     var servers: [ControlServer] = []
     for (name, group, mayMove) in [

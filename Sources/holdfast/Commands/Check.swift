@@ -116,6 +116,7 @@ struct Check: AsyncParsableCommand {
               """))
       }
     }
+    if isPrimary { findings += outsiders(pair, configuration) }
     if let advice = pair.captureAdvice {
       findings.append(Finding(weight: .warning, text: "pairs.\(pair.name): \(advice)"))
     }
@@ -126,6 +127,24 @@ struct Check: AsyncParsableCommand {
           text: "pairs.\(pair.name): not yet at work: \(pair.dormantKeys.joined(separator: ", "))"))
     }
     return findings
+  }
+
+  /// Who writes to roots and will not stand still with the plan's units.
+  private func outsiders(_ pair: PairConfiguration, _ configuration: Configuration) -> [Finding] {
+    guard pair.capture.contains(where: { if case .freeze = $0 { true } else { false } }) else {
+      return []
+    }
+    let freezer = LinuxFreezer(control: configuration.control, pair: pair.name)
+    return OpenFiles.look(roots: pair.paths(on: configuration.site))
+      .filter { !freezer.holds($0.process, of: pair.units) }
+      .map { process, path in
+        Finding(
+          weight: .warning,
+          text: """
+            pairs.\(pair.name): \(freezer.describe(process)) has \(path) open for writing and does \
+            not stand still with the plan's units: put its unit into the plan, or points are fuzzy
+            """)
+      }
   }
 
   private func peers(_ configuration: Configuration) async -> [Finding] {

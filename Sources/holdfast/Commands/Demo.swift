@@ -52,7 +52,7 @@ struct DemoStory {
   private func start(_ arguments: [String], log: String) throws -> ChildProcess {
     do {
       return try ChildProcess(
-        executable, arguments, environment: [:], output: "\(folder)/\(log).log")
+        executable, arguments, environment: [:], output: .file("\(folder)/\(log).log"))
     } catch {
       throw CommandFailure(.failed, "cannot start \(executable): \(error)")
     }

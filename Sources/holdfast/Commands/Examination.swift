@@ -43,8 +43,7 @@ final class Examination {
     only = point
     self.glob = glob.map { Exclusion([$0]) }
     store = try PairStore(configuration, pair)
-    host = SystemHost(
-      state: configuration.state, memoryBytes: configuration.memoryBytes, probe: NoProbe())
+    host = SystemHost(configuration)
   }
 
   func run() throws {

@@ -62,12 +62,18 @@ struct Points: AsyncParsableCommand {
     for point in answer.points {
       let marks = [point.branch ? "branch" : nil, point.pinned ? "pinned" : nil]
       rows.append([
-        String(point.point), point.time, point.grade, point.provider, String(point.files),
+        String(point.point), point.time, point.grade, provider(point), String(point.files),
         Terminal.size(point.bytes), String(point.changes), String(point.epoch),
         marks.compactMap { $0 }.joined(separator: ", "),
       ])
     }
     print(Terminal.table(rows))
+  }
+
+  /// With how long the service stood still.
+  private func provider(_ point: PointsAnswer.Point) -> String {
+    guard point.frozenSeconds > 0 else { return point.provider }
+    return "\(point.provider) \(Int((point.frozenSeconds * 1000).rounded(.up))) ms"
   }
 }
 

@@ -93,8 +93,7 @@ struct PairStore {
   private let reading: any Sendable
 
   init(_ configuration: Configuration, _ pair: PairConfiguration) throws {
-    host = SystemHost(
-      state: configuration.state, memoryBytes: configuration.memoryBytes, probe: NoProbe())
+    host = SystemHost(configuration)
     let files = try PairFiles(host, pair: pair.name)
     guard let identity = try files.identity() else {
       throw CommandFailure(.refused, "\(pair.name) has no journal here: join the sites first")

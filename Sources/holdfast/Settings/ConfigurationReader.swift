@@ -58,7 +58,7 @@ struct ConfigurationReader {
     return Configuration(
       site: site, listen: try keys.address("listen") ?? HostPort(host: "0.0.0.0", port: 7433),
       state: try keys.path("state") ?? "/var/lib/holdfast",
-      control: try keys.path("control") ?? "/run/holdfast",
+      control: try keys.path("control") ?? Configuration.defaultControl,
       memoryBytes: try keys.size("memory", min: Self.memoryMin) ?? 150 << 20, peers: peers,
       pairs: pairs)
   }
@@ -115,7 +115,7 @@ struct ConfigurationReader {
       switch word {
       case "none": return .none
       case "btrfs": return .btrfs
-      case "freeze": return .dormant(word)
+      case "freeze": return .freeze(atMost: Limits.freezeAtMost)
       case "snapshot", "quiesce", "postgres":
         throw error(node, "\(place): `\(word)` needs values of its own: docs/configuration.md")
       default: break
@@ -136,7 +136,11 @@ struct ConfigurationReader {
           before: try inner.command("before"), after: try inner.command("after"),
           within: try inner.within()))
     }
-    for word in ["freeze", "postgres"] where outer.has(word) { return .dormant(word) }
+    if let inner = try outer.map("freeze", KnownKeys.freeze) {
+      let limit = try inner.duration("max-freeze", min: .milliseconds(10), max: .seconds(10))
+      return .freeze(atMost: limit ?? Limits.freezeAtMost)
+    }
+    if outer.has("postgres") { return .dormant("postgres") }
     throw error(node, "\(place): only snapshot, quiesce, freeze and postgres have values")
   }
 
@@ -203,6 +207,7 @@ enum KnownKeys {
     "plan", "spool", "owners", "selinux",
   ]
   static let capture = ["none", "btrfs", "snapshot", "freeze", "postgres", "quiesce"]
+  static let freeze = ["max-freeze"]
   static let snapshot = ["create", "path", "remove", "within"]
   static let quiesce = ["before", "after", "within"]
   static let root = ["path", "replica", "exclude"]

@@ -87,10 +87,10 @@ struct Keys {
     try value(key, "host:port") { HostPort($0) }
   }
 
-  func duration(_ key: String, min: Duration = .zero) throws -> Duration? {
-    let bound = min == .zero ? "" : ", at least \(min)"
-    return try value(key, "a duration as in systemd: 5s, 10min, 24h\(bound)") { text in
-      Quantity.duration(text).flatMap { $0 >= min ? $0 : nil }
+  func duration(_ key: String, min: Duration = .zero, max: Duration? = nil) throws -> Duration? {
+    let bounds = (min == .zero ? "" : ", at least \(min)") + (max.map { ", at most \($0)" } ?? "")
+    return try value(key, "a duration as in systemd: 5s, 10min, 24h\(bounds)") { text in
+      Quantity.duration(text).flatMap { $0 >= min && $0 <= max ?? $0 ? $0 : nil }
     }
   }
 

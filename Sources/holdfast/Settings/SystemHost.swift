@@ -10,13 +10,15 @@ struct SystemHost: Host {
   let dice: any Dice = SystemDice()
   let probe: any Probe
   let state: String
+  let control: String
   let cacheBytes: Int
 
-  init(state: String, memoryBytes: Int64, probe: any Probe) {
-    self.state = state
+  init(_ configuration: Configuration, probe: any Probe = NoProbe()) {
+    state = configuration.state
+    control = configuration.control
     self.probe = probe
     // Caches of index and catalog: a share of what the agent may use.
-    cacheBytes = Int(min(max(memoryBytes / 16, 2 << 20), 64 << 20))
+    cacheBytes = Int(min(max(configuration.memoryBytes / 16, 2 << 20), 64 << 20))
   }
 
   var user: UInt32 { geteuid() }
@@ -34,6 +36,7 @@ struct SystemHost: Host {
     Mappings.look(roots: roots.map { Roots.realPath($0) ?? $0 })
   }
   var snapshots: any Snapshots { LinuxSnapshots(folder: state) }
+  func freezer(pair: String) -> any Freezer { LinuxFreezer(control: control, pair: pair) }
   func report(_ path: String) -> RootReport { Roots.report(path) }
   func overlaps(_ a: String, _ b: String) -> Bool { Roots.overlaps(a, b) }
   func mark(_ path: String, _ marker: Marker) throws(TreeError) { try Roots.mark(path, marker) }

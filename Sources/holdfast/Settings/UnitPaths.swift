@@ -21,7 +21,14 @@ enum UnitPaths {
       [Service]
       ProtectSystem=strict
 
-      """ + lines.joined()
+      """ + (freezes(configuration) ? "ProtectControlGroups=no\n" : "") + lines.joined()
+  }
+
+  /// Whether units are stopped for moments, by writing to their control groups.
+  private static func freezes(_ configuration: Configuration) -> Bool {
+    configuration.pairs.contains { pair in
+      pair.capture.contains { if case .freeze = $0 { true } else { false } }
+    }
   }
 
   /// Brings the drop-in up to date, as root on a host that has the unit.

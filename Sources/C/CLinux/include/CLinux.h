@@ -96,5 +96,10 @@ static inline int holdfast_btrfs_destroy(int folder, const char *name) {
   return ioctl(folder, BTRFS_IOC_SNAP_DESTROY, &arguments);
 }
 
+/// Shares another file's blocks: ioctl_ficlone(2).
+static inline int holdfast_clone(int target, int source) {
+  return ioctl(target, FICLONE, source);
+}
+
 /// pidfd_open(2).
 static inline int holdfast_pidfd(int process) { return (int)syscall(SYS_pidfd_open, process, 0); }

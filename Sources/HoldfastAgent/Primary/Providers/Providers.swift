@@ -10,7 +10,11 @@ final class Providers {
     var pictures: Pictures?
     /// Whether the pictures are of one instant.
     var isFixed = false
+    /// Why what was to be one instant is not.
+    var broken: String?
     var isQuiesced = false
+    /// How long units stood still.
+    var frozen = Duration.zero
     /// Why a better provider was not to be had, or did not do what it should.
     var troubles: [String] = []
   }
@@ -18,6 +22,7 @@ final class Providers {
   private let settings: [ProviderSettings]
   private let btrfs: BtrfsProvider
   private let commands: CommandProvider
+  let freeze: FreezeProvider
   private let clock: any Timekeeper
 
   init(pair: PairConfiguration, paths: [String], host: any Host, disk: any Disk) {
@@ -26,6 +31,7 @@ final class Providers {
     btrfs = BtrfsProvider(paths: paths, snapshots: host.snapshots)
     commands = CommandProvider(
       pair: pair.name, paths: paths, snapshots: host.snapshots, disk: disk, dice: host.dice)
+    freeze = FreezeProvider(pair: pair, paths: paths, host: host)
   }
 
   private var quiesce: QuiesceCommands? {
@@ -42,17 +48,25 @@ final class Providers {
 
   /// Ends what a crash left begun, before anything else is captured.
   /// - Returns: what could not be ended.
-  func recover() -> [String] { btrfs.recover() + commands.recover(snapshot, quiesce) }
+  func recover() -> [String] {
+    freeze.recover() + btrfs.recover() + commands.recover(snapshot, quiesce)
+  }
 
-  /// - Parameter changes: how many changes were told since it was last asked; `nil` where not all
-  ///   are told.
+  /// - Parameters:
+  ///   - scene: `nil` where all is to be read, not only what changed.
+  ///   - changes: how many changes were told since it was last asked; `nil` where not all are told.
+  ///   - tell: what they were, each once.
   /// - Throws: why no provider gave anything; then nothing is left to be ended.
-  func begin(_ changes: () -> Int?) throws(ProviderError) -> Moment {
+  func begin(
+    _ scene: inout FreezeScene?, _ changes: () -> Int?, _ tell: () -> FreezeScene.News
+  ) throws(ProviderError) -> Moment {
     var troubles: [String] = []
+    var frozen = Duration.zero
     let isQuiesced = prepare(&troubles)
     for setting in settings.isEmpty ? [.none] : settings {
       do throws(ProviderError) {
-        guard var moment = try take(setting, changes) else { continue }
+        guard var moment = try take(setting, &scene, changes, tell, &frozen) else { continue }
+        moment.frozen = max(moment.frozen, frozen)
         moment.isQuiesced = isQuiesced
         // The service goes on as soon as the pictures are there.
         if moment.pictures != nil { troubles += release() }
@@ -62,9 +76,9 @@ final class Providers {
         troubles.append("\(setting.word): \(error.reason)")
       }
     }
-    // Only commands around the reading are configured.
-    if !settings.contains(where: { $0 == .none || $0.isInstant }) {
-      return Moment(isQuiesced: isQuiesced, troubles: troubles)
+    // Only what goes around the reading is configured, or what cannot do all of it.
+    if !settings.contains(where: \.isReading) {
+      return Moment(isQuiesced: isQuiesced, frozen: frozen, troubles: troubles)
     }
     troubles += release()
     throw ProviderError(troubles.joined(separator: "; "))
@@ -76,6 +90,7 @@ final class Providers {
     switch moment.provider {
     case .none: break
     case .btrfs: troubles += btrfs.recover()
+    case .freeze: troubles += freeze.recover()
     case .snapshot: troubles += commands.remove(snapshot)
     }
     return troubles
@@ -83,7 +98,8 @@ final class Providers {
 
   /// - Returns: `nil` where this setting gives nothing to read.
   private func take(
-    _ setting: ProviderSettings, _ changes: () -> Int?
+    _ setting: ProviderSettings, _ scene: inout FreezeScene?, _ changes: () -> Int?,
+    _ tell: () -> FreezeScene.News, _ frozen: inout Duration
   ) throws(ProviderError) -> Moment? {
     let madeAt = clock.wall()
     switch setting {
@@ -93,9 +109,12 @@ final class Providers {
       let (pictures, isFixed) = try btrfs.take(madeAt: madeAt, changes)
       return Moment(
         provider: .btrfs, pictures: pictures, isFixed: isFixed,
-        troubles: isFixed
-          ? []
-          : ["the roots lie in several subvolumes and changed between their snapshots"])
+        broken: isFixed
+          ? nil : "the roots lie in several subvolumes and changed between their snapshots")
+    case .freeze(let limit):
+      guard var known = scene else { throw ProviderError("all is read, not only what changed") }
+      defer { scene = known }
+      return try freeze.take(atMost: limit, &known, frozen: &frozen, tell)
     case .snapshot(let settings):
       let pictures = try commands.take(settings, madeAt: madeAt)
       return Moment(provider: .snapshot, pictures: pictures, isFixed: true)

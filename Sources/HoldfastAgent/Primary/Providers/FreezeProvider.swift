@@ -1,0 +1,130 @@
+import HoldfastCore
+import HoldfastStore
+
+/// What a provider that stops the writers asks of the capture that it serves.
+struct FreezeScene {
+  let catalog: any Catalog
+  /// What the capture is to look at, as far as it is known.
+  var work: CaptureWork
+  /// What came to be known too late for it.
+  var late = CaptureWork()
+
+  /// What the kernel told since it was last asked.
+  struct News {
+    var work = CaptureWork()
+    /// Whose the newest change was, where that is known.
+    var process: Int32?
+    var place: Place? { work.places.first ?? work.scans.first }
+  }
+
+  mutating func add(_ news: News) {
+    work.scans += news.work.scans
+    work.places += news.work.places
+    work.forced.formUnion(news.work.forced)
+  }
+}
+
+/// Stops the plan's units for the moment in which what they changed is taken down.
+struct FreezeProvider {
+  let pair: PairConfiguration
+  let paths: [String]
+  let host: any Host
+  let freezer: any Freezer
+
+  init(pair: PairConfiguration, paths: [String], host: any Host) {
+    self.pair = pair
+    self.paths = paths
+    self.host = host
+    freezer = host.freezer(pair: pair.name)
+  }
+
+  /// Thaws what a crash left frozen, and removes all clones.
+  /// - Returns: what could not be done.
+  func recover() -> [String] {
+    let isConfigured = pair.capture.contains { if case .freeze = $0 { true } else { false } }
+    let left = paths.compactMap { path -> String? in
+      do throws(TreeError) {
+        try Freeze.clear(try host.tree(path))
+        return nil
+      } catch {
+        // A root that is not there is told of elsewhere.
+        if case .absent = error { return nil }
+        return isConfigured ? "\(path): \(error)" : nil
+      }
+    }
+    return (freezer.recover() + left).map { "freeze: \($0)" }
+  }
+
+  /// - Throws: why there are no pictures; all runs again then, but on a fenced site.
+  func take(
+    atMost limit: Duration, _ scene: inout FreezeScene, frozen: inout Duration,
+    _ tell: () -> FreezeScene.News
+  ) throws(ProviderError) -> Providers.Moment {
+    guard !pair.units.isEmpty else {
+      throw ProviderError("the plan has no unit that could be stopped")
+    }
+    scene.add(tell())
+    guard Freeze.isFeasible(scene.work) else {
+      throw ProviderError("too much is to be read while units stand still")
+    }
+    do {
+      let freeze = Freeze(
+        trees: try paths.map { try host.tree($0) },
+        exclusions: pair.roots.map { Exclusion($0.exclude) }, catalog: scene.catalog,
+        clock: host.clock)
+      try freeze.prepare(scene.work)
+      return try take(freeze, limit, &scene, &frozen, tell)
+    } catch let error as ProviderError {
+      throw error
+    } catch {
+      throw ProviderError("\(error)")
+    }
+  }
+
+  private func take(
+    _ freeze: Freeze, _ limit: Duration, _ scene: inout FreezeScene, _ frozen: inout Duration,
+    _ tell: () -> FreezeScene.News
+  ) throws -> Providers.Moment {
+    let began = host.clock.now()
+    do {
+      try freezer.freeze(pair.units, atMost: limit)
+    } catch {
+      // They may have stood still until it was given up.
+      frozen = host.clock.now() - began
+      throw error
+    }
+    let pictures: Pictures
+    let strays: FreezeScene.News
+    do {
+      scene.add(tell())
+      pictures = try freeze.take(scene.work, madeAt: host.clock.wall(), until: began + limit)
+      strays = tell()
+    } catch {
+      frozen = try freezer.thaw().duration
+      throw error
+    }
+    let span = try freezer.thaw()
+    var moment = Providers.Moment(provider: .freeze, pictures: pictures, isFixed: true)
+    moment.frozen = span.duration
+    if let place = strays.place {
+      scene.late = strays.work
+      let who = strays.process.map(freezer.describe) ?? "somebody"
+      moment.broken = """
+        \(who) wrote \(place.path) while \(pair.units.joined(separator: ", ")) stood still: \
+        put its unit into the plan
+        """
+    }
+    if span.isOverdue { moment.broken = "the units could stand still for \(limit) only" }
+    return moment
+  }
+
+  /// Why a file that is mapped for writing by a process makes the point no instant.
+  func trouble(mappedBy process: Int32) -> String {
+    """
+    \(freezer.describe(process)) has a file mapped for writing and did not stand still: put its \
+    unit into the plan
+    """
+  }
+
+  func holds(_ process: Int32) -> Bool { freezer.holds(process, of: pair.units) }
+}

@@ -1,0 +1,112 @@
+import CLinux
+import Glibc
+package import HoldfastCore
+import Synchronization
+
+/// Has units frozen by a process of its own (`holdfast freezer`), which thaws them when this one is
+/// gone.
+package final class LinuxFreezer: Freezer {
+  private let control: String
+  private let pair: String
+  private struct Helper {
+    let process: ChildProcess
+    let channel: Descriptor
+  }
+  private let helper = Mutex<Helper?>(nil)
+  /// What the helper has for answering beside the time that units may stand still.
+  private static let patience = Duration.seconds(2)
+
+  package init(control: String, pair: String) {
+    self.control = control
+    self.pair = pair
+  }
+
+  package func freeze(_ units: [String], atMost limit: Duration) throws(ProviderError) {
+    let order = (["freeze", "\(limit.nanos / 1_000_000)"] + units).joined(separator: " ")
+    let answer = try ask(order, within: limit + Self.patience)
+    guard answer.first == "frozen" else { throw Self.error(answer) }
+  }
+
+  package func thaw() throws(ProviderError) -> FrozenSpan {
+    let answer = try ask("thaw", within: Self.patience)
+    guard answer.count == 3, answer[0] == "thawed", let micros = Int64(answer[1]) else {
+      throw Self.error(answer)
+    }
+    return FrozenSpan(duration: .microseconds(micros), isOverdue: answer[2] != "0")
+  }
+
+  package func recover() -> [String] {
+    FrozenUnits(control: control, pair: pair).thaw().map { [$0] } ?? []
+  }
+
+  private static func error(_ answer: [String]) -> ProviderError {
+    ProviderError(answer.dropFirst().joined(separator: " "))
+  }
+
+  /// - Returns: the words of the answer.
+  private func ask(_ order: String, within limit: Duration) throws(ProviderError) -> [String] {
+    let answer = helper.withLock { helper -> String? in
+      if helper?.process.isRunning != true { helper = start() }
+      guard let channel = helper?.channel else { return nil }
+      let line = Array((order + "\n").utf8)
+      let written = unsafe send(channel.number, line, line.count, Int32(MSG_NOSIGNAL))
+      if written == line.count, let answer = Self.line(channel, within: limit) { return answer }
+      // It is gone or hangs: what it froze is thawed from here.
+      helper?.process.send(SIGKILL)
+      helper = nil
+      return nil
+    }
+    if let answer { return answer.split(separator: " ").map(String.init) }
+    let trouble = recover().first
+    throw ProviderError(trouble ?? "the process that freezes units does not answer")
+  }
+
+  private func start() -> Helper? {
+    guard let (ours, theirs) = Self.pair() else { return nil }
+    let ownProgram = Roots.realPath("/proc/self/exe") ?? "/proc/self/exe"
+    let process = try? ChildProcess(
+      ownProgram, ["freezer", "--control", control, "--pair", pair], environment: [:],
+      output: .descriptor(theirs.number))
+    return process.map { Helper(process: $0, channel: ours) }
+  }
+
+  private static func pair() -> (Descriptor, Descriptor)? {
+    var numbers: [Int32] = [-1, -1]
+    let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+    guard unsafe socketpair(AF_UNIX, kind, 0, &numbers) == 0 else { return nil }
+    return (Descriptor(numbers[0]), Descriptor(numbers[1]))
+  }
+
+  private static func line(_ channel: Descriptor, within limit: Duration) -> String? {
+    var bytes: [UInt8] = []
+    var waited = pollfd(fd: channel.number, events: Int16(POLLIN), revents: 0)
+    while bytes.last != 0x0A {
+      let timeout = Int32(clamping: limit.nanos / 1_000_000)
+      guard retried({ unsafe Int(poll(&waited, 1, timeout)) }) > 0,
+        bytes.count < Limits.requestBytesMax
+      else { return nil }
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      let count = unsafe buffer.withUnsafeMutableBytes { buffer in
+        retried { unsafe read(channel.number, buffer.baseAddress, buffer.count) }
+      }
+      guard count > 0 else { return nil }
+      bytes += buffer[..<count]
+    }
+    return String(decoding: bytes.dropLast(), as: UTF8.self)
+  }
+
+  package func holds(_ process: Int32, of units: [String]) -> Bool {
+    guard let cgroups = Cgroups(), let group = Cgroups.group(of: process) else { return false }
+    let path = cgroups.top + group
+    return units.contains { unit in
+      cgroups.folders(of: unit).contains { path == $0 || path.hasPrefix($0 + "/") }
+    }
+  }
+
+  package func describe(_ process: Int32) -> String {
+    let name = readText("/proc/\(process)/comm")?.split(separator: "\n").first.map(String.init)
+    let unit = Cgroups.group(of: process)?.split(separator: "/").last.map(String.init)
+    let known = [name, unit].compactMap { $0 }.joined(separator: " of ")
+    return "process \(process)" + (known.isEmpty ? "" : " (\(known))")
+  }
+}

@@ -1,0 +1,155 @@
+package import HoldfastCore
+
+/// Takes down what a capture will read, while the writers stand still: status and attributes as they
+/// are, content by clones that share its blocks, or read where it is small. Not shared between
+/// threads.
+package final class Freeze {
+  private let trees: [any Tree]
+  private let exclusions: [Exclusion]
+  private let catalog: any Catalog
+  private let clock: any Timekeeper
+  private var frozen: [FrozenTree] = []
+  private var seen: Set<Place> = []
+  private var clones = 0
+  private var bytesRead = 0
+  private var forced: Set<Place> = []
+
+  private static let folder: TreePath = {
+    guard let path = TreePath.reserved.appending(Array("frozen".utf8)) else {
+      preconditionFailure("no path below \(TreePath.reserved)")
+    }
+    return path
+  }()
+
+  package init(
+    trees: [any Tree], exclusions: [Exclusion], catalog: any Catalog, clock: any Timekeeper
+  ) {
+    self.trees = trees
+    self.exclusions = exclusions
+    self.catalog = catalog
+    self.clock = clock
+  }
+
+  /// Removes all clones that there are.
+  package static func clear(_ tree: any Tree) throws(TreeError) { try tree.removeAll(folder) }
+
+  /// Before the writers stand still: has the content of files written to their disk, so that little
+  /// is left to be written when they are cloned. What goes wrong there is for who writes them to
+  /// hear.
+  package func prepare(_ work: CaptureWork) throws(TreeError) {
+    for tree in trees {
+      try Self.clear(tree)
+      try tree.make(Self.folder, kind: .directory, target: [], device: 0)
+    }
+    for place in Set(work.places).union(work.forced) {
+      let tree = trees[place.root.rawValue]
+      if let status = try? tree.status(place.path), status.kind == .regular {
+        try? tree.flush(place.path)
+      }
+    }
+  }
+
+  /// Whether so much may be looked at while writers stand still.
+  package static func isFeasible(_ work: CaptureWork) -> Bool {
+    work.scans.count + work.places.count + work.forced.count <= Limits.frozenPlacesMax
+      && !work.scans.contains { $0.path.isTop }
+  }
+
+  /// While they do, after ``prepare(_:)``.
+  /// - Parameter deadline: when the writers go on.
+  /// - Throws: where it is too much, or takes too long.
+  package func take(
+    _ work: CaptureWork, madeAt: WallTime, until deadline: Instant
+  ) throws -> Pictures {
+    frozen = trees.map { FrozenTree(root: $0) }
+    seen = []
+    forced = work.forced
+    for tree in trees { tree.forgetDirectories() }
+    var stack = (work.places + work.forced.sorted()).map { ($0, false) }
+    stack += work.scans.map { ($0, true) }
+    while let (place, isDeep) = stack.popLast() {
+      guard clock.now() < deadline else {
+        throw ProviderError("what changed could not be taken down while units may stand still")
+      }
+      guard seen.insert(place).inserted else { continue }
+      guard seen.count <= Limits.frozenPlacesMax else {
+        throw ProviderError("more than \(Limits.frozenPlacesMax) places changed at once")
+      }
+      stack += try look(place, isDeep: isDeep)
+    }
+    defer { frozen = [] }
+    return Pictures(trees: frozen, mounts: [], madeAt: madeAt, extent: seen)
+  }
+
+  /// - Returns: what is to be looked at besides.
+  private func look(_ place: Place, isDeep: Bool) throws -> [(Place, Bool)] {
+    let root = place.root.rawValue
+    if place.path.isWithin(.reserved) {
+      frozen[root].set(place.path, .success(nil))
+      return []
+    }
+    let row = try catalog.row(place)
+    var more = try row.map { try others(place, $0.stamp, isLinked: $0.entry.linkGroup != 0) } ?? []
+    do {
+      guard let status = try trees[root].status(place.path) else {
+        frozen[root].set(place.path, .success(nil))
+        return more
+      }
+      var object = FrozenTree.Object(status: status)
+      defer { frozen[root].set(place.path, .success(object)) }
+      let isDirectory = status.kind == .directory
+      if exclusions[root].excludesWithParents(place.path, isDirectory: isDirectory) { return more }
+      if let row, !forced.contains(place), row.isUnchanged(status) { return more }
+      object.attributes = try trees[root].attributes(place.path)
+      switch status.kind {
+      case .symlink: object.target = try trees[root].target(place.path)
+      case .regular: object.content = try content(place, status)
+      case .directory where isDeep || row.map { !$0.isSameDirectory(status) } ?? true:
+        object.names = try trees[root].list(place.path)
+        more += object.names.compactMap { name in
+          place.path.appending(name).map { (Place(root: place.root, path: $0), true) }
+        }
+      default: break
+      }
+      if !isDirectory, status.links > 1 {
+        more += try others(place, status.stamp, isLinked: true)
+      }
+    } catch let error as TreeError {
+      // Gone since it was looked at, though the writers stand still: somebody else's event tells.
+      frozen[root].set(place.path, .failure(error))
+    }
+    return more
+  }
+
+  /// Other names of one object.
+  private func others(
+    _ place: Place, _ stamp: Stamp, isLinked: Bool
+  ) throws -> [(Place, Bool)] {
+    guard isLinked else { return [] }
+    return try catalog.places(root: place.root, device: stamp.device, inode: stamp.inode)
+      .filter { $0 != place }.map { ($0, false) }
+  }
+
+  private func content(_ place: Place, _ status: Status) throws -> FrozenTree.Content {
+    let tree = trees[place.root.rawValue]
+    if status.size == 0 { return .bytes([]) }
+    clones += 1
+    let name = Array("\(clones)".utf8)
+    if let copy = Self.folder.appending(name), try tree.clone(place.path, as: copy) {
+      return .clone(copy)
+    }
+    bytesRead += Int(clamping: status.size)
+    guard bytesRead <= Limits.frozenBytesMax else {
+      throw ProviderError(
+        """
+        \(place.path) is too large to be read while units stand still, and its filesystem does not \
+        share blocks between files (XFS and btrfs do)
+        """)
+    }
+    let file = try tree.open(place.path)
+    defer { file.close() }
+    var bytes = [UInt8](repeating: 0, count: Int(status.size))
+    let count = try file.read(at: 0, into: &bytes, bytes.indices)
+    return .bytes(Array(bytes[..<count]))
+  }
+}
