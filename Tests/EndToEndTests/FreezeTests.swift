@@ -51,9 +51,11 @@ struct `Units that stand still for a moment` {
     #expect(isInstant(pair.replica))
   }
 
-  @Test func `leave nothing of them behind in the root`() {
+  @Test(arguments: ["fanotify", "inotify"])
+  func `leave nothing of them behind in the root`(watch: String) {
     let pair = TestPair(extra: Self.settings) { LoopDisk("xfs", in: $0) }
     pair.isAlone = true
+    if watch == "inotify" { pair.wrappers["a"] = TestPair.withoutFanotify }
     let group = ServiceGroup(pair.scratch)
     #expect(pair.begin(), "\(pair.story)")
     #expect(pair.sync() > 0, "\(pair.story)")
@@ -67,6 +69,13 @@ struct `Units that stand still for a moment` {
     #expect(pair.kept("b").first.map { $0.provider + " " + $0.grade } == "freeze crash")
     #expect(Judge.differences(pair.source, pair.replica) == "")
     Shell.run("cd '\(pair.source)'; rm -r d/e; mv big d/big; echo y >> d/g; chmod 600 d")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.kept("b").first.map { $0.provider + " " + $0.grade } == "freeze crash")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    // What is scanned as a whole is listed, also where nothing in it changed.
+    Shell.run("cd '\(pair.source)'; mkdir -p tree/sub/deep; echo z | tee tree/sub/f tree/sub/deep/g")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    Shell.run("cd '\(pair.source)'; mv tree other; mv other tree; echo z >> tree/sub/f")
     #expect(pair.sync() > 0, "\(pair.story)")
     #expect(pair.kept("b").first.map { $0.provider + " " + $0.grade } == "freeze crash")
     #expect(Judge.differences(pair.source, pair.replica) == "")
@@ -136,7 +145,8 @@ struct `Units that stand still for a moment` {
   private func speak(_ pair: TestPair, _ script: String) -> String {
     Shell.run(
       """
-      exec 2>&1; coproc F { '\(TestPair.binary)' freezer --control '\(pair.scratch.path)' --pair p; }
+      exec 2>&1
+      coproc F { '\(TestPair.binary)' freezer --control '\(pair.scratch.path)' --pair p; }
       say() { echo "$@" >&${F[1]}; read -t 10 -r answer <&${F[0]}; echo "$answer"; }
       \(script)
       """
@@ -151,7 +161,8 @@ struct `Units that stand still for a moment` {
     let late = speak(
       pair,
       """
-      say freeze 300 \(group.unit); \(state); while [ $(\(state)) = 1 ]; do sleep 0.02; done; say thaw
+      say freeze 300 \(group.unit); \(state)
+      while [ $(\(state)) = 1 ]; do sleep 0.02; done; say thaw
       """)
     #expect(late.hasPrefix("frozen\n1\nthawed "), "\(late)")
     #expect(late.hasSuffix(" 1\n"), "\(late)")

@@ -114,6 +114,9 @@ package final class TestPair {
   /// What an agent is started through, by site: a command that ends in running the rest.
   package var wrappers: [String: [String]] = [:]
 
+  /// Starts a command without what fanotify needs.
+  package static let withoutFanotify = ["/usr/bin/setpriv", "--bounding-set", "-sys_admin"]
+
   /// Starts a command under a clock that the text in a file moves, such as `+3y`.
   /// - Parameter isMonotonic: whether also the clocks that never jump by themselves are moved.
   package static func withClock(_ file: String, isMonotonic: Bool) -> [String] {
@@ -135,7 +138,7 @@ package final class TestPair {
       "\"$@\"; exit $?", "sh",
     ]
     let command =
-      (isAlone ? alone : wrappers[site] ?? [])
+      (isAlone ? alone : []) + (wrappers[site] ?? [])
       + [Self.binary, "agent", "--config", configuration(site)]
     do {
       agents[site] = try ChildProcess(

@@ -92,11 +92,13 @@ extension CaptureWorker {
       let count = drain()
       return watch.kind == .scan || gaps != nil ? nil : count
     }
-    let moment = try providers.begin(&scene, changes, tell)
-    if moment.frozen > .zero {
-      pace.rest(after: moment.frozen, at: host.clock.now(), share: Limits.frozenShare)
+    var frozen = Duration.zero
+    defer {
+      if frozen > .zero {
+        pace.rest(after: frozen, at: host.clock.now(), share: Limits.frozenShare)
+      }
     }
-    return moment
+    return try providers.begin(&scene, frozen: &frozen, changes, tell)
   }
 
   /// What was told until the pictures were made, or the service rested, belongs to this point.

@@ -153,6 +153,11 @@ package struct PairConfiguration: Hashable, Sendable {
       """
   }
 
+  /// Whether the plan's units are stopped for moments.
+  package var freezes: Bool {
+    capture.contains { if case .freeze = $0 { true } else { false } }
+  }
+
   package func peer(of site: String) -> String { site == primary ? standby : primary }
 
   /// Where each root lies on a site: the configuration says who served first, whatever the epoch.

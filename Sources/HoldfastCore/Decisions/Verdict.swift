@@ -56,11 +56,11 @@ package struct CaptureFacts: Hashable, Sendable {
       if let unwatched { return unwatched }
     }
     if mapping == .unknown { return Self.unknownMappings }
+    if let torn { return "\(torn) changed while it was read" }
     // What is mapped was hashed.
     if isFixed { return nil }
     if watch == .scan { return "nothing tells of changes on this filesystem" }
     if let unwatched { return unwatched }
-    if let torn { return "\(torn) changed while it was read" }
     if isChanged { return "other files changed while it was captured" }
     switch mapping {
     case .none: return nil

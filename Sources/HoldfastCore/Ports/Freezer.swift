@@ -2,11 +2,20 @@
 package struct FrozenSpan: Hashable, Sendable {
   /// From the order to freeze until all ran again.
   package var duration: Duration
-  /// Whether the limit came before the order to thaw.
-  package var isOverdue: Bool
-  package init(duration: Duration, isOverdue: Bool) {
+  package var ending: Ending
+
+  package enum Ending: Int, Sendable {
+    /// All stood still until the order to thaw.
+    case ordered
+    /// The limit came before it.
+    case overdue
+    /// Somebody else let some of them go, or started more.
+    case disturbed
+  }
+
+  package init(duration: Duration, ending: Ending) {
     self.duration = duration
-    self.isOverdue = isOverdue
+    self.ending = ending
   }
 }
 

@@ -99,6 +99,10 @@ package enum Limits {
   package static let freezeAtMost = Duration.milliseconds(500)
   /// After units stood still they run for so many times as long.
   package static let frozenShare = 99
+  /// Before units stand still what they changed is flushed, until that is done in this time, but no
+  /// more often than so.
+  package static let flushedWithin = Duration.milliseconds(20)
+  package static let flushRoundsMax = 5
   /// Places that are looked at while units stand still.
   package static let frozenPlacesMax = 2000
   /// Content that is read while units stand still, where blocks cannot be shared.

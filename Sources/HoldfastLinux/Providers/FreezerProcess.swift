@@ -5,13 +5,13 @@ import HoldfastCore
 /// What `holdfast freezer` does: freezes and thaws units at the agent's word, thaws them by itself
 /// when their time is over or the agent is gone, and never thaws on a site that is fenced. It is
 /// told on its standard input and answers on its output, in lines: `freeze MILLISECONDS UNIT ...`
-/// by `frozen` or `error WHY`, `thaw` by `thawed MICROSECONDS OVERDUE` or `error WHY`.
+/// by `frozen` or `error WHY`, `thaw` by `thawed MICROSECONDS ENDING` or `error WHY`.
 package struct FreezerProcess {
-  private let frozen: FrozenUnits
+  private var frozen: FrozenUnits
   private var buffer: [UInt8] = []
   private var limit: Int64 = 0
   private var since: Int64?
-  private var over: (micros: Int64, isOverdue: Bool, error: String?)?
+  private var over: (micros: Int64, ending: FrozenSpan.Ending, error: String?)?
 
   /// - Parameter control: the folder that the record and the fence lie in.
   package init(control: String, pair: String) {
@@ -21,11 +21,13 @@ package struct FreezerProcess {
   /// Returns when the agent is gone.
   package mutating func run() {
     for number in [SIGTERM, SIGINT, SIGHUP, SIGPIPE] { _ = signal(number, SIG_IGN) }
+    // Of one that was killed.
+    _ = frozen.thaw()
     while true {
       switch nextLine() {
-      case .overdue: end(isOverdue: true)
+      case .overdue: end(.overdue)
       case .ended:
-        if since != nil { end(isOverdue: true) }
+        if since != nil { end(.overdue) }
         return
       case .line(let line): obey(line.split(separator: " ").map(String.init))
       }
@@ -70,16 +72,16 @@ package struct FreezerProcess {
       since = start
       say("frozen")
     case "thaw":
-      if since != nil { end(isOverdue: false) }
+      if since != nil { end(frozen.isIntact ? .ordered : .disturbed) }
       guard let over else { return say("error nothing is frozen") }
-      say(over.error.map { "error \($0)" } ?? "thawed \(over.micros) \(over.isOverdue ? 1 : 0)")
+      say(over.error.map { "error \($0)" } ?? "thawed \(over.micros) \(over.ending.rawValue)")
     default: say("error not understood")
     }
   }
 
-  private mutating func end(isOverdue: Bool) {
+  private mutating func end(_ ending: FrozenSpan.Ending) {
     let error = frozen.thaw()
-    over = ((Self.now() - (since ?? Self.now())) / 1000, isOverdue, error)
+    over = ((Self.now() - (since ?? Self.now())) / 1000, ending, error)
     since = nil
   }
 

@@ -7,6 +7,9 @@ import HoldfastCore
 package struct FrozenUnits {
   private let record: String
   private let fence: String
+  /// What stands still by this process's doing.
+  private var units: [String] = []
+  private var folders: [String] = []
 
   package init(control: String, pair: String) {
     record = "\(control)/\(Self.prefix)\(pair)"
@@ -26,15 +29,22 @@ package struct FrozenUnits {
 
   /// - Parameter deadline: by `now`, in nanoseconds.
   /// - Returns: why not all stands still; then nothing does.
-  func freeze(_ units: [String], until deadline: Int64, _ now: () -> Int64) -> String? {
+  mutating func freeze(
+    _ units: [String], until deadline: Int64, _ now: () -> Int64
+  ) -> String? {
     guard let cgroups = Cgroups() else { return "this host has no cgroup hierarchy of version 2" }
     let folders = units.flatMap { cgroups.folders(of: $0) }
     if folders.isEmpty { return "none of \(units.joined(separator: ", ")) runs here" }
-    for folder in folders where readText("\(folder)/cgroup.freeze")?.first != "0" {
-      return "\(folder) cannot be frozen, or somebody else froze it"
+    let own = Cgroups.group(of: getpid()).map { cgroups.top + $0 + "/" } ?? cgroups.top
+    if let around = folders.first(where: { own.hasPrefix($0 + "/") }) {
+      return "\(around) holds the agent itself: it cannot stand still"
     }
+    (self.units, self.folders) = (units, folders)
     return held { isFenced in
       if isFenced { return Self.fenced }
+      for folder in folders where !isTold(folder, "0") {
+        return "\(folder) cannot be frozen, or somebody else froze it"
+      }
       guard store(folders) else { return "cannot write \(record): \(errnoText(errno))" }
       for folder in folders where !set(folder, "1") {
         let reason = "cannot freeze \(folder): \(errnoText(errno))"
@@ -48,6 +58,16 @@ package struct FrozenUnits {
       }
       return nil
     }
+  }
+
+  /// Whether all still stands still that was frozen, and nothing of the units runs beside it.
+  var isIntact: Bool {
+    Set(units.flatMap { Cgroups()?.folders(of: $0) ?? [] }) == Set(folders)
+      && folders.allSatisfy { isTold($0, "1") && isFrozen($0) }
+  }
+
+  private func isTold(_ folder: String, _ value: Character) -> Bool {
+    readText("\(folder)/cgroup.freeze")?.first == value
   }
 
   /// - Returns: why what is on record was not thawed.

@@ -23,16 +23,19 @@ package final class LinuxFreezer: Freezer {
 
   package func freeze(_ units: [String], atMost limit: Duration) throws(ProviderError) {
     let order = (["freeze", "\(limit.nanos / 1_000_000)"] + units).joined(separator: " ")
-    let answer = try ask(order, within: limit + Self.patience)
+    if let trouble = recover().first { throw ProviderError(trouble) }
+    let answer = try ask(order, within: limit + Self.patience, mayStart: true)
     guard answer.first == "frozen" else { throw Self.error(answer) }
   }
 
   package func thaw() throws(ProviderError) -> FrozenSpan {
-    let answer = try ask("thaw", within: Self.patience)
-    guard answer.count == 3, answer[0] == "thawed", let micros = Int64(answer[1]) else {
-      throw Self.error(answer)
+    let answer = try ask("thaw", within: Self.patience, mayStart: false)
+    guard answer.count == 3, answer[0] == "thawed", let micros = Int64(answer[1]),
+      let ending = Int(answer[2]).flatMap(FrozenSpan.Ending.init)
+    else {
+      throw recover().first.map { ProviderError($0) } ?? Self.error(answer)
     }
-    return FrozenSpan(duration: .microseconds(micros), isOverdue: answer[2] != "0")
+    return FrozenSpan(duration: .microseconds(micros), ending: ending)
   }
 
   package func recover() -> [String] {
@@ -44,9 +47,11 @@ package final class LinuxFreezer: Freezer {
   }
 
   /// - Returns: the words of the answer.
-  private func ask(_ order: String, within limit: Duration) throws(ProviderError) -> [String] {
+  private func ask(
+    _ order: String, within limit: Duration, mayStart: Bool
+  ) throws(ProviderError) -> [String] {
     let answer = helper.withLock { helper -> String? in
-      if helper?.process.isRunning != true { helper = start() }
+      if helper?.process.isRunning != true { helper = mayStart ? start() : nil }
       guard let channel = helper?.channel else { return nil }
       let line = Array((order + "\n").utf8)
       let written = unsafe send(channel.number, line, line.count, Int32(MSG_NOSIGNAL))
@@ -58,7 +63,7 @@ package final class LinuxFreezer: Freezer {
     }
     if let answer { return answer.split(separator: " ").map(String.init) }
     let trouble = recover().first
-    throw ProviderError(trouble ?? "the process that freezes units does not answer")
+    throw ProviderError(trouble ?? "the process that freezes units did not answer")
   }
 
   private func start() -> Helper? {

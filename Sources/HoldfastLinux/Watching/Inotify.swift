@@ -64,7 +64,8 @@ package final class Inotify: Watch {
         // A directory that went away meanwhile needs no watch.
         return error == ENOENT || error == ENOTDIR ? nil : "inotify: \(errnoText(error))"
       }
-      if state.places.updateValue(place, forKey: watch) == nil { state.covered.append(place) }
+      // Under another name it was watched, and told of by that.
+      if state.places.updateValue(place, forKey: watch) != place { state.covered.append(place) }
       return nil
     }
   }

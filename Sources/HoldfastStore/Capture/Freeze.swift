@@ -1,7 +1,7 @@
 package import HoldfastCore
 
-/// Takes down what a capture will read, while the writers stand still: status and attributes as they
-/// are, content by clones that share its blocks, or read where it is small. Not shared between
+/// Takes down what a capture will read, while the writers stand still: status and attributes as
+/// they are, content by clones that share its blocks, or read where it is small. Not shared between
 /// threads.
 package final class Freeze {
   private let trees: [any Tree]
@@ -9,7 +9,8 @@ package final class Freeze {
   private let catalog: any Catalog
   private let clock: any Timekeeper
   private var frozen: [FrozenTree] = []
-  private var seen: Set<Place> = []
+  /// Places that were looked at, and whether with all below them.
+  private var seen: [Place: Bool] = [:]
   private var clones = 0
   private var bytesRead = 0
   private var forced: Set<Place> = []
@@ -33,14 +34,18 @@ package final class Freeze {
   /// Removes all clones that there are.
   package static func clear(_ tree: any Tree) throws(TreeError) { try tree.removeAll(folder) }
 
-  /// Before the writers stand still: has the content of files written to their disk, so that little
-  /// is left to be written when they are cloned. What goes wrong there is for who writes them to
-  /// hear.
-  package func prepare(_ work: CaptureWork) throws(TreeError) {
+  /// Before the writers stand still: makes room for clones.
+  package func prepare() throws(TreeError) {
     for tree in trees {
       try Self.clear(tree)
       try tree.make(Self.folder, kind: .directory, target: [], device: 0)
     }
+  }
+
+  /// After that, maybe more than once: has the content of files written to their disk, so that
+  /// little is left to be written when they are cloned. What goes wrong there is for who writes them
+  /// to hear.
+  package func flush(_ work: CaptureWork) {
     for place in Set(work.places).union(work.forced) {
       let tree = trees[place.root.rawValue]
       if let status = try? tree.status(place.path), status.kind == .regular {
@@ -55,14 +60,17 @@ package final class Freeze {
       && !work.scans.contains { $0.path.isTop }
   }
 
-  /// While they do, after ``prepare(_:)``.
+  /// While they do.
   /// - Parameter deadline: when the writers go on.
   /// - Throws: where it is too much, or takes too long.
   package func take(
     _ work: CaptureWork, madeAt: WallTime, until deadline: Instant
   ) throws -> Pictures {
     frozen = trees.map { FrozenTree(root: $0) }
-    seen = []
+    guard Self.isFeasible(work) else {
+      throw ProviderError("too much changed before the units stood still")
+    }
+    seen = [:]
     forced = work.forced
     for tree in trees { tree.forgetDirectories() }
     var stack = (work.places + work.forced.sorted()).map { ($0, false) }
@@ -71,14 +79,15 @@ package final class Freeze {
       guard clock.now() < deadline else {
         throw ProviderError("what changed could not be taken down while units may stand still")
       }
-      guard seen.insert(place).inserted else { continue }
+      if let wasDeep = seen[place], wasDeep || !isDeep { continue }
+      seen[place] = isDeep
       guard seen.count <= Limits.frozenPlacesMax else {
         throw ProviderError("more than \(Limits.frozenPlacesMax) places changed at once")
       }
       stack += try look(place, isDeep: isDeep)
     }
     defer { frozen = [] }
-    return Pictures(trees: frozen, mounts: [], madeAt: madeAt, extent: seen)
+    return Pictures(trees: frozen, mounts: [], madeAt: madeAt, extent: Set(seen.keys))
   }
 
   /// - Returns: what is to be looked at besides.
@@ -99,16 +108,19 @@ package final class Freeze {
       defer { frozen[root].set(place.path, .success(object)) }
       let isDirectory = status.kind == .directory
       if exclusions[root].excludesWithParents(place.path, isDirectory: isDirectory) { return more }
+      let isNew = row.map { !$0.isSameDirectory(status) } ?? true
+      if isDirectory, isDeep || isNew {
+        let names = try trees[root].list(place.path)
+        object.names = names
+        more += names.compactMap { name in
+          place.path.appending(name).map { (Place(root: place.root, path: $0), true) }
+        }
+      }
       if let row, !forced.contains(place), row.isUnchanged(status) { return more }
       object.attributes = try trees[root].attributes(place.path)
       switch status.kind {
       case .symlink: object.target = try trees[root].target(place.path)
       case .regular: object.content = try content(place, status)
-      case .directory where isDeep || row.map { !$0.isSameDirectory(status) } ?? true:
-        object.names = try trees[root].list(place.path)
-        more += object.names.compactMap { name in
-          place.path.appending(name).map { (Place(root: place.root, path: $0), true) }
-        }
       default: break
       }
       if !isDirectory, status.links > 1 {

@@ -7,8 +7,8 @@ final class FrozenTree: ReadableTree {
     var status: Status
     var attributes: [Attribute] = []
     var target: [UInt8] = []
-    /// Of a directory that is to be read.
-    var names: [[UInt8]] = []
+    /// Of a directory; `nil` where it was not listed.
+    var names: [[UInt8]]?
     var content = Content.none
   }
   enum Content {
@@ -41,7 +41,12 @@ final class FrozenTree: ReadableTree {
   }
 
   func status(_ path: TreePath) throws(TreeError) -> Status? { try look(path)?.status }
-  func list(_ path: TreePath) throws(TreeError) -> [[UInt8]] { try object(path).names }
+  func list(_ path: TreePath) throws(TreeError) -> [[UInt8]] {
+    guard let names = try object(path).names else {
+      throw .failed(path, call: "list while frozen", errno: Self.isUnknown)
+    }
+    return names
+  }
   func attributes(_ path: TreePath) throws(TreeError) -> [Attribute] {
     try object(path).attributes
   }

@@ -131,9 +131,7 @@ struct Check: AsyncParsableCommand {
 
   /// Who writes to roots and will not stand still with the plan's units.
   private func outsiders(_ pair: PairConfiguration, _ configuration: Configuration) -> [Finding] {
-    guard pair.capture.contains(where: { if case .freeze = $0 { true } else { false } }) else {
-      return []
-    }
+    guard pair.freezes else { return [] }
     let freezer = LinuxFreezer(control: configuration.control, pair: pair.name)
     return OpenFiles.look(roots: pair.paths(on: configuration.site))
       .filter { !freezer.holds($0.process, of: pair.units) }

@@ -52,6 +52,17 @@ struct ConfigurationReader {
       pairs.append(try pair(name, Keys(self, node, "pairs.\(name)", KnownKeys.pair), site, peers))
     }
     let spool = try keys.size("spool", min: Self.spoolMin) ?? 10 << 30
+    // Who lets a unit go would not know of who holds it.
+    var frozen: [String: String] = [:]
+    for pair in pairs where pair.freezes {
+      for unit in pair.units {
+        if let other = frozen.updateValue(pair.name, forKey: unit) {
+          throw error(
+            keys.node,
+            "\(unit) is in the plans of \(other) and \(pair.name), and only one of them may freeze it")
+        }
+      }
+    }
     for index in pairs.indices where pairs[index].spoolBytes == 0 {
       pairs[index].spoolBytes = spool
     }

@@ -26,9 +26,7 @@ enum UnitPaths {
 
   /// Whether units are stopped for moments, by writing to their control groups.
   private static func freezes(_ configuration: Configuration) -> Bool {
-    configuration.pairs.contains { pair in
-      pair.capture.contains { if case .freeze = $0 { true } else { false } }
-    }
+    configuration.pairs.contains(where: \.freezes)
   }
 
   /// Brings the drop-in up to date, as root on a host that has the unit.

@@ -41,7 +41,6 @@ struct FreezeProvider {
   /// Thaws what a crash left frozen, and removes all clones.
   /// - Returns: what could not be done.
   func recover() -> [String] {
-    let isConfigured = pair.capture.contains { if case .freeze = $0 { true } else { false } }
     let left = paths.compactMap { path -> String? in
       do throws(TreeError) {
         try Freeze.clear(try host.tree(path))
@@ -49,7 +48,7 @@ struct FreezeProvider {
       } catch {
         // A root that is not there is told of elsewhere.
         if case .absent = error { return nil }
-        return isConfigured ? "\(path): \(error)" : nil
+        return pair.freezes ? "\(path): \(error)" : nil
       }
     }
     return (freezer.recover() + left).map { "freeze: \($0)" }
@@ -72,12 +71,25 @@ struct FreezeProvider {
         trees: try paths.map { try host.tree($0) },
         exclusions: pair.roots.map { Exclusion($0.exclude) }, catalog: scene.catalog,
         clock: host.clock)
-      try freeze.prepare(scene.work)
+      try freeze.prepare()
+      flush(freeze, &scene, tell)
       return try take(freeze, limit, &scene, &frozen, tell)
     } catch let error as ProviderError {
       throw error
     } catch {
       throw ProviderError("\(error)")
+    }
+  }
+
+  /// What is written while all is flushed is to be flushed again, and takes less time each round.
+  private func flush(
+    _ freeze: Freeze, _ scene: inout FreezeScene, _ tell: () -> FreezeScene.News
+  ) {
+    for _ in 0..<Limits.flushRoundsMax {
+      let began = host.clock.now()
+      freeze.flush(scene.work)
+      if host.clock.now() - began < Limits.flushedWithin { return }
+      scene.add(tell())
     }
   }
 
@@ -99,22 +111,30 @@ struct FreezeProvider {
       scene.add(tell())
       pictures = try freeze.take(scene.work, madeAt: host.clock.wall(), until: began + limit)
       strays = tell()
+      scene.late = strays.work
     } catch {
+      frozen = host.clock.now() - began
       frozen = try freezer.thaw().duration
       throw error
     }
+    frozen = host.clock.now() - began
     let span = try freezer.thaw()
+    frozen = span.duration
     var moment = Providers.Moment(provider: .freeze, pictures: pictures, isFixed: true)
     moment.frozen = span.duration
     if let place = strays.place {
-      scene.late = strays.work
       let who = strays.process.map(freezer.describe) ?? "somebody"
       moment.broken = """
         \(who) wrote \(place.path) while \(pair.units.joined(separator: ", ")) stood still: \
         put its unit into the plan
         """
     }
-    if span.isOverdue { moment.broken = "the units could stand still for \(limit) only" }
+    switch span.ending {
+    case .ordered: break
+    case .overdue: moment.broken = "the units could stand still for \(limit) only"
+    case .disturbed:
+      moment.broken = "somebody let the units go, or started them, while they were to stand still"
+    }
     return moment
   }
 

@@ -54,14 +54,15 @@ final class Providers {
 
   /// - Parameters:
   ///   - scene: `nil` where all is to be read, not only what changed.
+  ///   - frozen: set to how long units stood still, whatever came of it.
   ///   - changes: how many changes were told since it was last asked; `nil` where not all are told.
   ///   - tell: what they were, each once.
   /// - Throws: why no provider gave anything; then nothing is left to be ended.
   func begin(
-    _ scene: inout FreezeScene?, _ changes: () -> Int?, _ tell: () -> FreezeScene.News
+    _ scene: inout FreezeScene?, frozen: inout Duration, _ changes: () -> Int?,
+    _ tell: () -> FreezeScene.News
   ) throws(ProviderError) -> Moment {
     var troubles: [String] = []
-    var frozen = Duration.zero
     let isQuiesced = prepare(&troubles)
     for setting in settings.isEmpty ? [.none] : settings {
       do throws(ProviderError) {
@@ -87,6 +88,7 @@ final class Providers {
   /// - Returns: what could not be ended.
   func end(_ moment: Moment) -> [String] {
     var troubles = release()
+    if moment.provider != .freeze { troubles += freeze.freezer.recover() }
     switch moment.provider {
     case .none: break
     case .btrfs: troubles += btrfs.recover()
