@@ -73,7 +73,8 @@ struct `Units that stand still for a moment` {
     #expect(pair.kept("b").first.map { $0.provider + " " + $0.grade } == "freeze crash")
     #expect(Judge.differences(pair.source, pair.replica) == "")
     // What is scanned as a whole is listed, also where nothing in it changed.
-    Shell.run("cd '\(pair.source)'; mkdir -p tree/sub/deep; echo z | tee tree/sub/f tree/sub/deep/g")
+    Shell.run(
+      "cd '\(pair.source)'; mkdir -p tree/sub/deep; echo z | tee tree/sub/f tree/sub/deep/g")
     #expect(pair.sync() > 0, "\(pair.story)")
     Shell.run("cd '\(pair.source)'; mv tree other; mv other tree; echo z >> tree/sub/f")
     #expect(pair.sync() > 0, "\(pair.story)")

@@ -43,7 +43,7 @@ package final class Freeze {
   }
 
   /// After that, maybe more than once: has the content of files written to their disk, so that
-  /// little is left to be written when they are cloned. What goes wrong there is for who writes them
+  /// little is left to be written when they are cloned. What goes wrong there is for their writers
   /// to hear.
   package func flush(_ work: CaptureWork) {
     for place in Set(work.places).union(work.forced) {

@@ -59,7 +59,8 @@ struct ConfigurationReader {
         if let other = frozen.updateValue(pair.name, forKey: unit) {
           throw error(
             keys.node,
-            "\(unit) is in the plans of \(other) and \(pair.name), and only one of them may freeze it")
+            "\(unit) is in the plans of \(other) and \(pair.name): only one of them may freeze it"
+          )
         }
       }
     }
