@@ -25,6 +25,16 @@ private func cuts(_ bytes: [UInt8], _ cutter: Cutter) -> [Range<Int>] {
 @Suite struct `Cutting by content` {
   private let cutter = Cutter(key: [UInt8](repeating: 1, count: 32), bounds: bounds)
 
+  @Test func `slide to the start, over one another or not`() {
+    for range in [0..<9, 3..<9, 8..<9, 5..<5, 4..<8] {
+      var bytes = noise(9, seed: 3)
+      let kept = Array(bytes[range])
+      bytes.slide(range)
+      #expect(Array(bytes[..<range.count]) == kept)
+      #expect(bytes.count == 9)
+    }
+  }
+
   @Test func `stays within its bounds, near its mean`() {
     let lengths = cuts(noise(16 << 20, seed: 1), cutter).dropLast().map(\.count)
     #expect(lengths.allSatisfy { $0 >= bounds.min && $0 <= bounds.max })

@@ -4,7 +4,13 @@ import TestKit
 struct PostgresCluster {
   static let programs = "/usr/lib/postgresql/15/bin"
   let scratch: Scratch
-  var port = 54329
+  private static let usualPort = 54329
+  var port = usualPort
+  /// For the configuration of a ``TestPair``.
+  static func connection(user: String = "postgres") -> String {
+    "connect: \"host=SCRATCH/sockets port=\(usualPort) user=\(user) dbname=postgres\""
+  }
+  static let connection = connection()
 
   private var sockets: String { scratch("sockets") }
 

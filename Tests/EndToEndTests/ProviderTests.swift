@@ -160,6 +160,56 @@ struct `A provider of instants` {
     #expect(Shell.run("pgrep -f 'sleep 4711'").code != 0)
   }
 
+  /// Writes each line that it reads into the file, by io_submit(2), and prints it once it is there.
+  private static let asynchronousWriter = """
+    #include <fcntl.h>
+    #include <linux/aio_abi.h>
+    #include <stdio.h>
+    #include <string.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    int main(int count, char **arguments) {
+      int file = open(arguments[1], O_RDWR);
+      aio_context_t context = 0;
+      syscall(SYS_io_setup, 8, &context);
+      char line[64];
+      while (fgets(line, sizeof line, stdin)) {
+        struct iocb order;
+        memset(&order, 0, sizeof order);
+        order.aio_lio_opcode = IOCB_CMD_PWRITE;
+        order.aio_fildes = file;
+        order.aio_buf = (unsigned long)line;
+        order.aio_nbytes = strlen(line);
+        struct iocb *orders[] = {&order};
+        struct io_event ended;
+        syscall(SYS_io_submit, context, 1, orders);
+        syscall(SYS_io_getevents, context, 1, 1, &ended, 0);
+        fputs(line, stdout);
+        fflush(stdout);
+      }
+    }
+
+    """
+
+  @Test func `misses no asynchronous write to a file that stays open`() {
+    let pair = TestPair(extra: ["rpo: 1s"])
+    let (source, program) = (pair.scratch("writer.c"), pair.scratch("writer"))
+    pair.write(Self.asynchronousWriter, to: source)
+    let made = Shell.run("cc '\(source)' -o '\(program)' || clang '\(source)' -o '\(program)'")
+    #expect(made.code == 0, "\(made.output)")
+    let lines = pair.scratch("lines")
+    Shell.run("echo 0000 > '\(pair.source)/file'; touch '\(lines)'")
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run(
+      "tail -f '\(lines)' | '\(program)' '\(pair.source)/file' > '\(pair.scratch("said"))' 2>&1 &")
+    defer { Shell.run("pkill -f '\(lines)'; pkill -f '\(program)'") }
+    for value in ["1111", "2222", "3333"] {
+      Shell.run("echo \(value) >> '\(lines)'")
+      #expect(pair.wait { text(pair.scratch("said")).hasSuffix("\(value)\n") })
+      #expect(pair.wait { text("\(pair.replica)/file") == "\(value)\n" }, "\(pair.story)")
+    }
+  }
+
   @Test func `misses no store into a mapped file`() {
     let pair = TestPair(extra: ["rpo: 1s"])
     let path = "\(pair.source)/mapped"
@@ -184,6 +234,43 @@ struct `A provider of instants` {
     unsafe munmap(bytes, 8192)
     _ = close(file)
     #expect(arrives("3"), "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
+  @Test func `takes an overflow of the kernel's queue for no instant, and misses nothing`() {
+    let bound = "/proc/sys/fs/fanotify/max_queued_events"
+    let usual = text(bound)
+    // Read when an agent begins to watch.
+    Shell.run("echo 16 > \(bound)")
+    defer { Shell.run("echo \(usual) > \(bound)") }
+    let pair = TestPair(extra: ["rpo: 1s"])
+    pair.isAlone = true
+    Shell.run("cd '\(pair.source)'; mkdir $(seq 300); echo 0 | tee $(seq -f %g/file 300)")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.status("a").contains("\"watch\":\"fanotify\""), "\(pair.status("a"))")
+    for value in ["one", "two", "three"] {
+      let agent = Shell.run("pgrep -n -f 'agent --config \(pair.configuration("a"))'").output
+      let process = agent.filter(\.isNumber)
+      Shell.run("kill -STOP \(process)")
+      Shell.run("cd '\(pair.source)'; echo \(value) | tee $(seq -f %g/file 300)")
+      Shell.run("kill -CONT \(process)")
+      // What was lost is not known to be in any point until a scan has ended.
+      #expect(pair.sync() > 0, "\(pair.story)")
+      #expect(Judge.differences(pair.source, pair.replica) == "")
+    }
+    let writer = pair.scratch("writer")
+    Shell.run(
+      """
+      (cd '\(pair.source)'; while test -d 1; do for n in {1..300}; do echo $n > $n/file; done; done) \
+        > /dev/null 2>&1 & echo $! > '\(writer)'
+      """)
+    let first = pair.kept("b").first?.point ?? 0
+    #expect(pair.wait { (pair.kept("b").first?.point ?? 0) > first + 3 }, "\(pair.story)")
+    Shell.run("kill -9 $(cat '\(writer)')")
+    let points = pair.kept("b").filter { $0.point > first }
+    #expect(points.allSatisfy { $0.grade == "fuzzy" && !$0.reason.isEmpty }, "\(points)")
+    #expect(pair.wait { pair.sync() > 0 && pair.kept("b").first?.grade == "crash" })
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 }

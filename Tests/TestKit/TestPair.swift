@@ -58,12 +58,13 @@ package final class TestPair {
 
   /// - Parameters:
   ///   - extra: lines of the pair's configuration, such as `rpo: 1s`; `UNIT` stands for the unit of
-  ///     its ``ServiceGroup``.
+  ///     its ``ServiceGroup``, `SCRATCH` for the folder of the test.
   ///   - disk: makes the filesystem that the source lies on, where that matters.
   package init(extra: [String] = [], disk: ((Scratch) -> LoopDisk)? = nil) {
     self.disk = disk?(scratch)
     let unit = ServiceGroup.unit(scratch)
-    let extra = extra.map { $0.replacing("UNIT", with: unit) }
+    let path = scratch.path
+    let extra = extra.map { $0.replacing("UNIT", with: unit).replacing("SCRATCH", with: path) }
     source = (self.disk?.path ?? scratch.path) + "/source"
     replica = scratch("replica")
     _ = unsafe mkdir(source, 0o755)

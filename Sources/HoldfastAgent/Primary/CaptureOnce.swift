@@ -19,7 +19,7 @@ extension CaptureWorker {
     do {
       try gate.check()
       var moment = try begin(&work, catalog, watch, isWhole: isWhole)
-      isHolding = moment.isQuiesced && moment.pictures == nil
+      isHolding = moment.isQuiesced && moment.isLive
       defer {
         isHolding = false
         // Nothing may be open in what is to be removed.
@@ -27,21 +27,23 @@ extension CaptureWorker {
         noteTroubles(providers.end(moment))
       }
       addTold(to: &work, moment, now)
+      addLeft(to: &work, moment.cluster)
       _ = watch.takeCovered()
       writer.begin(number, isWhole: isWhole)
       let (outcome, read) = try capture.read(work, isWhole: isWhole, from: moment.pictures) {
-        drain()
-        return CaptureWork(scans: dirty.work.scans, places: dirty.work.places)
+        try late(work, moment, isWhole: isWhole)
       }
       rest(outcome, moment)
       for place in outcome.torn { dirty.touch(place) }
       // Watched only since pictures were read that do not show what was changed meanwhile.
-      if moment.pictures != nil { for place in watch.takeCovered() { dirty.scan(place) } }
-      let changed = drain() > 0
+      if !moment.isLive { for place in watch.takeCovered() { dirty.scan(place) } }
+      let told = drain()
       try checkRoots()
-      let isComplete = isWhole || isAll(work.scans)
-      findGaps(outcome, watch, isComplete: isComplete, began: now)
-      let facts = facts(moment, outcome, watch, isWhole: isComplete, isChanged: changed)
+      try keepLeft(outcome, moment.cluster)
+      let isScanned = isWhole || (isAll(work.scans) && isRead(moment.cluster))
+      findGaps(outcome, watch, isComplete: isScanned, began: now)
+      let isComplete = isScanned || isAll(moment.cluster)
+      let facts = facts(moment, outcome, watch, isWhole: isComplete, isChanged: told > 0)
       let verdict = facts.verdict
       note(outcome, verdict)
       var head = read
@@ -62,6 +64,7 @@ extension CaptureWorker {
       try catalog.setHead(head)
       try catalog.commit()
       sealed(point, at: writer.end)
+      if let cluster = moment.cluster { finished(cluster) }
       claim(point.number, point.grade, since: now, isComplete: isComplete)
     } catch {
       try? writer.abandon()
@@ -98,7 +101,7 @@ extension CaptureWorker {
         pace.rest(after: frozen, at: host.clock.now(), share: Limits.frozenShare)
       }
     }
-    return try providers.begin(&scene, frozen: &frozen, changes, tell)
+    return try providers.begin(&scene, isWhole: isWhole, frozen: &frozen, changes, tell)
   }
 
   /// What was told until the pictures were made, or the service rested, belongs to this point.
@@ -106,7 +109,7 @@ extension CaptureWorker {
     // It was added while the units stood still.
     if moment.provider == .freeze { return }
     drain()
-    guard moment.pictures != nil else {
+    guard !moment.isLive else {
       let (scans, places) = dirty.take()
       work.scans += scans
       work.places += places
@@ -117,6 +120,17 @@ extension CaptureWorker {
     work.places += dirty.work.places
     lookForMapped(now)
     work.forced.formUnion(mapped)
+  }
+
+  /// What is to be read when all else was.
+  private func late(
+    _ work: CaptureWork, _ moment: Providers.Moment, isWhole: Bool
+  ) throws -> CaptureWork {
+    if let cluster = moment.cluster { return try end(cluster, work) }
+    guard !isWhole, !moment.isLive, moment.pictures?.extent == nil else { return CaptureWork() }
+    // A call whose change the pictures show may have returned only after they were made.
+    drain()
+    return CaptureWork(scans: dirty.work.scans, places: dirty.work.places)
   }
 
   /// Points become rarer where mapped files take long to hash each time, or where a service is
@@ -213,6 +227,7 @@ extension CaptureWorker {
         facts.broken = "\(late.path) was mapped for writing meanwhile"
       }
     }
+    if let cluster = moment.cluster { spare(cluster, outcome, &facts) }
     return facts
   }
 
@@ -258,6 +273,7 @@ extension CaptureWorker {
       board.hold(.spool, Self.fullSpool(spool.sizeBytes))
       // A service that was asked to rest does not wait for the standby.
       if isHolding { throw SyncFailure(reason: Self.fullSpool(spool.sizeBytes)) }
+      try providers.postgres.lookWhileWaiting()
       host.clock.block(for: Limits.roomEvery)
       trim()
     }

@@ -28,6 +28,8 @@ package actor CaptureWorker {
   var writer: PointWriter?
   var capture: Capture?
   var dirty = DirtySet()
+  /// Of a cluster whose data files stay for now as they were captured last.
+  var resting = DirtySet()
   var pace: Pace
   var reign = Reign.none
   var isServing = false
@@ -98,11 +100,13 @@ package actor CaptureWorker {
   /// Captures nothing more; one that runs is given up.
   package func pause() {
     isServing = false
+    providers.postgres.rest()
     gate.proceed()
   }
 
   package func close() {
     isServing = false
+    providers.postgres.rest()
     try? writer?.abandon()
     closeStore()
     watch = nil
@@ -298,6 +302,8 @@ package actor CaptureWorker {
     if let retryAt, retryAt > now, !isUrgent { return nil }
     if let spool, spool.sizeBytes > pair.spoolBytes {
       board.hold(.spool, Self.fullSpool(spool.sizeBytes))
+      // A server does not keep its WAL for as long as that may last.
+      providers.postgres.rest()
       pace.captured(at: now)
       pace.changed(at: now)
       return .refused("the spool is full")

@@ -139,17 +139,22 @@ package struct PairConfiguration: Hashable, Sendable {
 
   /// What to configure where nothing makes points what they are to be.
   package var captureAdvice: String? {
-    let asksApplication = capture.contains { if case .quiesce = $0 { true } else { false } }
+    let asksApplication = capture.contains { setting in
+      switch setting {
+      case .quiesce, .postgres: true
+      case .none, .btrfs, .snapshot, .freeze: false
+      }
+    }
     if require == .application, !asksApplication {
       return """
         the pair requires application, and no provider has the service make its files whole: put \
-        quiesce under `capture` (docs/consistency.md), or nothing will ever be applied
+        quiesce or postgres under `capture` (docs/consistency.md), or nothing will ever be applied
         """
     }
     guard !units.isEmpty, !capture.contains(where: \.isInstant) else { return nil }
     return """
       the plan starts \(units.joined(separator: ", ")), and no provider makes points one instant \
-      while it writes: put btrfs, freeze or snapshot under `capture` (docs/consistency.md)
+      while it writes: put btrfs, freeze, postgres or snapshot under `capture` (docs/consistency.md)
       """
   }
 

@@ -10,8 +10,8 @@ package enum ProviderSettings: Hashable, Sendable {
   case freeze(atMost: Duration)
   /// The administrator's commands before and after, whatever else is used.
   case quiesce(QuiesceCommands)
-  /// Accepted, not yet at work.
-  case dormant(String)
+  /// A live cluster, by its own backup calls and its WAL.
+  case postgres(PostgresSettings)
 
   package var word: String {
     switch self {
@@ -20,23 +20,23 @@ package enum ProviderSettings: Hashable, Sendable {
     case .snapshot: "snapshot"
     case .freeze: "freeze"
     case .quiesce: "quiesce"
-    case .dormant(let word): word
+    case .postgres: "postgres"
     }
   }
 
   /// Whether it gives something to read at any time.
   package var isReading: Bool {
     switch self {
-    case .none, .btrfs, .snapshot: true
-    case .freeze, .quiesce, .dormant: false
+    case .none, .btrfs, .snapshot, .postgres: true
+    case .freeze, .quiesce: false
     }
   }
 
   /// Whether points are one instant whatever a service writes meanwhile.
   package var isInstant: Bool {
     switch self {
-    case .btrfs, .snapshot, .freeze: true
-    case .none, .quiesce, .dormant: false
+    case .btrfs, .snapshot, .freeze, .postgres: true
+    case .none, .quiesce: false
     }
   }
 }
@@ -69,5 +69,20 @@ package struct QuiesceCommands: Hashable, Sendable {
     self.before = before
     self.after = after
     self.within = within
+  }
+}
+
+/// How a live PostgreSQL cluster is captured: docs/consistency.md.
+package struct PostgresSettings: Hashable, Sendable {
+  /// A connection string of libpq; what it leaves out is as for `psql`.
+  package var connection: String
+  /// Between two copies of the data files.
+  package var every: Duration
+  /// Bytes of WAL that the server keeps for it at most.
+  package var walBytes: Int64
+  package init(connection: String, every: Duration, walBytes: Int64) {
+    self.connection = connection
+    self.every = every
+    self.walBytes = walBytes
   }
 }

@@ -15,6 +15,13 @@ package struct DirtySet: Equatable, Sendable {
   package var count: Int { places.count + roots.count + subtrees.count }
   package var needsScan: Bool { !roots.isEmpty || !subtrees.isEmpty }
 
+  /// Whether anything is known that lies neither at one of these places nor below.
+  package func reaches(beyond tops: [Place]) -> Bool {
+    let isOutside = { (place: Place) in !tops.contains { place.isWithin($0) } }
+    return places.contains(where: isOutside) || subtrees.contains(where: isOutside)
+      || roots.contains { isOutside(Place(root: $0, path: .top)) }
+  }
+
   package mutating func touch(_ place: Place) {
     guard !roots.contains(place.root) else { return }
     places.insert(place)

@@ -41,7 +41,8 @@ package struct CaptureFacts: Hashable, Sendable {
   /// Never better than what was seen allows.
   package var verdict: Verdict {
     let shortfall = shortfall
-    let reached: Grade = shortfall != nil ? .fuzzy : isQuiesced ? .application : .crash
+    let isWhole = isQuiesced || provider == .postgres
+    let reached: Grade = shortfall != nil ? .fuzzy : isWhole ? .application : .crash
     let reason = (shortfall.map { [$0] } ?? []) + troubles
     return Verdict(
       grade: reached, provider: provider, frozen: frozen, reason: reason.joined(separator: "; "))
@@ -65,7 +66,9 @@ package struct CaptureFacts: Hashable, Sendable {
     switch mapping {
     case .none: return nil
     case .mapped(let process):
-      return "process \(process) has a file of a root mapped for writing"
+      return """
+        process \(process) can change a file of a root untold: it has it mapped, or uses io_submit
+        """
     case .unknown: return Self.unknownMappings
     }
   }

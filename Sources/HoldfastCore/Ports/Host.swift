@@ -96,6 +96,9 @@ package protocol Host: Sendable {
   func mappings(_ roots: [String]) -> MappingReport
   var snapshots: any Snapshots { get }
   func freezer(pair: String) -> any Freezer
+  /// - Parameter connection: a connection string of libpq.
+  /// - Throws: why there is no session.
+  func database(_ connection: String) throws(ProviderError) -> any DatabaseSession
   func report(_ path: String) -> RootReport
   /// Whether two directories are one, or one lies inside the other: through symbolic links and
   /// bind mounts too. Either may be missing.

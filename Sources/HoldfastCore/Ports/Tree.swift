@@ -126,8 +126,15 @@ package protocol ReadableTree: AnyObject {
   /// Has what will soon be read brought from the disk meanwhile. Returns at once; what does not
   /// exist or may not be read is passed over.
   func expect(_ paths: [TreePath])
+  /// Whether what lies there, with all below, is for now left as it was captured last.
+  func isLeft(_ path: TreePath) -> Bool
+
   /// Forgets directories kept open between calls: their names may lead elsewhere by now.
   func forgetDirectories()
+}
+
+extension ReadableTree {
+  package func isLeft(_ path: TreePath) -> Bool { false }
 }
 
 /// A directory tree, reached only through descriptors: no path given here can leave it, and no

@@ -76,6 +76,8 @@ package enum Limits {
 
   // Pace.
   package static let restBeforeCapture = Duration.milliseconds(50)
+  /// Between two looks at what the kernel tells.
+  package static let restBetweenEvents = Duration.milliseconds(10)
   package static let captureSpacing = Duration.milliseconds(200)
   /// A store into a mapped page that is already dirty moves no time stamp until write-back.
   package static let youngFor = Duration.seconds(90)
@@ -107,6 +109,21 @@ package enum Limits {
   package static let frozenPlacesMax = 2000
   /// Content that is read while units stand still, where blocks cannot be shared.
   package static let frozenBytesMax = 8 << 20
+  /// Between two copies of a live cluster's data files, and the WAL that its server keeps for it at
+  /// most, unless the configuration says otherwise.
+  package static let clusterEvery = Duration.seconds(300)
+  package static let clusterWALBytes: Int64 = 10 << 30
+  /// WAL since the last copy below which another would say nothing new.
+  package static let clusterIdleBytes: Int64 = 1 << 20
+  /// For a statement; for one that makes the server write a checkpoint.
+  package static let statementWithin = Duration.seconds(10)
+  package static let checkpointWithin = Duration.seconds(600)
+  /// Of a server's answer to one statement.
+  package static let answerBytesMax = 4 << 20
+  /// Between two looks at the WAL that is kept while a capture waits for room.
+  package static let clusterLookEvery = Duration.seconds(5)
+  /// Reads of a cluster's control file until two are equal.
+  package static let controlReadsMax = 100
   /// Tries to have the snapshots of several subvolumes with no change between them.
   package static let snapshotTriesMax = 3
   /// Between two looks at which files are mapped for writing.

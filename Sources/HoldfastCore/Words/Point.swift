@@ -4,7 +4,7 @@ package enum Grade: UInt8, Comparable, Hashable, Sendable, CaseIterable {
   case fuzzy = 1
   /// One instant, as after a power cut.
   case crash = 2
-  /// Quiesced by the application.
+  /// Quiesced by the application, or made whole by its own means when it starts.
   case application = 3
 
   package static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
@@ -28,6 +28,7 @@ package enum Provider: UInt8, Hashable, Sendable, CaseIterable {
   case btrfs = 1
   case snapshot = 2
   case freeze = 3
+  case postgres = 4
 
   package var word: String {
     switch self {
@@ -35,6 +36,7 @@ package enum Provider: UInt8, Hashable, Sendable, CaseIterable {
     case .btrfs: "btrfs"
     case .snapshot: "snapshot"
     case .freeze: "freeze"
+    case .postgres: "postgres"
     }
   }
 }

@@ -12,8 +12,8 @@ package final class ChildProcess {
   package enum Output {
     /// Behind what is in a file.
     case file(String)
-    /// And where it reads from; errors go where this process's go.
-    case descriptor(Int32)
+    /// And where it reads from; errors go to a place of their own, or where this process's go.
+    case descriptor(Int32, errors: Int32? = nil)
   }
 
   package enum Failure: Error { case spawn(String, errno: Int32) }
@@ -34,9 +34,10 @@ package final class ChildProcess {
       unsafe posix_spawn_file_actions_addopen(
         &actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
       unsafe posix_spawn_file_actions_adddup2(&actions, 1, 2)
-    case .descriptor(let number):
+    case .descriptor(let number, let errors):
       unsafe posix_spawn_file_actions_adddup2(&actions, number, 0)
       unsafe posix_spawn_file_actions_adddup2(&actions, number, 1)
+      if let errors { unsafe posix_spawn_file_actions_adddup2(&actions, errors, 2) }
     }
     let own = Self.ownEnvironment.filter { line in
       !environment.keys.contains { line.hasPrefix($0 + "=") }

@@ -2,7 +2,8 @@ import CLinux
 import Glibc
 package import HoldfastCore
 
-/// Which files some process could change through a shared mapping, which no event tells.
+/// Which files some process could change with no event: through a shared mapping, or by
+/// asynchronous I/O (io_submit(2)).
 package enum Mappings {
   /// Looks for shared writable mappings (proc_pid_maps(5)). A file's name there may be a hard
   /// link's, a bind mount's or a namespace's: what does not lie below a root by its path is told as
@@ -23,17 +24,27 @@ package enum Mappings {
         continue
       }
       var seen: Set<MappedFile.Name> = []
+      var isAsynchronous = false
       for line in maps.split(separator: 0x0A) {
-        guard let (range, path) = shared(line),
-          let file = self.name(of: path, prefixes, "/proc/\(process)/map_files/\(range)")
+        guard let (range, path) = shared(line) else { continue }
+        // The ring of a context of asynchronous I/O (io_setup(2)).
+        isAsynchronous = isAsynchronous || path.starts(with: ring)
+        guard
+          let file = Self.name(of: path, prefixes, "/proc/\(process)/map_files/\(range)")
         else { continue }
-        if seen.insert(file).inserted {
-          report.files.append(MappedFile(process: process, name: file))
+        seen.insert(file)
+      }
+      if isAsynchronous {
+        for file in OpenFiles.written(by: process) {
+          seen.formUnion(Self.name(of: file.path[...], prefixes, file.link).map { [$0] } ?? [])
         }
       }
+      report.files += seen.map { MappedFile(process: process, name: $0) }
     }
     return report
   }
+
+  private static let ring = Array("/[aio]".utf8)
 
   private static func name(
     of path: ArraySlice<UInt8>, _ prefixes: [[UInt8]], _ link: String

@@ -8,14 +8,21 @@ package enum OpenFiles {
   package static func look(roots: [String]) -> [(process: Int32, path: String)] {
     let prefixes = roots.map { Array((Roots.realPath($0) ?? $0).utf8) + [0x2F] }
     return numbers("/proc").filter { $0 != getpid() }.compactMap { process in
-      for file in numbers("/proc/\(process)/fd") {
-        guard let path = target("/proc/\(process)/fd/\(file)"),
-          prefixes.contains(where: { path.starts(with: $0) }),
-          isWritable("/proc/\(process)/fdinfo/\(file)")
-        else { continue }
-        return (process, String(decoding: path, as: UTF8.self))
+      let file = written(by: process).first { file in
+        prefixes.contains { file.path.starts(with: $0) }
       }
-      return nil
+      return file.map { (process, String(decoding: $0.path, as: UTF8.self)) }
+    }
+  }
+
+  /// What a process has open for writing, by its name and by the link that leads to it.
+  static func written(by process: Int32) -> some Sequence<(path: [UInt8], link: String)> {
+    numbers("/proc/\(process)/fd").lazy.compactMap { file in
+      let link = "/proc/\(process)/fd/\(file)"
+      guard let path = target(link), path.first == 0x2F,
+        isWritable("/proc/\(process)/fdinfo/\(file)")
+      else { return nil }
+      return (path, link)
     }
   }
 

@@ -10,7 +10,7 @@ package final class LinuxFreezer: Freezer {
   private let pair: String
   private struct Helper {
     let process: ChildProcess
-    let channel: Descriptor
+    let channel: LineChannel
   }
   private let helper = Mutex<Helper?>(nil)
   /// What the helper has for answering beside the time that units may stand still.
@@ -53,9 +53,7 @@ package final class LinuxFreezer: Freezer {
     let answer = helper.withLock { helper -> String? in
       if helper?.process.isRunning != true { helper = mayStart ? start() : nil }
       guard let channel = helper?.channel else { return nil }
-      let line = Array((order + "\n").utf8)
-      let written = unsafe send(channel.number, line, line.count, Int32(MSG_NOSIGNAL))
-      if written == line.count, let answer = Self.line(channel, within: limit) { return answer }
+      if channel.send(order + "\n"), let answer = channel.next(within: limit) { return answer }
       // It is gone or hangs: what it froze is thawed from here.
       helper?.process.send(SIGKILL)
       helper = nil
@@ -67,37 +65,12 @@ package final class LinuxFreezer: Freezer {
   }
 
   private func start() -> Helper? {
-    guard let (ours, theirs) = Self.pair() else { return nil }
+    guard let (ours, theirs) = LineChannel.pair() else { return nil }
     let ownProgram = Roots.realPath("/proc/self/exe") ?? "/proc/self/exe"
     let process = try? ChildProcess(
       ownProgram, ["freezer", "--control", control, "--pair", pair], environment: [:],
       output: .descriptor(theirs.number))
-    return process.map { Helper(process: $0, channel: ours) }
-  }
-
-  private static func pair() -> (Descriptor, Descriptor)? {
-    var numbers: [Int32] = [-1, -1]
-    let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
-    guard unsafe socketpair(AF_UNIX, kind, 0, &numbers) == 0 else { return nil }
-    return (Descriptor(numbers[0]), Descriptor(numbers[1]))
-  }
-
-  private static func line(_ channel: Descriptor, within limit: Duration) -> String? {
-    var bytes: [UInt8] = []
-    var waited = pollfd(fd: channel.number, events: Int16(POLLIN), revents: 0)
-    while bytes.last != 0x0A {
-      let timeout = Int32(clamping: limit.nanos / 1_000_000)
-      guard retried({ unsafe Int(poll(&waited, 1, timeout)) }) > 0,
-        bytes.count < Limits.requestBytesMax
-      else { return nil }
-      var buffer = [UInt8](repeating: 0, count: 4096)
-      let count = unsafe buffer.withUnsafeMutableBytes { buffer in
-        retried { unsafe read(channel.number, buffer.baseAddress, buffer.count) }
-      }
-      guard count > 0 else { return nil }
-      bytes += buffer[..<count]
-    }
-    return String(decoding: bytes.dropLast(), as: UTF8.self)
+    return process.map { Helper(process: $0, channel: LineChannel(ours)) }
   }
 
   package func holds(_ process: Int32, of units: [String]) -> Bool {

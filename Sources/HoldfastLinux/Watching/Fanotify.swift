@@ -14,6 +14,7 @@ package final class Fanotify: Watch {
     /// Directory handles seen, and where they lie; `nil` outside of all roots.
     var places: [[UInt8]: Place?] = [:]
     var process: Int32?
+    var bytes = [UInt8](repeating: 0, count: 64 << 10)
   }
   private static let placesMax = 65_536
   private let state: Mutex<State>
@@ -85,7 +86,9 @@ package final class Fanotify: Watch {
   package func takeCovered() -> [Place] { [] }
 
   private func read(into state: inout State) {
-    var bytes = [UInt8](repeating: 0, count: 64 << 10)
+    var bytes: [UInt8] = []
+    swap(&bytes, &state.bytes)
+    defer { swap(&bytes, &state.bytes) }
     while true {
       let count = unsafe bytes.withUnsafeMutableBytes { buffer in
         retried { unsafe Glibc.read(descriptor.number, buffer.baseAddress, buffer.count) }

@@ -26,18 +26,20 @@ package struct CaptureWork: Sendable {
   package var isEmpty: Bool { scans.isEmpty && places.isEmpty && forced.isEmpty }
 }
 
-/// What is read in place of the roots themselves: how all of them were at one moment.
+/// What is read in place of the roots themselves.
 package struct Pictures {
   /// By root number; their objects carry the devices of the roots.
   package var trees: [any ReadableTree]
   /// Where other filesystems are mounted below the roots, which a picture does not show.
   package var mounts: Set<Place>
   /// Before they were made: a later change within one tick of the clock may carry the same stamp.
-  package var madeAt: WallTime
+  /// `nil` where they show the roots as they are, not how all of them were at one moment.
+  package var madeAt: WallTime?
   /// All that they show; `nil` where they show everything.
   package var extent: Set<Place>?
   package init(
-    trees: [any ReadableTree], mounts: Set<Place>, madeAt: WallTime, extent: Set<Place>? = nil
+    trees: [any ReadableTree], mounts: Set<Place> = [], madeAt: WallTime?,
+    extent: Set<Place>? = nil
   ) {
     self.trees = trees
     self.mounts = mounts
@@ -50,6 +52,8 @@ package struct Pictures {
 package struct CaptureOutcome: Sendable {
   /// Places that changed while they were read; to be read again.
   package var torn: [Place] = []
+  /// What was left as it was captured last: see ``ReadableTree/isLeft(_:)``.
+  package var left = CaptureWork()
   /// Places on another filesystem, which are not followed.
   package var mounts: [Place] = []
   /// Places that may not be read: kept as they were, the point is not one instant.
@@ -109,11 +113,11 @@ package final class Capture {
   /// - Parameters:
   ///   - isWhole: everything that exists is put, changed or not.
   ///   - pictures: read in place of the roots, where there are any.
-  ///   - late: asked once more, when pictures were read, for what came to be known meanwhile.
+  ///   - late: asked for more work when all else was read; ends the attempt by throwing.
   /// - Returns: what was met, and the catalog's head with new digest and totals.
   package func read(
     _ work: CaptureWork, isWhole: Bool, from pictures: Pictures? = nil,
-    late: () -> CaptureWork = { CaptureWork() }
+    late: () throws -> CaptureWork = { CaptureWork() }
   ) throws(CaptureError) -> (CaptureOutcome, CatalogHead) {
     self.isWhole = isWhole
     sources = pictures?.trees ?? trees
@@ -137,11 +141,10 @@ package final class Capture {
         }
       } else {
         try visit(work)
-        // A call whose change the pictures show may have returned only after they were made.
-        if pictures != nil, extent == nil { try visit(late()) }
-        // Other names of objects that changed by one of theirs.
-        for place in linked.sorted() { try visit(place) }
       }
+      try visit(try late())
+      // Other names of objects that changed by one of theirs.
+      for place in linked.sorted() { try visit(place) }
     } catch let error as CaptureError {
       throw error
     } catch {
@@ -171,6 +174,14 @@ package final class Capture {
       try writer.checkpoint()
       if readsAll { expect(visit, &work) }
       let place = visit.place
+      if sources[root(place)].isLeft(place.path) {
+        if visit.deep {
+          outcome.left.scans.append(place)
+        } else {
+          outcome.left.places.append(place)
+        }
+        continue
+      }
       if let extent, !extent.contains(place) {
         // How it was then nobody knows.
         outcome.torn.append(place)

@@ -66,7 +66,7 @@ package final class ContentCutter {
     while true {
       if !isLast, end - start < Limits.chunkBytesMax {
         if start > 0 {
-          buffer.replaceSubrange(0..<(end - start), with: buffer[start..<end])
+          buffer.slide(start..<end)
           end -= start
           start = 0
         }

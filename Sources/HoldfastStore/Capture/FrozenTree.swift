@@ -81,7 +81,7 @@ private final class FrozenClone: ReadableFile {
 }
 
 /// A small file that was read.
-private final class FrozenBytes: ReadableFile {
+final class FrozenBytes: ReadableFile {
   private let object: FrozenTree.Object
   private let bytes: [UInt8]
   init(_ object: FrozenTree.Object, _ bytes: [UInt8]) {

@@ -34,6 +34,9 @@ struct ConfigurationReader {
   // MiB: two segments, and the caches with what is in flight.
   private static let spoolMin: Int64 = 128
   private static let memoryMin: Int64 = 64
+  // Four segments of PostgreSQL's WAL.
+  private static let walMin: Int64 = 64
+  private static let connection = "dbname=postgres"
 
   func error(_ node: Node, _ message: String) -> ConfigurationError {
     ConfigurationError(
@@ -94,7 +97,6 @@ struct ConfigurationReader {
     for key in ["plan", "owners", "selinux"] where keys.has(key) { dormant.append(key) }
     let capture = try providers(keys)
     _ = try keys.word("owners", ["ids", "names"])
-    for case .dormant(let word) in capture { dormant.append("capture: \(word)") }
     let units = try keys.plan()
     let failover = try self.failover(keys, &dormant)
     return PairConfiguration(
@@ -128,7 +130,12 @@ struct ConfigurationReader {
       case "none": return .none
       case "btrfs": return .btrfs
       case "freeze": return .freeze(atMost: Limits.freezeAtMost)
-      case "snapshot", "quiesce", "postgres":
+      case "postgres":
+        return .postgres(
+          PostgresSettings(
+            connection: Self.connection, every: Limits.clusterEvery,
+            walBytes: Limits.clusterWALBytes))
+      case "snapshot", "quiesce":
         throw error(node, "\(place): `\(word)` needs values of its own: docs/configuration.md")
       default: break
       }
@@ -152,7 +159,18 @@ struct ConfigurationReader {
       let limit = try inner.duration("max-freeze", min: .milliseconds(10), max: .seconds(10))
       return .freeze(atMost: limit ?? Limits.freezeAtMost)
     }
-    if outer.has("postgres") { return .dormant("postgres") }
+    if let inner = try outer.map("postgres", KnownKeys.postgres) {
+      if let text = try inner.text("connect"), text.contains("password") {
+        throw error(
+          node, "\(place).postgres.connect: no passwords here, they show in ps: use passfile=")
+      }
+      return .postgres(
+        PostgresSettings(
+          connection: try inner.text("connect") ?? Self.connection,
+          every: try inner.duration("every", min: .seconds(1), max: .seconds(86_400))
+            ?? Limits.clusterEvery,
+          walBytes: try inner.size("keep-wal", min: Self.walMin) ?? Limits.clusterWALBytes))
+    }
     throw error(node, "\(place): only snapshot, quiesce, freeze and postgres have values")
   }
 
@@ -220,6 +238,7 @@ enum KnownKeys {
   ]
   static let capture = ["none", "btrfs", "snapshot", "freeze", "postgres", "quiesce"]
   static let freeze = ["max-freeze"]
+  static let postgres = ["connect", "every", "keep-wal"]
   static let snapshot = ["create", "path", "remove", "within"]
   static let quiesce = ["before", "after", "within"]
   static let root = ["path", "replica", "exclude"]

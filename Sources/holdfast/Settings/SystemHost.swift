@@ -37,6 +37,9 @@ struct SystemHost: Host {
   }
   var snapshots: any Snapshots { LinuxSnapshots(folder: state) }
   func freezer(pair: String) -> any Freezer { LinuxFreezer(control: control, pair: pair) }
+  func database(_ connection: String) throws(ProviderError) -> any DatabaseSession {
+    try PsqlSession(connection: connection, folder: state, mark: "\(RandomID(dice))")
+  }
   func report(_ path: String) -> RootReport { Roots.report(path) }
   func overlaps(_ a: String, _ b: String) -> Bool { Roots.overlaps(a, b) }
   func mark(_ path: String, _ marker: Marker) throws(TreeError) { try Roots.mark(path, marker) }

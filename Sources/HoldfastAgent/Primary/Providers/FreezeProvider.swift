@@ -138,11 +138,11 @@ struct FreezeProvider {
     return moment
   }
 
-  /// Why a file that is mapped for writing by a process makes the point no instant.
+  /// Why a file that a process can change with nobody told makes the point no instant.
   func trouble(mappedBy process: Int32) -> String {
     """
-    \(freezer.describe(process)) has a file mapped for writing and did not stand still: put its \
-    unit into the plan
+    \(freezer.describe(process)) can change a file untold (it has it mapped, or uses io_submit) \
+    and did not stand still: put its unit into the plan
     """
   }
 

@@ -15,14 +15,20 @@ final class Providers {
     var isQuiesced = false
     /// How long units stood still.
     var frozen = Duration.zero
+    /// Of a live cluster: what is left, and what is read last.
+    var cluster: ClusterCapture?
     /// Why a better provider was not to be had, or did not do what it should.
     var troubles: [String] = []
+
+    /// Whether what is read may change meanwhile.
+    var isLive: Bool { pictures?.madeAt == nil }
   }
 
   private let settings: [ProviderSettings]
   private let btrfs: BtrfsProvider
   private let commands: CommandProvider
   let freeze: FreezeProvider
+  let postgres: PostgresProvider
   private let clock: any Timekeeper
 
   init(pair: PairConfiguration, paths: [String], host: any Host, disk: any Disk) {
@@ -32,6 +38,7 @@ final class Providers {
     commands = CommandProvider(
       pair: pair.name, paths: paths, snapshots: host.snapshots, disk: disk, dice: host.dice)
     freeze = FreezeProvider(pair: pair, paths: paths, host: host)
+    postgres = PostgresProvider(pair: pair, paths: paths, host: host)
   }
 
   private var quiesce: QuiesceCommands? {
@@ -54,23 +61,26 @@ final class Providers {
 
   /// - Parameters:
   ///   - scene: `nil` where all is to be read, not only what changed.
+  ///   - isWhole: the point is to say everything.
   ///   - frozen: set to how long units stood still, whatever came of it.
   ///   - changes: how many changes were told since it was last asked; `nil` where not all are told.
   ///   - tell: what they were, each once.
   /// - Throws: why no provider gave anything; then nothing is left to be ended.
   func begin(
-    _ scene: inout FreezeScene?, frozen: inout Duration, _ changes: () -> Int?,
-    _ tell: () -> FreezeScene.News
+    _ scene: inout FreezeScene?, isWhole: Bool, frozen: inout Duration,
+    _ changes: () -> Int?, _ tell: () -> FreezeScene.News
   ) throws(ProviderError) -> Moment {
     var troubles: [String] = []
     let isQuiesced = prepare(&troubles)
     for setting in settings.isEmpty ? [.none] : settings {
       do throws(ProviderError) {
-        guard var moment = try take(setting, &scene, changes, tell, &frozen) else { continue }
+        guard var moment = try take(setting, &scene, isWhole, changes, tell, &frozen) else {
+          continue
+        }
         moment.frozen = max(moment.frozen, frozen)
         moment.isQuiesced = isQuiesced
         // The service goes on as soon as the pictures are there.
-        if moment.pictures != nil { troubles += release() }
+        if !moment.isLive { troubles += release() }
         moment.troubles = troubles + moment.troubles
         return moment
       } catch {
@@ -94,19 +104,21 @@ final class Providers {
     case .btrfs: troubles += btrfs.recover()
     case .freeze: troubles += freeze.recover()
     case .snapshot: troubles += commands.remove(snapshot)
+    case .postgres: moment.cluster.map(postgres.end)
     }
     return troubles
   }
 
   /// - Returns: `nil` where this setting gives nothing to read.
   private func take(
-    _ setting: ProviderSettings, _ scene: inout FreezeScene?, _ changes: () -> Int?,
-    _ tell: () -> FreezeScene.News, _ frozen: inout Duration
+    _ setting: ProviderSettings, _ scene: inout FreezeScene?, _ isWhole: Bool,
+    _ changes: () -> Int?, _ tell: () -> FreezeScene.News, _ frozen: inout Duration
   ) throws(ProviderError) -> Moment? {
     let madeAt = clock.wall()
     switch setting {
     case .none: return Moment()
-    case .quiesce, .dormant: return nil
+    case .quiesce: return nil
+    case .postgres: return try postgres.take(isWhole: isWhole, isTold: changes() != nil)
     case .btrfs:
       let (pictures, isFixed) = try btrfs.take(madeAt: madeAt, changes)
       return Moment(

@@ -1,0 +1,59 @@
+import HoldfastCore
+import HoldfastStore
+
+/// What differs for a live cluster, which makes its files whole by itself when it starts.
+extension CaptureWorker {
+  /// Adds what earlier points left, unless this one leaves it too.
+  func addLeft(to work: inout CaptureWork, _ cluster: ClusterCapture?) {
+    if let cluster {
+      guard cluster.taken != nil else { return }
+      work.scans += cluster.scans
+    } else {
+      work.scans += providers.postgres.takeShown()
+    }
+    let (scans, places) = resting.take()
+    work.scans += scans
+    work.places += places
+  }
+
+  /// - Returns: what is to be read of it when all else was.
+  func end(_ cluster: ClusterCapture, _ work: CaptureWork) throws -> CaptureWork {
+    try providers.postgres.finish(cluster)
+    drain()
+    return cluster.last(
+      CaptureWork(scans: work.scans + dirty.work.scans, places: work.places + dirty.work.places))
+  }
+
+  /// - Throws: why what was read of the cluster cannot be started.
+  func keepLeft(_ outcome: CaptureOutcome, _ cluster: ClusterCapture?) throws {
+    guard let cluster else { return }
+    try providers.postgres.confirm()
+    let left = cluster.left(outcome.left)
+    resting.merge(scans: left.scans, places: left.places)
+  }
+
+  /// Whether nothing is left of a cluster.
+  func isRead(_ cluster: ClusterCapture?) -> Bool { cluster.map { $0.taken != nil } ?? true }
+
+  /// Whether the pair is the cluster alone.
+  func isAll(_ cluster: ClusterCapture?) -> Bool {
+    cluster?.layout.isAll(of: paths.indices) ?? false
+  }
+
+  /// What happens to the cluster's files while they are read its WAL tells.
+  func spare(_ cluster: ClusterCapture, _ outcome: CaptureOutcome, _ facts: inout CaptureFacts) {
+    facts.torn = outcome.torn.first { !cluster.layout.holds($0) }.map { "\($0.path)" }
+    facts.isChanged = dirty.reaches(beyond: cluster.layout.tops)
+    facts.isFixed = isAll(cluster)
+    let isHarmless = facts.mapping != .unknown && mapped.allSatisfy(cluster.layout.holds)
+    if facts.isFixed || isHarmless { facts.mapping = .none }
+  }
+
+  func finished(_ cluster: ClusterCapture) {
+    do {
+      try providers.postgres.sealed(cluster)
+    } catch {
+      board.update { $0.lastError = "postgres: \(error.reason)" }
+    }
+  }
+}

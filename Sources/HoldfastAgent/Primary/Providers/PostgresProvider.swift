@@ -1,0 +1,300 @@
+import HoldfastCore
+import HoldfastStore
+
+/// Captures a live cluster so that a server that starts on the point recovers to its moment: every
+/// few minutes the data files by the server's own backup calls, in between its WAL alone.
+final class PostgresProvider {
+  private let pair: PairConfiguration
+  private let paths: [String]
+  private let host: any Host
+  private let settings: PostgresSettings?
+  private var session: Session?
+  /// Why the last session ended early, until a point says so.
+  private var trouble: String?
+  private var nextLook: Instant?
+  /// Where the cluster lay in the newest point that shows it so.
+  private var shown: ClusterLayout?
+
+  private struct Session {
+    let database: any DatabaseSession
+    let statements: PostgresStatements
+    /// Keeps the WAL that the newest copy of the data files needs.
+    let slot: String
+    var layout: ClusterLayout
+    var base: Base?
+  }
+
+  /// A copy of the data files that was sealed in a point.
+  private struct Base {
+    var taken: Instant
+    /// Where the WAL stood when the copy was whole.
+    var position: String
+    /// Bytes of WAL since then, when last looked at.
+    var since: Int64 = 0
+  }
+
+  init(pair: PairConfiguration, paths: [String], host: any Host) {
+    self.pair = pair
+    self.paths = paths
+    self.host = host
+    settings =
+      pair.capture.lazy.compactMap { setting in
+        if case .postgres(let settings) = setting { settings } else { nil }
+      }.first
+  }
+
+  /// - Parameters:
+  ///   - isWhole: the point is to say everything.
+  ///   - isTold: whether all changes are told, so that what is not told of need not be looked at.
+  func take(isWhole: Bool, isTold: Bool) throws(ProviderError) -> Providers.Moment {
+    guard let settings else { preconditionFailure("postgres is not configured") }
+    while true {
+      let isKnown = session != nil
+      do throws(ProviderError) {
+        var moment = try take(settings, isWhole, isTold)
+        moment.troubles = trouble.map { ["postgres: \($0)"] } ?? []
+        return moment
+      } catch {
+        rest(for: error.reason)
+        // A server that was started anew ended its sessions: once more with a new one.
+        guard isKnown else { throw error }
+      }
+    }
+  }
+
+  private func take(
+    _ settings: PostgresSettings, _ isWhole: Bool, _ isTold: Bool
+  ) throws(ProviderError) -> Providers.Moment {
+    if session == nil { session = try open(settings) }
+    guard let session else { preconditionFailure("a session that was opened is not there") }
+    let isFirst = session.base == nil
+    let now = host.clock.now()
+    var isBase = isFirst || isWhole
+    if let base = session.base, now >= base.taken + settings.every {
+      isBase = isBase || base.since >= Limits.clusterIdleBytes
+    }
+    let cluster: ClusterCapture
+    if isBase {
+      // Tablespaces come and go.
+      let layout = try layout(session.database)
+      self.session?.layout = layout
+      let trees = try trees()
+      cluster = ClusterCapture(
+        layout, trees, statements: session.statements, base: now,
+        isTold: isTold && !isFirst && !isWhole)
+      cluster.start = try one(
+        session.database, session.statements.start, within: Limits.checkpointWithin)[0]
+    } else {
+      let trees = try trees()
+      cluster = ClusterCapture(
+        session.layout, trees, statements: session.statements, base: nil, isTold: isTold)
+      // Before anything is read for nothing.
+      try look()
+    }
+    var moment = Providers.Moment(
+      provider: .postgres, pictures: Pictures(trees: cluster.trees, madeAt: nil))
+    moment.cluster = cluster
+    return moment
+  }
+
+  private func trees() throws(ProviderError) -> [any Tree] {
+    do throws(TreeError) {
+      var trees: [any Tree] = []
+      for path in paths { trees.append(try host.tree(path)) }
+      return trees
+    } catch {
+      throw ProviderError("\(error)")
+    }
+  }
+
+  // MARK: The session
+
+  private func open(_ settings: PostgresSettings) throws(ProviderError) -> Session {
+    let database = try host.database(settings.connection)
+    let found = try one(database, PostgresStatements.examine, fields: 3)
+    guard let version = Int(found[0]), version >= PostgresStatements.oldest else {
+      throw ProviderError("the server's version, \(found[0]), is older than 13")
+    }
+    guard found[1] == "f" else {
+      throw ProviderError("the server is a standby of another: replicate that one")
+    }
+    let layout = try layout(database)
+    let slot = "holdfast_\(RandomID(host.dice))".lowercased()
+    _ = try one(database, PostgresStatements.createSlot(slot))
+    return Session(
+      database: database, statements: PostgresStatements(version: version), slot: slot,
+      layout: layout)
+  }
+
+  /// Ends the session, and with it all that the server keeps or waits for.
+  func rest() {
+    session?.database.close()
+    session = nil
+  }
+
+  private func rest(for reason: String) {
+    trouble = reason
+    rest()
+  }
+
+  private func one(
+    _ database: any DatabaseSession, _ statement: String, fields: Int = 1,
+    within limit: Duration = Limits.statementWithin
+  ) throws(ProviderError) -> [String] {
+    guard let row = try database.ask(statement, within: limit).first, row.count == fields else {
+      throw ProviderError("the server's answer to `\(statement)` is not understood")
+    }
+    return row
+  }
+
+  // MARK: Where it lies
+
+  private func layout(_ database: any DatabaseSession) throws(ProviderError) -> ClusterLayout {
+    let folder = try one(database, PostgresStatements.examine, fields: 3)[2]
+    let data = try place(folder, "the data directory")
+    let wal = try place(folder + "/pg_wal", "pg_wal")
+    var tablespaces: [Place] = []
+    for row in try database.ask(PostgresStatements.tablespaces, within: Limits.statementWithin) {
+      tablespaces.append(try place(row[0], "the tablespace"))
+    }
+    let layout = ClusterLayout(data: data, wal: wal, tablespaces: tablespaces)
+    if wal != layout.usualWAL,
+      let move = moves.first(where: { $0.from == paths[wal.root.rawValue] })
+    {
+      throw ProviderError(
+        """
+        pg_wal is a symbolic link into \(move.from), which is \(move.to) on the other site, where \
+        it would lead nowhere: give that root one path on both
+        """)
+    }
+    try checkIdentity(database, data)
+    return layout
+  }
+
+  private func place(_ path: String, _ what: String) throws(ProviderError) -> Place {
+    let report = host.report(path)
+    guard report.state == .directory else {
+      throw ProviderError("\(what) \(path) is no directory here: is the server on another host?")
+    }
+    for (number, root) in paths.enumerated() {
+      let top = host.report(root).realPath
+      guard report.realPath == top || report.realPath.hasPrefix(top + "/") else { continue }
+      let inner = Array(report.realPath.utf8.dropFirst(top.utf8.count).drop { $0 == 0x2F })
+      if let path = TreePath(inner) {
+        return Place(root: RootNumber(rawValue: number), path: path)
+      }
+    }
+    throw ProviderError(
+      "\(what) \(path) lies in no root of the pair: make it a root, or put it into one")
+  }
+
+  /// The server that answers must be the one whose files lie there.
+  private func checkIdentity(
+    _ database: any DatabaseSession, _ data: Place
+  ) throws(ProviderError) {
+    let said = try one(database, PostgresStatements.control)[0]
+    let layout = ClusterLayout(data: data, wal: data, tablespaces: [])
+    let bytes = try ClusterCapture.control(of: layout, trees())
+    // Its first eight bytes, in the machine's order (pg_control.h, ControlFileData).
+    let identity = bytes.prefix(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+    guard said == "\(identity)" else {
+      throw ProviderError("the server that answers is not the one whose files are in the roots")
+    }
+  }
+
+  // MARK: Of one capture
+
+  /// To be asked once all was read: nothing of the WAL was removed before.
+  func confirm() throws(ProviderError) {
+    guard session != nil else { throw ProviderError("the server's session ended") }
+    _ = try ask()
+  }
+
+  /// Ends the session where the server would keep too much for it.
+  private func look() throws(ProviderError) {
+    guard let settings, let kept = try ask(), kept > settings.walBytes else { return }
+    let error = ProviderError(
+      """
+      the server kept \(kept >> 20) MiB of WAL for this pair, more than keep-wal: it was let go, \
+      and the data files are copied anew
+      """)
+    rest(for: error.reason)
+    throw error
+  }
+
+  /// Whether the server still keeps what it should.
+  /// - Returns: how many bytes that is.
+  private func ask() throws(ProviderError) -> Int64? {
+    guard let session else { return nil }
+    let position = session.base?.position ?? "0/0"
+    do throws(ProviderError) {
+      let found = try one(
+        session.database, PostgresStatements.look(session.slot, since: position), fields: 3)
+      guard found[0] != "lost", let kept = Int64(found[1]), let since = Int64(found[2]) else {
+        throw ProviderError("the server removed WAL that is needed (max_slot_wal_keep_size)")
+      }
+      self.session?.base?.since = since
+      return kept
+    } catch {
+      rest(for: error.reason)
+      throw error
+    }
+  }
+
+  /// While a capture waits: what is kept for it has a bound.
+  func lookWhileWaiting() throws(ProviderError) {
+    let now = host.clock.now()
+    guard nextLook ?? now <= now else { return }
+    nextLook = now + Limits.clusterLookEvery
+    try look()
+  }
+
+  /// The data files and all WAL since are in a sealed point: older WAL is let go.
+  /// - Throws: why it is not; the next point copies the data files again.
+  func sealed(_ cluster: ClusterCapture) throws(ProviderError) {
+    shown = cluster.layout
+    trouble = nil
+    guard let taken = cluster.taken, let position = cluster.position, let session else { return }
+    self.session?.base = Base(taken: taken, position: position)
+    do throws(ProviderError) {
+      _ = try one(
+        session.database, PostgresStatements.advance(session.slot, to: cluster.start))
+    } catch {
+      rest(for: error.reason)
+      throw error
+    }
+  }
+
+  /// A capture is over, whether it was sealed or not.
+  func end(_ cluster: ClusterCapture) {
+    // The server gives up a backup whose session ends.
+    if cluster.taken != nil, cluster.position == nil { rest() }
+  }
+
+  /// The next point shows the cluster as it lies there: all of it is to be looked at.
+  func takeShown() -> [Place] {
+    defer { shown = nil }
+    return shown?.tops ?? []
+  }
+
+  /// Stops the backup that a copy of the data files needs, and shows what it gives in its end.
+  func finish(_ cluster: ClusterCapture) throws {
+    guard cluster.taken != nil else { return }
+    guard let session else { throw ProviderError("the server's session ended") }
+    let found = try one(
+      session.database, cluster.statements.stop, fields: 3, within: Limits.checkpointWithin)
+    guard let label = Hex.decode(found[1]), let map = Hex.decode(found[2]) else {
+      throw ProviderError("the server's label is not understood")
+    }
+    let position = try one(session.database, PostgresStatements.position)[0]
+    try cluster.finish(
+      label: label, map: TablespaceMap(map).moved(moves), at: host.clock.wall(), position)
+  }
+
+  /// Roots that have another path on the other site.
+  private var moves: [(from: String, to: String)] {
+    let sites = [pair.primary, pair.standby].map { pair.paths(on: $0) }
+    let others = sites.first { $0 != paths } ?? paths
+    return zip(paths, others).filter { $0.0 != $0.1 }.map { (from: $0.0, to: $0.1) }
+  }
+}

@@ -1,0 +1,90 @@
+/// Where a PostgreSQL cluster lies in a pair's roots.
+package struct ClusterLayout: Hashable, Sendable {
+  package var data: Place
+  package var wal: Place
+  package var tablespaces: [Place]
+
+  package init(data: Place, wal: Place, tablespaces: [Place]) {
+    self.data = data
+    self.wal = wal
+    self.tablespaces = tablespaces
+  }
+
+  /// All places with all below are the cluster's; they may lie in one another.
+  package var tops: [Place] { [data, wal] + tablespaces }
+  package func holds(_ place: Place) -> Bool { tops.contains { place.isWithin($0) } }
+  package func isWAL(_ place: Place) -> Bool { place.isWithin(wal) }
+
+  /// Whether some of the WAL lies at a place or below.
+  package func isAround(_ place: Place) -> Bool { isWAL(place) || wal.isWithin(place) }
+
+  /// Whether no root holds anything but the cluster.
+  package func isAll(of roots: Range<Int>) -> Bool {
+    roots.allSatisfy { holds(Place(root: RootNumber(rawValue: $0), path: .top)) }
+  }
+
+  // PostgreSQL's manual, "Making a Base Backup Using the Low Level API".
+  package var label: Place { inData("backup_label") }
+  package var tablespaceMap: Place { inData("tablespace_map") }
+  package var control: Place { inData("global/pg_control") }
+  /// Where the WAL lies unless a symbolic link leads elsewhere.
+  package var usualWAL: Place { inData("pg_wal") }
+
+  private func inData(_ name: String) -> Place {
+    guard let path = data.path.appending(path: name) else {
+      preconditionFailure("no path for \(name) in \(data)")
+    }
+    return Place(root: data.root, path: path)
+  }
+
+  /// Whether its WAL brings it up to date: unlike configuration and logs that lie beside it.
+  package func isRecovered(_ place: Place) -> Bool {
+    if isWAL(place) || tablespaces.contains(where: { place.isWithin($0) }) { return true }
+    guard place.root == data.root,
+      let first = place.path.components(below: data.path)?.first.map({
+        String(decoding: $0, as: UTF8.self)
+      })
+    else { return false }
+    return ["base", "global"].contains(first)
+      || (first.hasPrefix("pg_") && !first.hasSuffix(".conf"))
+  }
+
+  private static let emptied = [
+    "pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat_tmp",
+    "pg_subtrans",
+  ].map { Array($0.utf8) }
+  private static let process = ["postmaster.pid", "postmaster.opts"].map { Array($0.utf8) }
+  private static let temporary = ["pgsql_tmp", "pg_internal.init", "xlogtemp."].map {
+    Array($0.utf8)
+  }
+
+  /// Whether a server that starts on the point makes it anew, or must not find it (the manual,
+  /// "Backing Up the Data Directory").
+  package func isHidden(_ place: Place) -> Bool {
+    guard holds(place) else { return false }
+    if let inner = place.path.components(below: data.path), place.root == data.root {
+      if inner.count == 1, Self.process.contains(inner[0]) { return true }
+      if inner.count > 1, Self.emptied.contains(inner[0]) { return true }
+    }
+    let name = place.path.name
+    return Self.temporary.contains { name.starts(with: $0) }
+  }
+}
+
+extension Place {
+  package func isWithin(_ other: Place) -> Bool {
+    root == other.root && path.isWithin(other.path)
+  }
+}
+
+extension TreePath {
+  /// - Returns: `nil` where the result would be no path.
+  package func appending(path: String) -> TreePath? {
+    TreePath(isTop ? Array(path.utf8) : bytes + [0x2F] + Array(path.utf8))
+  }
+
+  /// What of this path lies below another; `nil` where it is not within it.
+  func components(below other: TreePath) -> [[UInt8]]? {
+    isWithin(other) ? Array(components.dropFirst(other.components.count)) : nil
+  }
+}

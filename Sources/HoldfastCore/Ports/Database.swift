@@ -1,0 +1,10 @@
+/// A session with a PostgreSQL server. What it holds there, a backup that was begun or a temporary
+/// slot, ends with it. Calls block. Not shared between threads.
+package protocol DatabaseSession: AnyObject {
+  /// Has one statement carried out, without the semicolon.
+  /// - Returns: rows of fields; null is empty. No field may hold a line break.
+  /// - Throws: what the server said, or that it took longer than `limit`; then the session is over.
+  func ask(_ statement: String, within limit: Duration) throws(ProviderError) -> [[String]]
+  /// Ends it, and waits until it has ended here; the server may need a moment longer.
+  func close()
+}

@@ -1,0 +1,68 @@
+import HoldfastCore
+import Testing
+
+@Suite struct `A cluster in the roots` {
+  private func place(_ path: String, root: Int = 0) -> Place {
+    guard let path = TreePath(path) else { preconditionFailure(path) }
+    return Place(root: RootNumber(rawValue: root), path: path)
+  }
+  private var layout: ClusterLayout {
+    ClusterLayout(
+      data: place("main"), wal: place("wal", root: 1), tablespaces: [place("fast", root: 1)])
+  }
+
+  @Test func `hides what a server makes anew, and nothing else`() {
+    let hidden = [
+      "main/postmaster.pid", "main/pg_replslot/a/state", "main/base/5/pgsql_tmp",
+      "main/base/5/pg_internal.init.17", "main/pg_notify/0000",
+    ]
+    for path in hidden { #expect(layout.isHidden(place(path)), "\(path)") }
+    #expect(layout.isHidden(place("fast/pgsql_tmp7.0", root: 1)))
+    #expect(layout.isHidden(place("wal/xlogtemp.12", root: 1)))
+    let shown = [
+      "main", "main/pg_replslot", "main/base/5/16384", "postmaster.pid", "pg_notify/0000",
+      "main/base/postmaster.pid", "other/pgsql_tmp", "main/global/pg_control",
+    ]
+    for path in shown { #expect(!layout.isHidden(place(path)), "\(path)") }
+  }
+
+  @Test func `is brought up to date by its WAL, but for settings and logs beside it`() {
+    for path in ["main/base/5/1", "main/global/1", "main/pg_xact", "main/pg_multixact/members"] {
+      #expect(layout.isRecovered(place(path)), "\(path)")
+    }
+    #expect(layout.isRecovered(place("wal/000000010000000000000001", root: 1)))
+    #expect(layout.isRecovered(place("fast/PG_15_202209061/5/1", root: 1)))
+    for path in ["main", "main/pg_hba.conf", "main/postgresql.auto.conf", "main/log/a", "notes"] {
+      #expect(!layout.isRecovered(place(path)), "\(path)")
+    }
+  }
+
+  @Test func `is all that there is only where each root lies in it`() {
+    #expect(!layout.isAll(of: 0..<2))
+    let alone = ClusterLayout(data: place(""), wal: place("", root: 1), tablespaces: [])
+    #expect(alone.isAll(of: 0..<2))
+    #expect(!alone.isAll(of: 0..<3))
+  }
+
+  @Test func `has tablespaces whose paths follow their roots`() {
+    let map = Array("16384 /srv/a/fast\n16385 /srv/ab\n16386 /srv/a\\\\b\\\nc/d\n".utf8)
+    let moved = TablespaceMap(map).moved([
+      (from: "/srv/a", to: "/mnt/x"), (from: "/srv/a\\b\nc", to: "/mnt/y\\"),
+    ])
+    let wanted = "16384 /mnt/x/fast\n16385 /srv/ab\n16386 /mnt/y\\\\/d\n"
+    #expect(String(decoding: moved, as: UTF8.self) == wanted)
+    #expect(TablespaceMap(map).moved([]) == map)
+  }
+
+  @Test(arguments: [
+    (130_011, "pg_start_backup('holdfast', true, false)", "pg_stop_backup(false, false)"),
+    (140_005, "pg_start_backup('holdfast', true, false)", "pg_stop_backup(false, false)"),
+    (150_000, "pg_backup_start('holdfast', true)", "pg_backup_stop(false)"),
+    (170_002, "pg_backup_start('holdfast', true)", "pg_backup_stop(false)"),
+  ])
+  func `is asked by the names that its version has`(version: Int, start: String, stop: String) {
+    let statements = PostgresStatements(version: version)
+    #expect(statements.start == "SELECT " + start)
+    #expect(statements.stop.hasSuffix(" FROM " + stop))
+  }
+}
