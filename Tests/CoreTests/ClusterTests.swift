@@ -14,6 +14,7 @@ import Testing
   @Test func `hides what a server makes anew, and nothing else`() {
     let hidden = [
       "main/postmaster.pid", "main/pg_replslot/a/state", "main/base/5/pgsql_tmp",
+      "main/base/pgsql_tmp/pgsql_tmp7.0.fileset/0.0",
       "main/base/5/pg_internal.init.17", "main/pg_notify/0000",
     ]
     for path in hidden { #expect(layout.isHidden(place(path)), "\(path)") }

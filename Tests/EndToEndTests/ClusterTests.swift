@@ -82,7 +82,7 @@ struct `A live cluster` {
   }
 
   @Test func `brings its tablespaces along, to another path too, and one outside is refused`() {
-    let scene = Scene("every: 1s", next: [])
+    let scene = Scene("every: 1h", next: [])
     defer { scene.end() }
     let inside = "\(scene.pair.source)/inside"
     let outside = scene.pair.scratch("outside")
@@ -91,21 +91,45 @@ struct `A live cluster` {
     _ = scene.sql("create table t tablespace inside as select generate_series(1, 1000) n")
     #expect(scene.pair.begin(), "\(scene.pair.story)")
     #expect(scene.sync()?.grade == "application")
+    // What is told of it in the WAL asks for its directory, wherever a server starts.
     _ = scene.sql("create tablespace outside location '\(outside)'")
-    _ = scene.sql("create table u as select generate_series(1, 500000) n")
-    #expect(
-      scene.pair.wait {
-        _ = scene.sql("insert into u select generate_series(1, 50000)")
-        let answer = scene.pair.run("sync p", on: "a")
-        return answer.code == 3 && answer.output.contains("\(outside) lies in no root")
-      }, "\(scene.pair.story)")
+    let refused = scene.pair.run("sync p", on: "a")
+    #expect(refused.code == 3, "\(refused.output)")
+    #expect(refused.output.contains("\(outside) lies in no root"), "\(refused.output)")
     _ = scene.sql("drop tablespace outside")
+    Shell.run("rm -rf '\(outside)'")
     #expect(scene.sync()?.grade == "application")
     scene.promote()
     #expect(scene.sql("select count(*) from t") == "1000")
     #expect(
       scene.sql("select pg_tablespace_location(oid) from pg_tablespace where spcname = 'inside'")
         == "\(scene.pair.replica)/inside")
+  }
+
+  @Test(arguments: [
+    ("mount -t tmpfs none main/pg_wal", "pg_wal lies on another filesystem"),
+    ("rmdir main/pg_wal; ln -s ../wal main/pg_wal", "pg_wal is a symbolic link"),
+  ])
+  func `whose WAL would not come along is refused, and the point says why`(
+    command: String, reason: String
+  ) {
+    let scene = Scene("every: 1h")
+    defer {
+      scene.end()
+      Shell.run("umount -l '\(scene.data)/pg_wal'")
+    }
+    scene.cluster.stop(scene.data)
+    let moved = Shell.run(
+      """
+      set -e; cd '\(scene.pair.source)'; cp -a main/pg_wal wal; rm -rf main/pg_wal/*; \(command)
+      chown postgres: main/pg_wal; chmod 700 main/pg_wal; cp -an wal/. main/pg_wal/
+      """)
+    #expect(moved.code == 0, "\(moved.output)")
+    #expect(scene.cluster.start(scene.data).code == 0)
+    #expect(scene.pair.begin(), "\(scene.pair.story)")
+    let point = scene.sync()
+    #expect(point?.provider == "none")
+    #expect(point?.reason.contains(reason) == true, "\(point?.reason ?? "")")
   }
 
   @Test func `that is stopped is captured as files, and goes on by itself when it starts`() {

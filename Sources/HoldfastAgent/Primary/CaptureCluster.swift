@@ -9,6 +9,8 @@ extension CaptureWorker {
       guard cluster.taken != nil else { return }
       work.scans += cluster.scans
     } else {
+      // Nothing stands on the last copy any more.
+      providers.postgres.rest()
       work.scans += providers.postgres.takeShown()
     }
     let (scans, places) = resting.take()
@@ -27,6 +29,9 @@ extension CaptureWorker {
   /// - Throws: why what was read of the cluster cannot be started.
   func keepLeft(_ outcome: CaptureOutcome, _ cluster: ClusterCapture?) throws {
     guard let cluster else { return }
+    if let mount = outcome.mounts.first(where: cluster.layout.holds) {
+      throw ProviderError("\(mount.path) of the cluster is another filesystem than its root")
+    }
     try providers.postgres.confirm()
     let left = cluster.left(outcome.left)
     resting.merge(scans: left.scans, places: left.places)
@@ -42,7 +47,10 @@ extension CaptureWorker {
 
   /// What happens to the cluster's files while they are read its WAL tells.
   func spare(_ cluster: ClusterCapture, _ outcome: CaptureOutcome, _ facts: inout CaptureFacts) {
-    facts.torn = outcome.torn.first { !cluster.layout.holds($0) }.map { "\($0.path)" }
+    let settings = Array(".conf".utf8)
+    facts.torn = outcome.torn.first { place in
+      !cluster.layout.holds(place) || place.path.name.suffix(settings.count) == settings[...]
+    }.map { "\($0.path)" }
     facts.isChanged = dirty.reaches(beyond: cluster.layout.tops)
     facts.isFixed = isAll(cluster)
     let isHarmless = facts.mapping != .unknown && mapped.allSatisfy(cluster.layout.holds)

@@ -41,7 +41,7 @@ extension CaptureWorker {
       try checkRoots()
       try keepLeft(outcome, moment.cluster)
       let isScanned = isWhole || (isAll(work.scans) && isRead(moment.cluster))
-      findGaps(outcome, watch, isComplete: isScanned, began: now)
+      findGaps(outcome, watch, work.scans, isComplete: isScanned, began: now)
       let isComplete = isScanned || isAll(moment.cluster)
       let facts = facts(moment, outcome, watch, isWhole: isComplete, isChanged: told > 0)
       let verdict = facts.verdict
@@ -84,7 +84,11 @@ extension CaptureWorker {
   private func begin(
     _ work: inout CaptureWork, _ catalog: any Catalog, _ watch: any Watch, isWhole: Bool
   ) throws -> Providers.Moment {
-    var scene = isWhole || watch.kind == .scan || gaps != nil ? nil : freezeScene(work, catalog)
+    // What a live cluster left lies beyond what is told of.
+    let isBeyond = providers.postgres.isShown || !resting.isEmpty
+    var scene =
+      isWhole || watch.kind == .scan || gaps != nil || isBeyond
+      ? nil : freezeScene(work, catalog)
     defer {
       if let scene {
         work = scene.work
@@ -160,13 +164,14 @@ extension CaptureWorker {
   /// Where changes are not all told, scans find them: as often as the RPO wants it, and their cost
   /// allows it.
   private func findGaps(
-    _ outcome: CaptureOutcome, _ watch: any Watch, isComplete: Bool, began: Instant
+    _ outcome: CaptureOutcome, _ watch: any Watch, _ scans: [Place], isComplete: Bool,
+    began: Instant
   ) {
     let found =
       watch.kind == .scan ? watch.shortfall ?? "nothing tells of changes" : outcome.unwatched
     // Only a scan can say that there are none any more.
     if isComplete || found != nil { gaps = found }
-    guard isComplete, gaps != nil else { return }
+    guard isComplete || isAll(scans), gaps != nil else { return }
     let now = host.clock.now()
     let share = min((now - began) * Limits.costlyShare, Limits.gapScanEveryMax)
     nextGapScan = now + max(pair.rpo / 2, share)

@@ -35,7 +35,10 @@ extension CaptureWorker {
         helper: host.helper("encode \(pair.name)"),
         dice: host.dice, probe: host.probe)
       writer.grew = { [unowned self] in try assumeIsolated { try $0.spoolGrew() } }
-      writer.checkpoint = { [gate] in try gate.check() }
+      writer.checkpoint = { [unowned self, gate] in
+        try gate.check()
+        try assumeIsolated { try $0.providers.postgres.lookWhileCopying() }
+      }
       self.writer = writer
       capture = try Capture(
         trees: try paths.map { try host.tree($0) },

@@ -273,6 +273,7 @@ package actor CaptureWorker {
     switch rootGuard.look(id: identity.id) {
     case .problem(let problem):
       board.hold(.root, problem)
+      providers.postgres.rest()
       watch = nil
       capture = nil
       retryAt = now + .seconds(1)
@@ -290,6 +291,7 @@ package actor CaptureWorker {
       try open()
       try learn()
     } catch {
+      providers.postgres.rest()
       return fail("cannot open: \(error)", at: now)
     }
     drain()

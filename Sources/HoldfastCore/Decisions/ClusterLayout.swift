@@ -30,6 +30,11 @@ package struct ClusterLayout: Hashable, Sendable {
   /// Where the WAL lies unless a symbolic link leads elsewhere.
   package var usualWAL: Place { inData("pg_wal") }
 
+  /// What no server starts without.
+  package var needed: [Place] {
+    [data, wal, label, tablespaceMap, control, inData("base"), inData("global")] + tablespaces
+  }
+
   private func inData(_ name: String) -> Place {
     guard let path = data.path.appending(path: name) else {
       preconditionFailure("no path for \(name) in \(data)")
@@ -66,8 +71,9 @@ package struct ClusterLayout: Hashable, Sendable {
       if inner.count == 1, Self.process.contains(inner[0]) { return true }
       if inner.count > 1, Self.emptied.contains(inner[0]) { return true }
     }
-    let name = place.path.name
-    return Self.temporary.contains { name.starts(with: $0) }
+    return place.path.components.contains { name in
+      Self.temporary.contains { name.starts(with: $0) }
+    }
   }
 }
 

@@ -72,9 +72,9 @@ package final class PsqlSession: DatabaseSession {
     var said: [String] = []
     var count = 0
     while true {
-      let left = deadline - SystemClock().now()
-      guard left > .zero, let line = lines.next(within: left) else {
-        if left > .zero { throw ended() }
+      let left = max(deadline - SystemClock().now(), .zero)
+      guard let line = lines.next(within: left) else {
+        if SystemClock().now() < deadline { throw ended() }
         close()
         throw ProviderError("the server took longer than \(limit) for `\(statement)`")
       }
@@ -101,7 +101,8 @@ package final class PsqlSession: DatabaseSession {
     _ = process.wait(within: .seconds(1))
     close()
     var bytes = [UInt8](repeating: 0, count: Limits.commandOutputBytes)
-    let count = unsafe pread(errors.number, &bytes, bytes.count, 0)
+    let size = max(0, lseek(errors.number, 0, SEEK_END))
+    let count = unsafe pread(errors.number, &bytes, bytes.count, max(0, size - bytes.count))
     let said = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
     let lines = said.split(separator: "\n").joined(separator: " ")
     return ProviderError(lines.isEmpty ? "psql ended" : lines)

@@ -142,15 +142,22 @@ package final class Capture {
       } else {
         try visit(work)
       }
+      try visitLinked()
       try visit(try late())
-      // Other names of objects that changed by one of theirs.
-      for place in linked.sorted() { try visit(place) }
+      try visitLinked()
     } catch let error as CaptureError {
       throw error
     } catch {
       throw .store(error)
     }
     return (outcome, head)
+  }
+
+  /// Other names of objects that changed by one of theirs.
+  private func visitLinked() throws {
+    let places = linked.sorted()
+    linked = []
+    for place in places { try visit(place) }
   }
 
   private func visit(_ work: CaptureWork) throws {

@@ -160,7 +160,7 @@ struct ConfigurationReader {
       return .freeze(atMost: limit ?? Limits.freezeAtMost)
     }
     if let inner = try outer.map("postgres", KnownKeys.postgres) {
-      if let text = try inner.text("connect"), text.contains("password") {
+      if let text = try inner.text("connect"), Self.holdsPassword(text) {
         throw error(
           node, "\(place).postgres.connect: no passwords here, they show in ps: use passfile=")
       }
@@ -172,6 +172,16 @@ struct ConfigurationReader {
           walBytes: try inner.size("keep-wal", min: Self.walMin) ?? Limits.clusterWALBytes))
     }
     throw error(node, "\(place): only snapshot, quiesce, freeze and postgres have values")
+  }
+
+  /// By key or in a URI (the manual of libpq, "Connection Strings").
+  private static func holdsPassword(_ connection: String) -> Bool {
+    guard let scheme = connection.firstRange(of: "://") else {
+      return connection.contains("password")
+    }
+    let authority = connection[scheme.upperBound...].prefix { $0 != "/" && $0 != "?" }
+    let user = authority.split(separator: "@", omittingEmptySubsequences: false)
+    return (user.count > 1 && user[0].contains(":")) || connection.contains("password=")
   }
 
   private func roots(_ keys: Keys) throws -> [RootConfiguration] {

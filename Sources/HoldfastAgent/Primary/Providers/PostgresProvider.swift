@@ -8,10 +8,12 @@ final class PostgresProvider {
   private let paths: [String]
   private let host: any Host
   private let settings: PostgresSettings?
+  private let exclusions: [Exclusion]
   private var session: Session?
   /// Why the last session ended early, until a point says so.
   private var trouble: String?
   private var nextLook: Instant?
+  private var isCopying = false
   /// Where the cluster lay in the newest point that shows it so.
   private var shown: ClusterLayout?
 
@@ -21,6 +23,8 @@ final class PostgresProvider {
     /// Keeps the WAL that the newest copy of the data files needs.
     let slot: String
     var layout: ClusterLayout
+    /// Of the tablespaces in it, as the server has them.
+    var locations: [String]
     var base: Base?
   }
 
@@ -37,6 +41,7 @@ final class PostgresProvider {
     self.pair = pair
     self.paths = paths
     self.host = host
+    exclusions = pair.roots.map { Exclusion($0.exclude) }
     settings =
       pair.capture.lazy.compactMap { setting in
         if case .postgres(let settings) = setting { settings } else { nil }
@@ -65,31 +70,42 @@ final class PostgresProvider {
   private func take(
     _ settings: PostgresSettings, _ isWhole: Bool, _ isTold: Bool
   ) throws(ProviderError) -> Providers.Moment {
-    if session == nil { session = try open(settings) }
+    if session == nil {
+      session = try open(settings)
+    } else {
+      // Before anything is read for nothing.
+      try look()
+    }
     guard let session else { preconditionFailure("a session that was opened is not there") }
     let isFirst = session.base == nil
     let now = host.clock.now()
-    var isBase = isFirst || isWhole
+    // Tablespaces come and go: a server on the other site would want the new ones' directories.
+    let locations = try locations(session.database)
+    var isBase = isFirst || isWhole || locations != session.locations
     if let base = session.base, now >= base.taken + settings.every {
       isBase = isBase || base.since >= Limits.clusterIdleBytes
     }
     let cluster: ClusterCapture
     if isBase {
-      // Tablespaces come and go.
-      let layout = try layout(session.database)
+      let layout = try layout(session.database, locations)
       self.session?.layout = layout
+      self.session?.locations = locations
       let trees = try trees()
       cluster = ClusterCapture(
         layout, trees, statements: session.statements, base: now,
         isTold: isTold && !isFirst && !isWhole)
       cluster.start = try one(
         session.database, session.statements.start, within: Limits.checkpointWithin)[0]
+      if isFirst {
+        // It was made with all WAL since the last checkpoint, which nothing needs.
+        _ = try one(
+          session.database, PostgresStatements.advance(session.slot, to: cluster.start))
+      }
+      isCopying = true
     } else {
       let trees = try trees()
       cluster = ClusterCapture(
         session.layout, trees, statements: session.statements, base: nil, isTold: isTold)
-      // Before anything is read for nothing.
-      try look()
     }
     var moment = Providers.Moment(
       provider: .postgres, pictures: Pictures(trees: cluster.trees, madeAt: nil))
@@ -118,12 +134,13 @@ final class PostgresProvider {
     guard found[1] == "f" else {
       throw ProviderError("the server is a standby of another: replicate that one")
     }
-    let layout = try layout(database)
+    let locations = try locations(database)
+    let layout = try layout(database, locations)
     let slot = "holdfast_\(RandomID(host.dice))".lowercased()
     _ = try one(database, PostgresStatements.createSlot(slot))
     return Session(
       database: database, statements: PostgresStatements(version: version), slot: slot,
-      layout: layout)
+      layout: layout, locations: locations)
   }
 
   /// Ends the session, and with it all that the server keeps or waits for.
@@ -149,13 +166,28 @@ final class PostgresProvider {
 
   // MARK: Where it lies
 
-  private func layout(_ database: any DatabaseSession) throws(ProviderError) -> ClusterLayout {
+  private func locations(_ database: any DatabaseSession) throws(ProviderError) -> [String] {
+    let rows = try database.ask(PostgresStatements.tablespaces, within: Limits.statementWithin)
+    return rows.map { $0[0] }.sorted()
+  }
+
+  private func layout(
+    _ database: any DatabaseSession, _ locations: [String]
+  ) throws(ProviderError) -> ClusterLayout {
     let folder = try one(database, PostgresStatements.examine, fields: 3)[2]
     let data = try place(folder, "the data directory")
     let wal = try place(folder + "/pg_wal", "pg_wal")
     var tablespaces: [Place] = []
-    for row in try database.ask(PostgresStatements.tablespaces, within: Limits.statementWithin) {
-      tablespaces.append(try place(row[0], "the tablespace"))
+    for location in locations {
+      let place = try place(location, "the tablespace")
+      if !moves.isEmpty, host.report(location).realPath != location {
+        throw ProviderError(
+          """
+          the tablespace \(location) is reached through a symbolic link, and the roots have other \
+          paths on the other site: name its real path
+          """)
+      }
+      tablespaces.append(place)
     }
     let layout = ClusterLayout(data: data, wal: wal, tablespaces: tablespaces)
     if wal != layout.usualWAL,
@@ -168,17 +200,33 @@ final class PostgresProvider {
         """)
     }
     try checkIdentity(database, data)
+    let excluded = layout.needed.first { place in
+      exclusions[place.root.rawValue].excludesWithParents(place.path, isDirectory: false)
+        || exclusions[place.root.rawValue].excludesWithParents(place.path, isDirectory: true)
+    }
+    if let excluded {
+      throw ProviderError("\(excluded.path) is excluded, and no server could start without it")
+    }
     return layout
   }
 
   private func place(_ path: String, _ what: String) throws(ProviderError) -> Place {
-    let report = host.report(path)
+    // A link is not followed where it stands last.
+    let report = host.report(host.report(path).realPath)
     guard report.state == .directory else {
       throw ProviderError("\(what) \(path) is no directory here: is the server on another host?")
     }
     for (number, root) in paths.enumerated() {
-      let top = host.report(root).realPath
+      let root = host.report(root)
+      let top = root.realPath
       guard report.realPath == top || report.realPath.hasPrefix(top + "/") else { continue }
+      guard report.identity?.device == root.identity?.device else {
+        throw ProviderError(
+          """
+          \(what) \(path) lies on another filesystem than the root \(top) around it: roots end \
+          where a filesystem ends
+          """)
+      }
       let inner = Array(report.realPath.utf8.dropFirst(top.utf8.count).drop { $0 == 0x2F })
       if let path = TreePath(inner) {
         return Place(root: RootNumber(rawValue: number), path: path)
@@ -204,10 +252,15 @@ final class PostgresProvider {
 
   // MARK: Of one capture
 
-  /// To be asked once all was read: nothing of the WAL was removed before.
+  /// To be asked once all was read: nothing of the WAL was removed before, and it tells of no
+  /// tablespace that is not known.
   func confirm() throws(ProviderError) {
-    guard session != nil else { throw ProviderError("the server's session ended") }
+    guard let session else { throw ProviderError("the server's session ended") }
     _ = try ask()
+    guard try locations(session.database) == session.locations else {
+      rest(for: "tablespaces came or went")
+      throw ProviderError("tablespaces came or went meanwhile: the data files are copied anew")
+    }
   }
 
   /// Ends the session where the server would keep too much for it.
@@ -241,6 +294,11 @@ final class PostgresProvider {
     }
   }
 
+  /// While data files are copied, which may take long: as ``lookWhileWaiting()``.
+  func lookWhileCopying() throws(ProviderError) {
+    if isCopying { try lookWhileWaiting() }
+  }
+
   /// While a capture waits: what is kept for it has a bound.
   func lookWhileWaiting() throws(ProviderError) {
     let now = host.clock.now()
@@ -267,9 +325,13 @@ final class PostgresProvider {
 
   /// A capture is over, whether it was sealed or not.
   func end(_ cluster: ClusterCapture) {
+    isCopying = false
     // The server gives up a backup whose session ends.
     if cluster.taken != nil, cluster.position == nil { rest() }
   }
+
+  /// Whether the newest point shows it as only this provider does.
+  var isShown: Bool { shown != nil }
 
   /// The next point shows the cluster as it lies there: all of it is to be looked at.
   func takeShown() -> [Place] {
@@ -287,8 +349,9 @@ final class PostgresProvider {
       throw ProviderError("the server's label is not understood")
     }
     let position = try one(session.database, PostgresStatements.position)[0]
+    let real = moves.map { (from: host.report($0.from).realPath, to: $0.to) }
     try cluster.finish(
-      label: label, map: TablespaceMap(map).moved(moves), at: host.clock.wall(), position)
+      label: label, map: TablespaceMap(map).moved(moves + real), at: host.clock.wall(), position)
   }
 
   /// Roots that have another path on the other site.

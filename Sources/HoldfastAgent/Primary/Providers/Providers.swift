@@ -24,7 +24,8 @@ final class Providers {
     var isLive: Bool { pictures?.madeAt == nil }
   }
 
-  private let settings: [ProviderSettings]
+  private let pair: PairConfiguration
+  private var settings: [ProviderSettings] { pair.capture }
   private let btrfs: BtrfsProvider
   private let commands: CommandProvider
   let freeze: FreezeProvider
@@ -32,7 +33,7 @@ final class Providers {
   private let clock: any Timekeeper
 
   init(pair: PairConfiguration, paths: [String], host: any Host, disk: any Disk) {
-    settings = pair.capture
+    self.pair = pair
     clock = host.clock
     btrfs = BtrfsProvider(paths: paths, snapshots: host.snapshots)
     commands = CommandProvider(
@@ -51,6 +52,12 @@ final class Providers {
     settings.lazy.compactMap { setting -> SnapshotCommands? in
       if case .snapshot(let commands) = setting { commands } else { nil }
     }.first
+  }
+
+  /// Whether units are stopped where a cluster does not answer: what has to be read first then is
+  /// read where it lies.
+  private var isPartial: Bool {
+    pair.freezes && settings.allSatisfy { !$0.isReading || $0.word == "postgres" }
   }
 
   /// Ends what a crash left begun, before anything else is captured.
@@ -88,7 +95,7 @@ final class Providers {
       }
     }
     // Only what goes around the reading is configured, or what cannot do all of it.
-    if !settings.contains(where: \.isReading) {
+    if !settings.contains(where: \.isReading) || isPartial {
       return Moment(isQuiesced: isQuiesced, frozen: frozen, troubles: troubles)
     }
     troubles += release()
