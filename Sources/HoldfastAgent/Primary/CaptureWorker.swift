@@ -60,6 +60,7 @@ package actor CaptureWorker {
     writerKey: Fingerprint, shipping: Signal
   ) {
     providers = Providers(pair: pair, paths: paths, host: host, disk: files.disk)
+    providers.postgres.isWanted = { [gate] in (try? gate.check()) != nil }
     executor = host.executor("capture \(pair.name)")
     self.pair = pair
     self.paths = paths

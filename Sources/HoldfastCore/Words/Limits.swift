@@ -118,6 +118,10 @@ package enum Limits {
   /// For a statement; for one that makes the server write a checkpoint.
   package static let statementWithin = Duration.seconds(10)
   package static let checkpointWithin = Duration.seconds(600)
+  /// Between two looks whether anybody still waits for it.
+  package static let statementLookEvery = Duration.milliseconds(200)
+  /// A server that does not answer is asked again after so long; until then other providers do.
+  package static let databaseRetry = Duration.seconds(30)
   /// Of a server's answer to one statement.
   package static let answerBytesMax = 4 << 20
   /// Between two looks at the WAL that is kept while a capture waits for room.

@@ -5,6 +5,8 @@ import HoldfastCore
 final class LineChannel {
   private let socket: Descriptor
   private var buffer: [UInt8] = []
+  /// Whether no more will come: the other end is closed, or a line was too long.
+  private(set) var isEnded = false
   private static let lineBytesMax = Limits.answerBytesMax
 
   init(_ socket: Descriptor) { self.socket = socket }
@@ -22,8 +24,7 @@ final class LineChannel {
     return unsafe Glibc.send(socket.number, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count
   }
 
-  /// - Returns: the next line; `nil` where none came in time, the other end is closed, or the line
-  ///   is too long.
+  /// - Returns: the next line; `nil` where none came in time, or none will.
   func next(within limit: Duration) -> String? {
     var searched = 0
     var waited = pollfd(fd: socket.number, events: Int16(POLLIN), revents: 0)
@@ -34,13 +35,15 @@ final class LineChannel {
         return String(decoding: buffer[..<end], as: UTF8.self)
       }
       searched = buffer.count
-      guard retried({ unsafe Int(poll(&waited, 1, timeout)) }) > 0, searched < Self.lineBytesMax
-      else { return nil }
+      guard retried({ unsafe Int(poll(&waited, 1, timeout)) }) > 0 else { return nil }
       var bytes = [UInt8](repeating: 0, count: 4096)
       let count = unsafe bytes.withUnsafeMutableBytes { bytes in
         retried { unsafe read(socket.number, bytes.baseAddress, bytes.count) }
       }
-      guard count > 0 else { return nil }
+      guard count > 0, searched < Self.lineBytesMax else {
+        isEnded = true
+        return nil
+      }
       buffer += bytes[..<count]
     }
   }

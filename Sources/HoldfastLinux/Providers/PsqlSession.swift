@@ -55,7 +55,7 @@ package final class PsqlSession: DatabaseSession {
   }
 
   package func ask(
-    _ statement: String, within limit: Duration
+    _ statement: String, within limit: Duration, while isWanted: () -> Bool
   ) throws(ProviderError) -> [[String]] {
     // psql(1), "Variables": ERROR and LAST_ERROR_MESSAGE tell how the last statement went.
     let order = """
@@ -72,11 +72,13 @@ package final class PsqlSession: DatabaseSession {
     var said: [String] = []
     var count = 0
     while true {
-      let left = max(deadline - SystemClock().now(), .zero)
-      guard let line = lines.next(within: left) else {
-        if SystemClock().now() < deadline { throw ended() }
+      guard let line = lines.next(within: Limits.statementLookEvery) else {
+        if lines.isEnded { throw ended() }
+        if isWanted(), SystemClock().now() < deadline { continue }
         close()
-        throw ProviderError("the server took longer than \(limit) for `\(statement)`")
+        throw ProviderError(
+          isWanted()
+            ? "the server took longer than \(limit) for `\(statement)`" : "it was interrupted")
       }
       count += line.utf8.count
       guard count <= Limits.answerBytesMax else {

@@ -14,6 +14,9 @@ final class PostgresProvider {
   private var trouble: String?
   private var nextLook: Instant?
   private var isCopying = false
+  private var nextTry: Instant?
+  /// Whether anybody still waits for the capture that is going on.
+  var isWanted: () -> Bool = { true }
   /// Where the cluster lay in the newest point that shows it so.
   private var shown: ClusterLayout?
 
@@ -126,8 +129,20 @@ final class PostgresProvider {
   // MARK: The session
 
   private func open(_ settings: PostgresSettings) throws(ProviderError) -> Session {
+    let began = host.clock.now()
+    if let nextTry, began < nextTry {
+      throw ProviderError(trouble ?? "the server did not answer a moment ago")
+    }
     let database = try host.database(settings.connection)
-    let found = try one(database, PostgresStatements.examine, fields: 3)
+    let found: [String]
+    do throws(ProviderError) {
+      found = try one(database, PostgresStatements.examine, fields: 3)
+    } catch {
+      let now = host.clock.now()
+      // Nobody waits for long again and again; a refusal comes at once, and costs nothing.
+      if now - began > .seconds(1), isWanted() { nextTry = now + Limits.databaseRetry }
+      throw error
+    }
     guard let version = Int(found[0]), version >= PostgresStatements.oldest else {
       throw ProviderError("the server's version, \(found[0]), is older than 13")
     }
@@ -158,7 +173,8 @@ final class PostgresProvider {
     _ database: any DatabaseSession, _ statement: String, fields: Int = 1,
     within limit: Duration = Limits.statementWithin
   ) throws(ProviderError) -> [String] {
-    guard let row = try database.ask(statement, within: limit).first, row.count == fields else {
+    let rows = try database.ask(statement, within: limit, while: isWanted)
+    guard let row = rows.first, row.count == fields else {
       throw ProviderError("the server's answer to `\(statement)` is not understood")
     }
     return row
@@ -167,7 +183,8 @@ final class PostgresProvider {
   // MARK: Where it lies
 
   private func locations(_ database: any DatabaseSession) throws(ProviderError) -> [String] {
-    let rows = try database.ask(PostgresStatements.tablespaces, within: Limits.statementWithin)
+    let rows = try database.ask(
+      PostgresStatements.tablespaces, within: Limits.statementWithin, while: isWanted)
     return rows.map { $0[0] }.sorted()
   }
 
