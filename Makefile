@@ -58,7 +58,7 @@ sanitize: test-packages
 night: test sanitize bench
 	scripts/night-units
 	HOLDFAST_KILLS=20 $(SWIFT) test -c release --skip-build --filter killed --no-parallel
-	HOLDFAST_ROUNDS=50 $(SWIFT) test -c release --skip-build --filter LiveEngineTests --no-parallel
+	HOLDFAST_ROUNDS=50 HOLDFAST_SCALE=50 $(SWIFT) test -c release --skip-build --filter LiveEngineTests --no-parallel
 	for seed in $$(seq 100 160); do \
 	  HOLDFAST_SEED=$$seed $(SWIFT) test -c release --skip-build --filter StoreTests || exit 1; \
 	done

@@ -27,10 +27,12 @@ struct `A live database` {
     static let all = cloning + [Setting(provider: "freeze", filesystem: "ext4")]
   }
 
-  private let rounds: Int = {
-    guard let text = unsafe getenv("HOLDFAST_ROUNDS") else { return 1 }
-    return Int(unsafe String(cString: text)) ?? 1
-  }()
+  private static func number(_ name: String) -> Int? {
+    unsafe getenv(name).flatMap { Int(unsafe String(cString: $0)) }
+  }
+  private let rounds = number("HOLDFAST_ROUNDS") ?? 1
+  /// Of pgbench: 15 MB each.
+  private let scale = number("HOLDFAST_SCALE") ?? 5
 
   /// The built-in transaction of pgbench, and a line that says whose it was.
   private static let transaction = """
@@ -107,7 +109,8 @@ struct `A live database` {
       #expect(made.code == 0, "\(made.output)")
       #expect(cluster.start(data, in: group).code == 0)
       pair.write(Self.transaction, to: pair.scratch("sockets/transaction"))
-      let filled = cluster.run("pgbench -q -i -s 5 && psql -c \"create table ledger (client int)\"")
+      let filled = cluster.run(
+        "pgbench -q -i -s \(scale) && psql -c \"create table ledger (client int)\"")
       #expect(filled.code == 0, "\(filled.output)")
       #expect(pair.begin(), "\(pair.story)")
       #expect(pair.sync() > 0, "\(pair.story)")
@@ -118,10 +121,11 @@ struct `A live database` {
       #expect(load.code == 0)
       cluster.run(
         """
-        cd \(pair.scratch.path)/sockets; pgbench -n -c 4 -T 300 -s 5 -f transaction -l \
+        cd \(pair.scratch.path)/sockets; pgbench -n -c 4 -T 600 -s \(scale) -f transaction -l \
           --log-prefix=acks >load 2>&1 &
         """)
-      #expect(pair.wait { recoverable(pair, setting).count > 4 }, "\(pair.story)")
+      let patience = 30 + 4 * scale
+      #expect(pair.wait(patience) { recoverable(pair, setting).count > 4 }, "\(pair.story)")
       pair.kill("a")
       cluster.stop(data, mode: "immediate")
       _ = pair.wait { Shell.run("pgrep -x pgbench").code != 0 }

@@ -9,7 +9,7 @@ package final class LoopDisk {
     image = scratch(name + ".image")
     let made = Shell.run(
       """
-      set -e; truncate -s 2G '\(image)'; mkdir '\(path)'
+      set -e; truncate -s 8G '\(image)'; mkdir '\(path)'
       mkfs.\(kind) -q '\(image)' 2>&1; mount -o loop '\(image)' '\(path)'
       """)
     precondition(made.code == 0, "mkfs.\(kind): \(made.output)")

@@ -187,10 +187,10 @@ package final class TestPair {
     return wait { self.run("status --json", on: "a").output.contains("\"role\":\"primary\"") }
   }
 
-  /// Asks again until it is so, for half a minute at most.
-  package func wait(_ isSo: () -> Bool) -> Bool {
+  /// Asks again until it is so, for half a minute at most unless said otherwise.
+  package func wait(_ seconds: Int = 30, _ isSo: () -> Bool) -> Bool {
     let clock = ContinuousClock()
-    let deadline = clock.now + .seconds(30)
+    let deadline = clock.now + .seconds(seconds)
     while clock.now < deadline {
       if isSo() { return true }
       // Not for luck: between two questions.

@@ -57,7 +57,10 @@ final class Providers {
   /// Whether units are stopped where a cluster does not answer: what has to be read first then is
   /// read where it lies.
   private var isPartial: Bool {
-    pair.freezes && settings.allSatisfy { !$0.isReading || $0.word == "postgres" }
+    pair.freezes
+      && settings.allSatisfy { setting in
+        if case .postgres = setting { true } else { !setting.isReading }
+      }
   }
 
   /// Ends what a crash left begun, before anything else is captured.
