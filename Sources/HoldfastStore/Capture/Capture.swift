@@ -91,6 +91,8 @@ package final class Capture {
   private var outcome = CaptureOutcome()
   private var head = CatalogHead.none
   private var linked: Set<Place> = []
+  /// The directory that was last found to be in the catalog.
+  private var known: Place?
   /// Objects whose names are in `linked`.
   private var noted: Set<Stamp> = []
 
@@ -128,6 +130,7 @@ package final class Capture {
     defer { sources = [] }
     outcome = CaptureOutcome()
     linked = []
+    known = nil
     noted = []
     do {
       head = try catalog.head()
@@ -294,6 +297,7 @@ package final class Capture {
   }
 
   private func forget(_ place: Place) throws {
+    known = nil
     guard let row = try catalog.row(place) else { return }
     try catalog.remove(place)
     // In a whole point what is not mentioned is gone.
@@ -333,6 +337,12 @@ package final class Capture {
   @discardableResult
   private func record(_ place: Place, _ status: Status) throws -> Bool {
     let row = try catalog.row(place)
+    guard try row != nil || hasParent(place) else {
+      // Its directory was not there when that was looked at, and is now: no point has one without
+      // the other.
+      outcome.torn += [Place(root: place.root, path: place.path.parent), place]
+      return false
+    }
     if let row, !forced.contains(place), row.isUnchanged(status),
       try !isWhole || writer.holds(row.entry.content)
     {
@@ -361,9 +371,19 @@ package final class Capture {
     }
     if entry.linkGroup != 0, row?.stamp != stamp { try noteLinks(place, stamp) }
     if let row, row.entry.kind == .directory, entry.kind != .directory {
+      known = nil
       for child in try catalog.below(place).reversed() { try forget(child) }
     }
     return entry.kind == .directory && row.map { !$0.isSameDirectory(status) } ?? true
+  }
+
+  private func hasParent(_ place: Place) throws -> Bool {
+    if place.path.isTop { return true }
+    let parent = Place(root: place.root, path: place.path.parent)
+    if parent == known { return true }
+    guard try catalog.row(parent)?.entry.kind == .directory else { return false }
+    known = parent
+    return true
   }
 
   private func putWhole(_ place: Place, _ entry: Entry) throws {
