@@ -27,6 +27,13 @@ import Testing
     for path in shown { #expect(!layout.isHidden(place(path)), "\(path)") }
   }
 
+  @Test func `is seen whatever the directories around it are called`() {
+    let odd = ClusterLayout(
+      data: place("pgsql_tmp.old/main"), wal: place("pgsql_tmp.old/main/pg_wal"), tablespaces: [])
+    #expect(!odd.isHidden(place("pgsql_tmp.old/main/base/5/1")))
+    #expect(odd.isHidden(place("pgsql_tmp.old/main/base/pgsql_tmp/1")))
+  }
+
   @Test func `is brought up to date by its WAL, but for settings and logs beside it`() {
     for path in ["main/base/5/1", "main/global/1", "main/pg_xact", "main/pg_multixact/members"] {
       #expect(layout.isRecovered(place(path)), "\(path)")

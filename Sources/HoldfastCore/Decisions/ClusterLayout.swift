@@ -71,26 +71,12 @@ package struct ClusterLayout: Hashable, Sendable {
       if inner.count == 1, Self.process.contains(inner[0]) { return true }
       if inner.count > 1, Self.emptied.contains(inner[0]) { return true }
     }
-    return place.path.components.contains { name in
-      Self.temporary.contains { name.starts(with: $0) }
+    // What the directories around the cluster are called says nothing.
+    return tops.contains { top in
+      guard place.root == top.root else { return false }
+      return place.path.components(below: top.path)?.contains { name in
+        Self.temporary.contains { name.starts(with: $0) }
+      } ?? false
     }
-  }
-}
-
-extension Place {
-  package func isWithin(_ other: Place) -> Bool {
-    root == other.root && path.isWithin(other.path)
-  }
-}
-
-extension TreePath {
-  /// - Returns: `nil` where the result would be no path.
-  package func appending(path: String) -> TreePath? {
-    TreePath(isTop ? Array(path.utf8) : bytes + [0x2F] + Array(path.utf8))
-  }
-
-  /// What of this path lies below another; `nil` where it is not within it.
-  func components(below other: TreePath) -> [[UInt8]]? {
-    isWithin(other) ? Array(components.dropFirst(other.components.count)) : nil
   }
 }

@@ -70,6 +70,17 @@ package struct TreePath: Hashable, Comparable, Sendable, CustomStringConvertible
     return bytes.count == other.bytes.count || bytes[other.bytes.count] == 0x2F
   }
 
+  /// The path that `path` leads to from here.
+  /// - Returns: `nil` where the result would be no path.
+  package func appending(path: String) -> TreePath? {
+    TreePath(isTop ? Array(path.utf8) : bytes + [0x2F] + Array(path.utf8))
+  }
+
+  /// What of this path lies below another; `nil` where it is not within it.
+  package func components(below other: TreePath) -> [[UInt8]]? {
+    isWithin(other) ? Array(components.dropFirst(other.components.count)) : nil
+  }
+
   /// By bytes, so that a directory comes before all that lies below it.
   package static func < (a: Self, b: Self) -> Bool { a.bytes.lexicographicallyPrecedes(b.bytes) }
 
@@ -107,6 +118,10 @@ package struct Place: Hashable, Comparable, Sendable, CustomStringConvertible {
     self.root = root
     self.path = path
   }
+  package func isWithin(_ other: Place) -> Bool {
+    root == other.root && path.isWithin(other.path)
+  }
+
   package static func < (a: Self, b: Self) -> Bool {
     a.root == b.root ? a.path < b.path : a.root < b.root
   }
