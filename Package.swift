@@ -83,10 +83,16 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
+    .target(
+      name: "HoldfastController",
+      dependencies: [
+        "HoldfastWire", "HoldfastCore", .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
     .executableTarget(
       name: "holdfast",
       dependencies: [
-        "HoldfastAgent", "HoldfastLinux", "HoldfastIndex", "HoldfastStore", "HoldfastBytes",
+        "HoldfastAgent", "HoldfastController", "HoldfastLinux", "HoldfastIndex", "HoldfastStore", "HoldfastBytes",
         "HoldfastWire", "HoldfastCore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
@@ -100,6 +106,12 @@ let package = Package(
         "HoldfastCore", "HoldfastBytes", "HoldfastStore", "HoldfastIndex", "HoldfastLinux",
       ],
       path: "Tests/TestKit", swiftSettings: settings),
+    .target(
+      name: "HoldfastSimulation", dependencies: ["HoldfastCore"],
+      path: "Tests/HoldfastSimulation", swiftSettings: settings),
+    .testTarget(
+      name: "SimulationTests", dependencies: ["HoldfastSimulation", "HoldfastCore"],
+      swiftSettings: settings),
     .testTarget(name: "CoreTests", dependencies: ["HoldfastCore"], swiftSettings: settings),
     .testTarget(name: "BytesTests", dependencies: ["HoldfastBytes"], swiftSettings: settings),
     .testTarget(

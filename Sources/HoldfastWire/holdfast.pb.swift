@@ -138,6 +138,38 @@ package nonisolated struct Holdfast_Frame: Sendable {
     set {body = .hintsWanted(newValue)}
   }
 
+  package var arbiterAsk: Holdfast_ArbiterAsk {
+    get {
+      if case .arbiterAsk(let v)? = body {return v}
+      return Holdfast_ArbiterAsk()
+    }
+    set {body = .arbiterAsk(newValue)}
+  }
+
+  package var arbiterSays: Holdfast_ArbiterSays {
+    get {
+      if case .arbiterSays(let v)? = body {return v}
+      return Holdfast_ArbiterSays()
+    }
+    set {body = .arbiterSays(newValue)}
+  }
+
+  package var promiseWanted: Holdfast_PromiseWanted {
+    get {
+      if case .promiseWanted(let v)? = body {return v}
+      return Holdfast_PromiseWanted()
+    }
+    set {body = .promiseWanted(newValue)}
+  }
+
+  package var promiseAnswer: Holdfast_PromiseAnswer {
+    get {
+      if case .promiseAnswer(let v)? = body {return v}
+      return Holdfast_PromiseAnswer()
+    }
+    set {body = .promiseAnswer(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -154,6 +186,10 @@ package nonisolated struct Holdfast_Frame: Sendable {
     case secret(Holdfast_PairSecretOffer)
     case stalled(Holdfast_Stalled)
     case hintsWanted(Holdfast_HintsWanted)
+    case arbiterAsk(Holdfast_ArbiterAsk)
+    case arbiterSays(Holdfast_ArbiterSays)
+    case promiseWanted(Holdfast_PromiseWanted)
+    case promiseAnswer(Holdfast_PromiseAnswer)
 
   }
 
@@ -472,13 +508,109 @@ package nonisolated struct Holdfast_PairSecretOffer: Sendable {
   package init() {}
 }
 
+/// What a site's controller asks of a witness. Each names the newest reign that the site knows.
+package nonisolated struct Holdfast_ArbiterAsk: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Names the answer.
+  package var number: UInt64 = 0
+
+  package var pairID: Data = Data()
+
+  /// Key of the pair's other site.
+  package var other: Data = Data()
+
+  package var epoch: UInt64 = 0
+
+  package var reign: Data = Data()
+
+  /// 1 primary, 2 standby.
+  package var part: UInt32 = 0
+
+  package var ttlNanos: UInt64 = 0
+
+  /// 1 renew, 2 acquire, 3 release, 4 ask.
+  package var kind: UInt32 = 0
+
+  /// Of the reign to acquire.
+  package var nextEpoch: UInt64 = 0
+
+  package var nextReign: Data = Data()
+
+  /// A person wants it.
+  package var isOrdered: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Holdfast_ArbiterSays: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var number: UInt64 = 0
+
+  /// 1 granted, 2 released, 3 held, 4 free, 5 unheard, 6 foreign, 7 quiet, 8 superseded, 9 split.
+  package var kind: UInt32 = 0
+
+  /// To wait, or for which it is held or nothing is granted.
+  package var nanos: UInt64 = 0
+
+  package var epoch: UInt64 = 0
+
+  package var reign: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// The sender's arbiter does not answer: will the other site not serve for one ttl?
+package nonisolated struct Holdfast_PromiseWanted: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var pair: String = String()
+
+  package var number: UInt64 = 0
+
+  package var epoch: UInt64 = 0
+
+  package var reign: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Holdfast_PromiseAnswer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var pair: String = String()
+
+  package var number: UInt64 = 0
+
+  package var isPromised: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "holdfast"
 
 nonisolated extension Holdfast_Frame: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Frame"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}pair_hello\0\u{3}segment_begin\0\u{2}\u{2}progress\0\u{1}heartbeat\0\u{1}missing\0\u{1}hints\0\u{1}refusal\0\u{1}join\0\u{1}joined\0\u{1}secret\0\u{1}stalled\0\u{3}hints_wanted\0\u{c}\u{4}\u{1}\u{c}\u{1f}\u{1}")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}pair_hello\0\u{3}segment_begin\0\u{2}\u{2}progress\0\u{1}heartbeat\0\u{1}missing\0\u{1}hints\0\u{1}refusal\0\u{1}join\0\u{1}joined\0\u{1}secret\0\u{1}stalled\0\u{3}hints_wanted\0\u{3}arbiter_ask\0\u{3}arbiter_says\0\u{3}promise_wanted\0\u{3}promise_answer\0\u{c}\u{4}\u{1}\u{c}\u{1f}\u{1}")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -655,6 +787,58 @@ nonisolated extension Holdfast_Frame: SwiftProtobuf.Message, SwiftProtobuf._Mess
           self.body = .hintsWanted(v)
         }
       }()
+      case 15: try {
+        var v: Holdfast_ArbiterAsk?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .arbiterAsk(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .arbiterAsk(v)
+        }
+      }()
+      case 16: try {
+        var v: Holdfast_ArbiterSays?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .arbiterSays(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .arbiterSays(v)
+        }
+      }()
+      case 17: try {
+        var v: Holdfast_PromiseWanted?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .promiseWanted(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .promiseWanted(v)
+        }
+      }()
+      case 18: try {
+        var v: Holdfast_PromiseAnswer?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .promiseAnswer(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .promiseAnswer(v)
+        }
+      }()
       default: break
       }
     }
@@ -717,6 +901,22 @@ nonisolated extension Holdfast_Frame: SwiftProtobuf.Message, SwiftProtobuf._Mess
     case .hintsWanted?: try {
       guard case .hintsWanted(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
+    }()
+    case .arbiterAsk?: try {
+      guard case .arbiterAsk(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+    }()
+    case .arbiterSays?: try {
+      guard case .arbiterSays(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+    }()
+    case .promiseWanted?: try {
+      guard case .promiseWanted(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+    }()
+    case .promiseAnswer?: try {
+      guard case .promiseAnswer(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
     }()
     case nil: break
     }
@@ -1455,6 +1655,221 @@ nonisolated extension Holdfast_PairSecretOffer: SwiftProtobuf.Message, SwiftProt
     if lhs.pair != rhs.pair {return false}
     if lhs.pairID != rhs.pairID {return false}
     if lhs.secret != rhs.secret {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_ArbiterAsk: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ArbiterAsk"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{3}pair_id\0\u{1}other\0\u{1}epoch\0\u{1}reign\0\u{1}part\0\u{3}ttl_nanos\0\u{1}kind\0\u{3}next_epoch\0\u{3}next_reign\0\u{3}is_ordered\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.pairID) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.other) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.reign) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.part) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.ttlNanos) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.kind) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.nextEpoch) }()
+      case 10: try { try decoder.decodeSingularBytesField(value: &self.nextReign) }()
+      case 11: try { try decoder.decodeSingularBoolField(value: &self.isOrdered) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 1)
+    }
+    if !self.pairID.isEmpty {
+      try visitor.visitSingularBytesField(value: self.pairID, fieldNumber: 2)
+    }
+    if !self.other.isEmpty {
+      try visitor.visitSingularBytesField(value: self.other, fieldNumber: 3)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 4)
+    }
+    if !self.reign.isEmpty {
+      try visitor.visitSingularBytesField(value: self.reign, fieldNumber: 5)
+    }
+    if self.part != 0 {
+      try visitor.visitSingularUInt32Field(value: self.part, fieldNumber: 6)
+    }
+    if self.ttlNanos != 0 {
+      try visitor.visitSingularUInt64Field(value: self.ttlNanos, fieldNumber: 7)
+    }
+    if self.kind != 0 {
+      try visitor.visitSingularUInt32Field(value: self.kind, fieldNumber: 8)
+    }
+    if self.nextEpoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.nextEpoch, fieldNumber: 9)
+    }
+    if !self.nextReign.isEmpty {
+      try visitor.visitSingularBytesField(value: self.nextReign, fieldNumber: 10)
+    }
+    if self.isOrdered != false {
+      try visitor.visitSingularBoolField(value: self.isOrdered, fieldNumber: 11)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Holdfast_ArbiterAsk, rhs: Holdfast_ArbiterAsk) -> Bool {
+    if lhs.number != rhs.number {return false}
+    if lhs.pairID != rhs.pairID {return false}
+    if lhs.other != rhs.other {return false}
+    if lhs.epoch != rhs.epoch {return false}
+    if lhs.reign != rhs.reign {return false}
+    if lhs.part != rhs.part {return false}
+    if lhs.ttlNanos != rhs.ttlNanos {return false}
+    if lhs.kind != rhs.kind {return false}
+    if lhs.nextEpoch != rhs.nextEpoch {return false}
+    if lhs.nextReign != rhs.nextReign {return false}
+    if lhs.isOrdered != rhs.isOrdered {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_ArbiterSays: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ArbiterSays"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{1}kind\0\u{1}nanos\0\u{1}epoch\0\u{1}reign\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.kind) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.nanos) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.reign) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 1)
+    }
+    if self.kind != 0 {
+      try visitor.visitSingularUInt32Field(value: self.kind, fieldNumber: 2)
+    }
+    if self.nanos != 0 {
+      try visitor.visitSingularUInt64Field(value: self.nanos, fieldNumber: 3)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 4)
+    }
+    if !self.reign.isEmpty {
+      try visitor.visitSingularBytesField(value: self.reign, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Holdfast_ArbiterSays, rhs: Holdfast_ArbiterSays) -> Bool {
+    if lhs.number != rhs.number {return false}
+    if lhs.kind != rhs.kind {return false}
+    if lhs.nanos != rhs.nanos {return false}
+    if lhs.epoch != rhs.epoch {return false}
+    if lhs.reign != rhs.reign {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_PromiseWanted: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PromiseWanted"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}number\0\u{1}epoch\0\u{1}reign\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.pair) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.reign) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.pair.isEmpty {
+      try visitor.visitSingularStringField(value: self.pair, fieldNumber: 1)
+    }
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 2)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 3)
+    }
+    if !self.reign.isEmpty {
+      try visitor.visitSingularBytesField(value: self.reign, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Holdfast_PromiseWanted, rhs: Holdfast_PromiseWanted) -> Bool {
+    if lhs.pair != rhs.pair {return false}
+    if lhs.number != rhs.number {return false}
+    if lhs.epoch != rhs.epoch {return false}
+    if lhs.reign != rhs.reign {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_PromiseAnswer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PromiseAnswer"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}number\0\u{3}is_promised\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.pair) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.isPromised) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.pair.isEmpty {
+      try visitor.visitSingularStringField(value: self.pair, fieldNumber: 1)
+    }
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 2)
+    }
+    if self.isPromised != false {
+      try visitor.visitSingularBoolField(value: self.isPromised, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Holdfast_PromiseAnswer, rhs: Holdfast_PromiseAnswer) -> Bool {
+    if lhs.pair != rhs.pair {return false}
+    if lhs.number != rhs.number {return false}
+    if lhs.isPromised != rhs.isPromised {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

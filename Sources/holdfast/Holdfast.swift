@@ -8,7 +8,8 @@ struct Holdfast: AsyncParsableCommand {
     abstract: "Keeps a second site ready to take over.",
     version: "0.1.0",
     subcommands: [
-      Init.self, Invite.self, Join.self, Adopt.self, Check.self, Agent.self, StatusCommand.self,
+      Init.self, Invite.self, Join.self, Adopt.self, Check.self, Agent.self, ControllerCommand.self,
+      WitnessCommand.self, StatusCommand.self,
       Sync.self, Points.self, Restore.self, Verify.self, Failover.self, Resume.self, Approve.self,
       Demo.self, DemoService.self, FreezerCommand.self,
     ])

@@ -43,8 +43,9 @@ import Testing
       "HoldfastStore", "HoldfastBytes", "HoldfastWire", "HoldfastCore", "Logging",
       "Synchronization", "FoundationEssentials",
     ],
+    "HoldfastController": ["HoldfastWire", "HoldfastCore", "Logging", "Synchronization"],
     "holdfast": [
-      "HoldfastAgent", "HoldfastLinux", "HoldfastIndex", "HoldfastStore", "HoldfastBytes",
+      "HoldfastAgent", "HoldfastController", "HoldfastLinux", "HoldfastIndex", "HoldfastStore", "HoldfastBytes",
       "HoldfastWire", "HoldfastCore", "ArgumentParser", "Logging", "Yams", "Glibc", "Dispatch",
       "Synchronization", "FoundationEssentials",
     ],

@@ -50,6 +50,10 @@ package struct StatusAnswer: Codable, Sendable {
   }
   package var site: String
   package var pairs: [Pair]
+  package init(site: String, pairs: [Pair]) {
+    self.site = site
+    self.pairs = pairs
+  }
 }
 
 /// `points --json`.
@@ -89,11 +93,17 @@ package struct FailoverRequest: Codable, Sendable {
   package var otherSiteIsDown: Bool
   /// Only says what would be lost.
   package var preview: Bool
-  package init(point: UInt64?, acceptLoss: Bool, otherSiteIsDown: Bool, preview: Bool) {
+  /// Of a controller: the arbiter has granted this reign here.
+  package var granted: ReignRequest?
+  package init(
+    point: UInt64?, acceptLoss: Bool, otherSiteIsDown: Bool, preview: Bool,
+    granted: ReignRequest? = nil
+  ) {
     self.point = point
     self.acceptLoss = acceptLoss
     self.otherSiteIsDown = otherSiteIsDown
     self.preview = preview
+    self.granted = granted
   }
 }
 
@@ -102,6 +112,10 @@ package struct FailoverAnswer: Codable, Sendable {
   package struct Phase: Codable, Sendable {
     package var name: String
     package var seconds: Double
+    package init(name: String, seconds: Double) {
+      self.name = name
+      self.seconds = seconds
+    }
   }
   package var point: UInt64
   package var grade: String
@@ -112,6 +126,20 @@ package struct FailoverAnswer: Codable, Sendable {
   package var phases: [Phase]
   /// Of a preview: why the order would be refused; left out otherwise.
   package var refusal: String?
+
+  package init(
+    point: UInt64, grade: String, epoch: UInt64, reign: String, lossSeconds: Double?,
+    lossFiles: Int64?, phases: [Phase], refusal: String? = nil
+  ) {
+    self.point = point
+    self.grade = grade
+    self.epoch = epoch
+    self.reign = reign
+    self.lossSeconds = lossSeconds
+    self.lossFiles = lossFiles
+    self.phases = phases
+    self.refusal = refusal
+  }
 }
 
 /// What went wrong, for people; `code` is the command's exit code.

@@ -44,6 +44,11 @@ package actor Pair {
   /// Past the commit point of a promotion, with the tree not yet ready.
   var isPromoting = false
   package var isAtMove: Bool { isMoving || isPromoting }
+  /// The other site was told that this one does not serve before.
+  var promisedUntil = Instant(nanos: .min)
+  /// Who waits for the other site's promise, by the number of the request.
+  var promises: [UInt64: CheckedContinuation<Bool, Never>] = [:]
+  var lastPromise: UInt64 = 0
 
   package init(
     configuration: PairConfiguration, site: String, siteKey: Fingerprint, host: any Host
@@ -82,6 +87,10 @@ package actor Pair {
 
   /// Reads what is durable and begins as `unknown`.
   package func start() async throws {
+    // What was promised before this start is not on record: as much as it can have been.
+    if configuration.failover.hasArbiter {
+      promisedUntil = host.clock.now() + configuration.failover.ttl
+    }
     identity = try files.identity()
     guard let saved = try files.role() else {
       if !isPrimaryByConfiguration {

@@ -104,7 +104,9 @@ extension Pair {
       // What this side found out by itself says more.
       guard standing?.refusal == nil else { return }
       board.hold(.peer, "the other site refuses: \(refusal.reason)")
-    case .hello, .heartbeat, .join, .joined: break
+    case .promiseWanted(let wanted): try await promise(wanted, link)
+    case .promiseAnswer(let answer): promised(answer.number, answer.isPromised)
+    case .hello, .heartbeat, .join, .joined, .arbiterAsk, .arbiterSays: break
     }
   }
 

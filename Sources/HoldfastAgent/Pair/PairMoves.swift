@@ -207,6 +207,9 @@ extension Pair {
   /// the way is forward, over crashes too.
   package func failover(_ request: FailoverRequest) async throws -> FailoverAnswer {
     guard !isMoving else { throw FailureAnswer(code: 3, "another move of \(name) is under way") }
+    if let granted = request.granted?.value, granted == standing?.record.reign {
+      throw FailureAnswer(code: 3, "\(name) is promoted to epoch \(granted.epoch) already")
+    }
     guard let record = standing?.record, record.part == .standby, let receiver, let applier
     else {
       let role = standing?.role ?? .unknown
@@ -218,6 +221,10 @@ extension Pair {
     }
     if case .split = standing?.refusal {
       throw FailureAnswer(code: 3, standing?.refusal?.description ?? "split")
+    }
+    let granted = request.granted?.value
+    guard request.granted == nil || granted?.epoch ?? .none > record.reign.epoch else {
+      throw FailureAnswer(code: 2, "no reign that comes after \(record.reign)")
     }
     isMoving = true
     defer { isMoving = false }
@@ -248,7 +255,8 @@ extension Pair {
       }
       try await receiver.note(.pinned(chosen.number, true), reign: record.reign)
       phases.end("pin")
-      return try await promote(to: chosen, answer, &phases)
+      let reign = granted ?? Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
+      return try await promote(to: chosen, reign, answer, &phases)
     } catch {
       if standing?.record.part == .standby { await receiver.release() }
       throw error
@@ -300,7 +308,7 @@ extension Pair {
   private func refusal(
     of request: FailoverRequest, _ lag: Duration?, _ files: Int64?
   ) -> String? {
-    guard request.otherSiteIsDown else {
+    guard request.otherSiteIsDown || configuration.failover.hasArbiter else {
       return """
         arbiter is none: make sure that \(peer) is down and stays down, then say so: holdfast \
         failover \(name) --other-site-is-down
@@ -325,10 +333,8 @@ extension Pair {
 
   /// From the commit point on.
   private func promote(
-    to point: Point, _ preview: FailoverAnswer, _ phases: inout Phases
+    to point: Point, _ reign: Reign, _ preview: FailoverAnswer, _ phases: inout Phases
   ) async throws -> FailoverAnswer {
-    guard let before = standing?.record else { preconditionFailure("standing in a promotion") }
-    let reign = Reign(epoch: before.reign.epoch.next, id: RandomID(host.dice))
     let view = board.view
     let saved = PairFiles.Saved(
       record: RoleRecord(reign: reign, part: .primary), promoting: point.number,

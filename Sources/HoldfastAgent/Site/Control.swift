@@ -3,23 +3,39 @@ import HoldfastCore
 
 /// What the control sockets answer: docs/api.md.
 package struct Control: Sendable {
-  private let site: Site
+  /// Hands a request to the controller of this site: its path and body.
+  /// - Throws: ``FailureAnswer``: its refusal, or that it does not answer.
+  package typealias Forward = @Sendable (String, [UInt8]) async throws -> [UInt8]
 
-  package init(site: Site) { self.site = site }
+  private let site: Site
+  private let toController: Forward
+
+  package init(site: Site, toController: @escaping Forward) {
+    self.site = site
+    self.toController = toController
+  }
 
   /// - Parameters:
   ///   - mayMove: whether the request came through `move.sock`.
-  /// - Returns: an HTTP status and a JSON body.
+  /// - Returns: a JSON body.
+  /// - Throws: ``FailureAnswer``, or what went wrong inside.
   package func answer(
     method: String, path: String, body: [UInt8], mayMove: Bool
-  ) async -> (status: Int, body: [UInt8]) {
-    do {
-      return (200, try await route(method, path, body, mayMove))
-    } catch let failure as FailureAnswer {
-      return (failure.code == 2 ? 400 : failure.code == 4 ? 503 : 409, encode(failure))
-    } catch {
-      return (500, encode(FailureAnswer(code: 1, "\(error)")))
-    }
+  ) async throws -> [UInt8] {
+    if mayMove, method == "POST", let answer = try await forwarded(path, body) { return answer }
+    return try await route(method, path, body, mayMove)
+  }
+
+  /// Where an arbiter decides who serves, moves are the controller's; the word of a person who has
+  /// made sure that the other site is down needs no arbiter.
+  private func forwarded(_ path: String, _ body: [UInt8]) async throws -> [UInt8]? {
+    let parts = path.split(separator: "/").map(String.init)
+    guard parts.count == 3, parts[0] == "pairs", parts[2] == "failover",
+      try await site.pair(parts[1]).configuration.failover.hasArbiter
+    else { return nil }
+    let request: FailoverRequest = try decode(body)
+    if request.preview || request.granted != nil || request.otherSiteIsDown { return nil }
+    return try await toController(path, body)
   }
 
   private func route(
@@ -31,6 +47,9 @@ package struct Control: Sendable {
       if parts.count == 3, parts[0] == "pairs", parts[2] == "points" {
         return encode(try await site.pair(parts[1]).points())
       }
+      if parts.count == 3, parts[0] == "pairs", parts[2] == "serving" {
+        return encode(try await site.serving(parts[1]))
+      }
     }
     guard method == "POST" else {
       throw FailureAnswer(code: 2, "no such request: \(method) \(path)")
@@ -38,13 +57,8 @@ package struct Control: Sendable {
     guard mayMove else {
       throw FailureAnswer(code: 3, "look.sock only answers questions: use move.sock")
     }
-    if parts == ["invite"] { return try await invite(decode(body)) }
-    if parts == ["join"] {
-      let request: JoinRequest = try decode(body)
-      return encode(
-        TextAnswer(message: try await site.join(request.token, replacing: request.replace ?? false))
-      )
-    }
+    if parts == ["invite"] { return encode(try await site.invite(decode(body))) }
+    if parts == ["join"] { return encode(try await site.join(decode(body))) }
     if parts.count == 3, parts[0] == "pairs", parts[2] == "approve" {
       return encode(TextAnswer(message: try await site.approve(parts[1])))
     }
@@ -61,25 +75,19 @@ package struct Control: Sendable {
     case "resume": return encode(TextAnswer(message: try await pair.resume()))
     case "repair": return encode(TextAnswer(message: try await pair.repair(decode(body))))
     case "failover": return encode(try await pair.failover(decode(body)))
+    case "grant":
+      try await pair.granted(reign(body))
+      return encode(TextAnswer(message: "granted"))
+    case "promise":
+      return encode(PromiseReply(promised: await pair.askPromise(try reign(body))))
     default: throw FailureAnswer(code: 2, "no such request: \(verb)")
     }
   }
 
-  private func invite(_ request: InviteRequest) async throws -> [UInt8] {
-    var address = await site.listening
-    if let text = request.address {
-      guard let given = HostPort(text) else {
-        throw FailureAnswer(code: 2, "\(text) is no address: write host:port")
-      }
-      address = given
-    } else if ["0.0.0.0", "::"].contains(address.host) {
-      throw FailureAnswer(
-        code: 2,
-        """
-        `listen` names no address that the other site could dial: add --address HOST:\(address.port)
-        """)
-    }
-    return encode(TokenAnswer(token: await site.invite(address, replacing: request.replace).text))
+  private func reign(_ body: [UInt8]) throws -> Reign {
+    let request: ReignRequest = try decode(body)
+    guard let reign = request.value else { throw FailureAnswer(code: 2, "that is no reign") }
+    return reign
   }
 
   private func decode<T: Decodable>(_ body: [UInt8]) throws -> T {

@@ -124,7 +124,9 @@ extension Holdfast_Frame.OneOf_Body {
     case .refusal(let message): message.pair
     case .secret(let message): message.pair
     case .stalled(let message): message.pair
-    case .hello, .heartbeat, .join, .joined: nil
+    case .promiseWanted(let message): message.pair
+    case .promiseAnswer(let message): message.pair
+    case .hello, .heartbeat, .join, .joined, .arbiterAsk, .arbiterSays: nil
     }
   }
 }

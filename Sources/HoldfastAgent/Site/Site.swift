@@ -4,13 +4,6 @@ import FoundationEssentials
 package import Logging
 import Synchronization
 
-/// Opens links; TLS in production.
-package protocol Dialler: Sendable {
-  func dial(
-    _ address: HostPort, admits: @escaping @Sendable (Fingerprint) -> Bool
-  ) async throws -> any Link
-}
-
 /// The agent of one site: its pairs, its peers, and the sessions with them.
 package actor Site {
   package private(set) var configuration: Configuration
@@ -147,13 +140,15 @@ package actor Site {
     return pair
   }
 
-  /// Where the other site may dial.
-  package var listening: HostPort { HostPort(host: configuration.listen.host, port: port) }
-
   package func status() async -> StatusAnswer {
     var answer = StatusAnswer(site: configuration.site, pairs: [])
     for pair in pairs { answer.pairs.append(await pair.status()) }
     return answer
+  }
+
+  package func serving(_ name: String) async throws -> ServingAnswer {
+    let pair = try pair(name)
+    return await pair.report(otherKey: pins.key(of: pair.peer))
   }
 
   // MARK: Links
@@ -234,113 +229,25 @@ package actor Site {
 
   // MARK: Pairing
 
-  /// - Parameter address: where the other site will dial.
-  /// - Parameter replacing: the site whose key the token may replace by another.
-  package func invite(_ address: HostPort, replacing: String?) -> InvitationToken {
-    let secret = host.secret(16)
-    pins.open(Invitation(secret: secret, now: host.clock.now()), replacing: replacing)
-    return InvitationToken(address: address, key: ownKey, secret: secret)
+  private nonisolated var pairing: Pairing {
+    Pairing(ownKey: ownKey, pins: pins, host: host, dialler: dialler, log: log)
+  }
+
+  package func invite(_ request: InviteRequest) throws -> TokenAnswer {
+    try pairing.invite(request, listening: HostPort(host: configuration.listen.host, port: port))
   }
 
   /// A stranger may say one thing: a token.
   private func admit(_ link: any Link) async {
-    let answer: Holdfast_Joined
-    do {
-      guard let frame = try await link.receive(),
-        case .control(.join(let join)) = try Frames.decode(frame)
-      else { return await link.close() }
-      answer = judge(join, link.peer)
-      try await link.send(Frames.encode(.joined(answer)))
-    } catch {
-      log.warning("a stranger's link ended: \(error)")
-    }
-    await link.close()
+    let name = configuration.site
+    let peers = Set(configuration.peers.keys)
+    if let site = await pairing.admit(link, as: name, peers: peers) { pinned[site]?.set() }
   }
 
-  private func judge(_ join: Holdfast_Join, _ key: Fingerprint) -> Holdfast_Joined {
-    var answer = Holdfast_Joined()
-    answer.site = configuration.site
-    switch pins.offered(Array(join.token)) {
-    case .admitted:
-      guard configuration.peers[join.site] != nil else {
-        answer.refusal = """
-          site \(configuration.site) has no peer named \(join.site): add it under `peers` there, \
-          then type there: holdfast invite
-          """
-        return answer
-      }
-      guard pins.mayPin(join.site, key) else {
-        answer.refusal = """
-          site \(configuration.site) knows \(join.site) by another key: if \(join.site) was made \
-          anew, type there: holdfast invite --replace \(join.site)
-          """
-        log.warning("join from \(key) refused: \(answer.refusal)")
-        return answer
-      }
-      do throws(DiskError) {
-        try pins.pin(join.site, key)
-        pinned[join.site]?.set()
-        log.notice("joined with \(join.site), key \(key)")
-      } catch {
-        answer.refusal = "\(configuration.site) cannot keep the key: \(error)"
-      }
-    case .wrong(let left): answer.refusal = "wrong token; \(left) tries left"
-    case .spent: answer.refusal = "the token was used: type holdfast invite again"
-    case .expired: answer.refusal = "the token has expired: type holdfast invite again"
-    }
-    if !answer.refusal.isEmpty { log.warning("join from \(key) refused: \(answer.refusal)") }
-    return answer
-  }
-
-  /// - Parameter replacing: the other site may have another key than the one that is pinned.
-  package func join(_ text: String, replacing: Bool) async throws -> String {
-    guard let token = InvitationToken(text) else {
-      throw FailureAnswer(code: 2, "that is no token: copy the last line that invite printed")
-    }
-    let link: any Link
-    do {
-      link = try await dialler.dial(token.address) { $0 == token.key }
-    } catch {
-      throw FailureAnswer(
-        code: 4,
-        """
-        cannot reach \(token.address): \(error); is the agent there running, and the token the \
-        newest?
-        """)
-    }
-    defer { Task { await link.close() } }
-    var join = Holdfast_Join()
-    join.token = Data(token.secret)
-    join.site = configuration.site
-    let answer: Holdfast_Joined
-    do {
-      try await link.send(Frames.encode(.join(join)))
-      guard let frame = try await link.receive(),
-        case .control(.joined(let joined)) = try Frames.decode(frame)
-      else { throw LinkError.closed }
-      answer = joined
-    } catch {
-      throw FailureAnswer(
-        code: 3,
-        """
-        the other site ended the talk (\(error)): if the token was used or is old, type there: \
-        holdfast invite
-        """)
-    }
-    guard answer.refusal.isEmpty else { throw FailureAnswer(code: 3, answer.refusal) }
-    guard configuration.peers[answer.site] != nil else {
-      throw FailureAnswer(code: 2, "site \(answer.site) is not under `peers` here: add it")
-    }
-    guard replacing || (pins.key(of: answer.site) ?? token.key) == token.key else {
-      throw FailureAnswer(
-        code: 3,
-        """
-        \(answer.site) is known here by another key: if that site was made anew, get a new token \
-        and add --replace
-        """)
-    }
-    try pins.pin(answer.site, token.key)
-    pinned[answer.site]?.set()
-    return answer.site
+  package func join(_ request: JoinRequest) async throws -> TextAnswer {
+    let peers = Set(configuration.peers.keys)
+    let site = try await pairing.join(request, as: configuration.site, peers: peers)
+    pinned[site]?.set()
+    return TextAnswer(message: site)
   }
 }

@@ -82,6 +82,12 @@ package struct FailoverConfiguration: Hashable, Sendable {
   package var ttl: Duration
   package var maxLoss: Duration
   package var onBoot: BootPolicy
+
+  /// Whether a third party decides who serves.
+  package var hasArbiter: Bool { arbiter != "none" }
+  package var isAutomatic: Bool { mode == "automatic" }
+  package var terms: LeaseTerms { LeaseTerms(ttl: ttl) }
+
   package init(
     mode: String = "manual", arbiter: String = "none", ttl: Duration = .seconds(10),
     maxLoss: Duration = .zero, onBoot: BootPolicy = .wait
@@ -108,17 +114,15 @@ package struct PairConfiguration: Hashable, Sendable {
   package var bandwidth: Int64?
   package var spoolBytes: Int64
   package var failover: FailoverConfiguration
-  /// Whether the plan has steps.
-  package var hasPlan: Bool
-  /// The units that the plan starts.
-  package var units: [String]
+  /// What starts the service, in order.
+  package var plan: [PlanStep]
   /// Keys that are accepted and not yet at work.
   package var dormantKeys: [String]
 
   package init(
     name: String, primary: String, standby: String, roots: [RootConfiguration], rpo: Duration,
     require: Grade, capture: [ProviderSettings], retention: RetentionRule, bandwidth: Int64?,
-    spoolBytes: Int64, failover: FailoverConfiguration, hasPlan: Bool, units: [String],
+    spoolBytes: Int64, failover: FailoverConfiguration, plan: [PlanStep],
     dormantKeys: [String]
   ) {
     self.name = name
@@ -132,9 +136,15 @@ package struct PairConfiguration: Hashable, Sendable {
     self.bandwidth = bandwidth
     self.spoolBytes = spoolBytes
     self.failover = failover
-    self.hasPlan = hasPlan
-    self.units = units
+    self.plan = plan
     self.dormantKeys = dormantKeys
+  }
+
+  /// The units that the plan starts.
+  package var units: [String] {
+    plan.compactMap { step in
+      if case .unit(let unit) = step.kind { unit } else { nil }
+    }
   }
 
   /// What to configure where nothing makes points what they are to be.

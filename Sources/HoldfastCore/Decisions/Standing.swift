@@ -20,6 +20,8 @@ package struct Standing: Equatable, Sendable {
     case peer(RoleRecord)
     /// A person typed `holdfast resume`, or the configuration says `on-boot: resume`.
     case resume
+    /// The arbiter granted the lease of this reign to this site.
+    case granted(Reign)
     /// The epoch of a promotion here is durable.
     case promoted(Reign)
   }
@@ -101,6 +103,9 @@ package struct Standing: Equatable, Sendable {
       return [.persist(record), .serve]
     case .resume:
       if refusal != nil { return [] }
+      return settle()
+    case .granted(let reign):
+      guard refusal == nil, record.part == .primary, record.reign == reign else { return [] }
       return settle()
     case .peer(let theirs):
       return met(theirs)

@@ -48,6 +48,23 @@ package enum Limits {
   package static let segmentBytesMax =
     segmentBytes + batchBytes + recordPlainBytesMax + (1 << 20)
 
+  // Arbitration.
+  package static let ttlMin = Duration.seconds(3)
+  package static let ttlMax = Duration.seconds(600)
+  /// Pairs that a witness has heard of from one site only, and words of each.
+  package static let witnessUnheardMax = 256
+  package static let witnessWordsMax = 4
+  /// How often a controller looks at its pairs, and asks the agent.
+  package static let superviseEvery = Duration.milliseconds(50)
+  package static let agentAskedEvery = Duration.milliseconds(200)
+  package static let agentAnswersWithin = Duration.seconds(5)
+  /// A person who ordered a move is told by then how far it came.
+  package static let moveWithin = Duration.seconds(600)
+  /// Of a plan's step.
+  package static let stepWithin = Duration.seconds(60)
+  /// Questions to an arbiter that wait for an answer.
+  package static let arbiterAsksMax = 256
+
   // Link.
   package static let frameBytesMax = 4 << 20
   /// Payload of one frame of segment bytes.

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import HoldfastCore
 
 /// Tells the service manager how the agent is (sd_notify(3)); silent where there is none.
 package struct Systemd: Sendable {
@@ -15,6 +16,8 @@ package struct Systemd: Sendable {
 
   package func ready(_ status: String) { send("READY=1\nSTATUS=\(status)") }
   package func alive() { send("WATCHDOG=1") }
+  /// Has the manager wait for ``alive()`` so long at most from now on.
+  package func setWatchdog(_ limit: Duration) { send("WATCHDOG_USEC=\(limit.nanos / 1000)") }
   package func stopping() { send("STOPPING=1") }
   package func reloading() {
     var now = timespec()

@@ -10,8 +10,9 @@ package enum ControlClient {
     case unreachable(String)
   }
 
+  /// - Parameter within: how long an answer may take; `nil` for however long.
   package static func ask(
-    socket: String, method: String, path: String, body: [UInt8] = []
+    socket: String, method: String, path: String, body: [UInt8] = [], within: Duration? = nil
   ) async throws(Failure) -> ControlResponse {
     let group = MultiThreadedEventLoopGroup.singleton
     let promise = group.next().makePromise(of: ControlResponse.self)
@@ -25,6 +26,14 @@ package enum ControlClient {
           }
         }
         .connect(unixDomainSocketPath: socket).get()
+      if let within {
+        let limit = TimeAmount.nanoseconds(within.nanos)
+        let late = channel.eventLoop.scheduleTask(in: limit) {
+          promise.fail(ChannelError.connectTimeout(limit))
+          channel.close(promise: nil)
+        }
+        promise.futureResult.whenComplete { _ in late.cancel() }
+      }
       let headers: HTTPHeaders = [
         "host": "holdfast", "content-length": "\(body.count)", "connection": "close",
       ]

@@ -126,20 +126,18 @@ struct Agent: AsyncParsableCommand {
   private static func control(
     _ configuration: Configuration, _ site: Site
   ) async throws -> [ControlServer] {
-    let control = Control(site: site)
-    var servers: [ControlServer] = []
-    for (name, group, mayMove) in [
-      ("look.sock", "holdfast", false), ("move.sock", "holdfast-admin", true),
-    ] {
-      servers.append(
-        try await ControlServer(path: "\(configuration.control)/\(name)", groupName: group) {
-          request in
-          let (status, body) = await control.answer(
-            method: request.method, path: request.path, body: request.body, mayMove: mayMove)
-          return ControlResponse(status: status, body: body)
-        })
+    let client = AgentClient(configuration: configuration)
+    let control = Control(site: site) { path, body in
+      do {
+        return try await client.orderController(path, body)
+      } catch let failure as CommandFailure {
+        throw FailureAnswer(code: failure.code.rawValue, failure.message)
+      }
     }
-    return servers
+    return try await ControlSockets.open(configuration) { request, mayMove in
+      try await control.answer(
+        method: request.method, path: request.path, body: request.body, mayMove: mayMove)
+    }
   }
 }
 

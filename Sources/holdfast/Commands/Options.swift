@@ -36,8 +36,10 @@ struct AgentClient {
   init(_ options: CommonOptions) throws { configuration = try options.load() }
   init(configuration: Configuration) { self.configuration = configuration }
 
-  func get<T: Decodable>(_ type: T.Type, _ path: String) async throws -> T {
-    try await ask("look.sock", "GET", path, [])
+  func get<T: Decodable>(
+    _ type: T.Type, _ path: String, within: Duration? = nil
+  ) async throws -> T {
+    try await ask("look.sock", "GET", path, [], within: within)
   }
 
   func post<T: Decodable>(_ type: T.Type, _ path: String) async throws -> T {
@@ -45,33 +47,49 @@ struct AgentClient {
   }
 
   func post<T: Decodable>(
-    _ type: T.Type, _ path: String, _ body: some Encodable
+    _ type: T.Type, _ path: String, _ body: some Encodable, within: Duration? = nil
   ) async throws -> T {
-    try await ask("move.sock", "POST", path, JSON.encode(body))
+    try await ask("move.sock", "POST", path, JSON.encode(body), within: within)
   }
 
+  /// Hands an order on to this site's controller.
+  func orderController(_ path: String, _ body: [UInt8]) async throws -> [UInt8] {
+    try await ask(
+      ControllerCommand.socket, "POST", path, body, within: nil, unit: "holdfast-controller")
+  }
+
+  /// - Parameter within: `nil` waits for as long as the work takes.
   private func ask<T: Decodable>(
-    _ socket: String, _ method: String, _ path: String, _ body: [UInt8]
+    _ socket: String, _ method: String, _ path: String, _ body: [UInt8], within: Duration? = nil
   ) async throws -> T {
+    try JSON.decode(
+      T.self,
+      try await ask(socket, method, path, body, within: within, unit: "holdfast-agent"))
+  }
+
+  private func ask(
+    _ socket: String, _ method: String, _ path: String, _ body: [UInt8], within: Duration?,
+    unit: String
+  ) async throws -> [UInt8] {
     let file = "\(configuration.control)/\(socket)"
     let response: ControlResponse
     do {
       response = try await ControlClient.ask(
-        socket: file, method: method, path: path, body: body)
+        socket: file, method: method, path: path, body: body, within: within)
     } catch {
       throw CommandFailure(
         .unreachable,
         """
-        the agent does not answer on \(file): is it running (systemctl status holdfast-agent), \
-        and may you use the socket?
+        nobody answers on \(file): is it running (systemctl status \(unit)), and may you use the \
+        socket?
         """)
     }
     if response.status != 200 {
       if let failure = try? JSON.decode(FailureAnswer.self, response.body) {
         throw CommandFailure(Outcome(rawValue: failure.code) ?? .failed, failure.message)
       }
-      throw CommandFailure(.failed, "the agent answered \(response.status)")
+      throw CommandFailure(.failed, "\(unit) answered \(response.status)")
     }
-    return try JSON.decode(T.self, response.body)
+    return response.body
   }
 }

@@ -94,18 +94,20 @@ struct ConfigurationReader {
       throw error(keys.node, "pairs.\(name): \(other) is not under `peers`: add it")
     }
     var dormant: [String] = []
-    for key in ["plan", "owners", "selinux"] where keys.has(key) { dormant.append(key) }
+    for key in ["owners", "selinux"] where keys.has(key) { dormant.append(key) }
     let capture = try providers(keys)
     _ = try keys.word("owners", ["ids", "names"])
-    let units = try keys.plan()
-    let failover = try self.failover(keys, &dormant)
+    let plan = try PlanReader(self, keys).steps()
+    let hasUnit = plan.contains { if case .unit = $0.kind { true } else { false } }
+    let failover = try self.failover(keys, &dormant, peers)
+    if !failover.hasArbiter, keys.has("plan") { dormant.append("plan (without an arbiter)") }
     return PairConfiguration(
       name: name, primary: primary, standby: standby, roots: try roots(keys),
       rpo: try keys.duration("rpo", min: .milliseconds(100)) ?? .seconds(5),
-      require: try keys.grade("require") ?? (units.isEmpty ? .fuzzy : .crash), capture: capture,
+      require: try keys.grade("require") ?? (hasUnit ? .crash : .fuzzy), capture: capture,
       retention: try retention(keys), bandwidth: try bandwidth(keys, &dormant),
       spoolBytes: try keys.size("spool", min: Self.spoolMin) ?? 0, failover: failover,
-      hasPlan: keys.has("plan"), units: units, dormantKeys: dormant)
+      plan: plan, dormantKeys: dormant)
   }
 
   private func providers(_ keys: Keys) throws -> [ProviderSettings] {
@@ -216,16 +218,20 @@ struct ConfigurationReader {
     return try link.rate("bandwidth")
   }
 
-  private func failover(_ keys: Keys, _ dormant: inout [String]) throws -> FailoverConfiguration {
+  private func failover(
+    _ keys: Keys, _ dormant: inout [String], _ peers: [String: PeerConfiguration]
+  ) throws -> FailoverConfiguration {
     guard let map = try keys.map("failover", KnownKeys.failover) else {
       return FailoverConfiguration()
     }
     let mode = try map.word("mode", ["manual", "automatic"]) ?? "manual"
     let arbiter = try map.text("arbiter") ?? "none"
-    if mode == "automatic" { dormant.append("failover.mode: automatic") }
-    if arbiter != "none" { dormant.append("failover.arbiter") }
-    for key in ["ttl", "on-unhealthy", "fence"] where map.has(key) {
-      dormant.append("failover.\(key)")
+    for key in ["on-unhealthy", "fence"] where map.has(key) { dormant.append("failover.\(key)") }
+    if arbiter != "none" {
+      guard peers[arbiter]?.address != nil else {
+        throw error(
+          map.node, "\(map.place).arbiter: \(arbiter) is not under `peers` with an address: add it")
+      }
     }
     if mode == "automatic", arbiter == "none" {
       throw error(
@@ -233,7 +239,7 @@ struct ConfigurationReader {
     }
     let boot = try map.word("on-boot", BootPolicy.allCases.map(\.rawValue)) ?? "wait"
     return FailoverConfiguration(
-      mode: mode, arbiter: arbiter, ttl: try map.duration("ttl") ?? .seconds(10),
+      mode: mode, arbiter: arbiter, ttl: try map.duration("ttl", min: Limits.ttlMin, max: Limits.ttlMax) ?? .seconds(10),
       maxLoss: try map.duration("max-loss") ?? .zero, onBoot: BootPolicy(rawValue: boot) ?? .wait)
   }
 }
@@ -254,6 +260,8 @@ enum KnownKeys {
   static let root = ["path", "replica", "exclude"]
   static let retention = ["all", "hourly", "daily"]
   static let link = ["bandwidth", "hours"]
+  static let step = ["address", "unit", "exec", "check", "within", "on-failure"]
+  static let check = ["tcp", "http", "exec", "within"]
   static let failover = [
     "mode", "arbiter", "ttl", "max-loss", "on-boot", "on-unhealthy", "fence",
   ]

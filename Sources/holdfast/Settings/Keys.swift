@@ -151,23 +151,6 @@ struct Keys {
     try duration("within", min: .seconds(1)) ?? Limits.commandWithin
   }
 
-  /// The units that a plan starts.
-  func plan() throws -> [String] {
-    let known = ["address", "unit", "exec", "check"]
-    return try list("plan").compactMap { node in
-      guard let (key, value) = node.mapping?.first, let kind = key.string, known.contains(kind)
-      else {
-        throw reader.error(
-          node, "\(full("plan")): a step is one of \(known.joined(separator: ", "))")
-      }
-      guard kind == "unit" else { return nil }
-      guard let unit = value.string, unit.contains(".") else {
-        throw reader.error(value, "\(full("plan")): write a unit such as nginx.service")
-      }
-      return unit
-    }
-  }
-
   /// Free names with values, in the order of the file.
   func named(_ key: String) throws -> [(String, Node)] {
     guard let node = values[key] else { return [] }

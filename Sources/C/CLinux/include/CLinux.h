@@ -16,7 +16,9 @@
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/timerfd.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 /// openat2(2), for which glibc has no wrapper.
@@ -103,3 +105,25 @@ static inline int holdfast_clone(int target, int source) {
 
 /// pidfd_open(2).
 static inline int holdfast_pidfd(int process) { return (int)syscall(SYS_pidfd_open, process, 0); }
+
+/// A socket for ``holdfast_change_address``, or -1 (rtnetlink(7)).
+int holdfast_netlink(void);
+/// Gives a device an address or takes it away. `address` has 4 or 16 bytes, as the family says.
+/// Returns 0 or an errno.
+int holdfast_change_address(
+    int number, int is_wanted, int family, const void *address, int prefix, unsigned device);
+/// Whether another host answers for an IPv4 address (RFC 5227, section 2.1): 1, 0, or an errno
+/// negated.
+int holdfast_arp_probe(const char *device, const void *address, int milliseconds);
+/// Tells the segment who has an IPv4 address now. Returns 0 or an errno.
+int holdfast_announce4(const char *device, const void *address);
+/// The same of an IPv6 address, by an unsolicited advertisement (RFC 4861, section 7.2.6).
+int holdfast_announce6(const char *device, const void *address);
+
+/// timerfd_create(2) and timerfd_settime(2) for a moment of CLOCK_BOOTTIME; none: disarmed.
+static inline int holdfast_timer(void) { return timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC); }
+static inline int holdfast_set_timer(int timer, int64_t nanos) {
+  struct itimerspec moment = {
+      .it_value = {.tv_sec = nanos / 1000000000, .tv_nsec = nanos % 1000000000}};
+  return timerfd_settime(timer, TFD_TIMER_ABSTIME, &moment, NULL);
+}

@@ -1,0 +1,136 @@
+import FoundationEssentials
+package import HoldfastCore
+import HoldfastWire
+
+/// What the controllers want of a pair's agents: who this site is, that it may go on, that it does
+/// not serve for a while.
+extension Pair {
+  /// What may be served here, and what would be lost by it.
+  /// - Parameter otherKey: of the pair's other site; `nil` before the sites were joined.
+  package func report(otherKey: Fingerprint?) -> ServingAnswer {
+    let now = host.clock.now()
+    let record = standing?.record
+    let role = isPromoting ? Role.promoting : standing?.role ?? .unknown
+    return ServingAnswer(
+      pairID: identity?.id.description, otherKey: otherKey?.description,
+      epoch: record?.reign.epoch.rawValue ?? 0, reign: (record?.reign.id ?? .none).description,
+      part: record?.part == .primary ? "primary" : "standby", role: role.rawValue,
+      refused: standing?.refusal != nil, promiseSeconds: max(.zero, promisedUntil - now).seconds,
+      lossSeconds: loss(now).map(\.seconds))
+  }
+
+  /// Of a promotion now; `nil`: nothing is to be promoted without a person.
+  private func loss(_ now: Instant) -> Duration? {
+    let view = board.view
+    let held: [PairView.Hold] = [.replica, .journal, .disk, .change, .configuration]
+    guard standing?.role == .standby, !isMoving, view.marks.durable != .none,
+      held.allSatisfy({ view.held[$0] == nil })
+    else { return nil }
+    return view.lag.lag(at: now)
+  }
+
+  /// The arbiter has granted the lease of this reign here.
+  package func granted(_ reign: Reign) async throws {
+    try await obey(standing?.on(.granted(reign)) ?? [])
+    if standing?.record.part == .primary { await greet() }
+  }
+
+  /// Asks the other site not to serve for one ttl.
+  /// - Returns: whether it promised; false also where no answer comes in time.
+  package func askPromise(_ reign: Reign) async -> Bool {
+    guard let link else { return false }
+    lastPromise += 1
+    var wanted = Holdfast_PromiseWanted()
+    wanted.pair = name
+    wanted.number = lastPromise
+    wanted.epoch = reign.epoch.rawValue
+    wanted.reign = Data(reign.id.bytes)
+    let number = lastPromise
+    let limit = LeaseTerms(ttl: configuration.failover.ttl).timeout
+    return await withCheckedContinuation { continuation in
+      promises[number] = continuation
+      Task {
+        try? await link.send(Frames.encode(.promiseWanted(wanted)))
+        try? await host.clock.sleep(until: host.clock.now() + limit)
+        self.promised(number, false)
+      }
+    }
+  }
+
+  func promised(_ number: UInt64, _ isPromised: Bool) {
+    promises.removeValue(forKey: number)?.resume(returning: isPromised)
+  }
+
+  /// A standby of the same reign promises, unless it is being promoted; from then on no grant of
+  /// the arbiter lets it serve before the promise has run out.
+  func promise(_ wanted: Holdfast_PromiseWanted, _ link: any Link) async throws {
+    guard let id = RandomID(wanted.reign) else { throw CodingError.invalid("reign of a promise") }
+    let reign = Reign(epoch: Epoch(rawValue: wanted.epoch), id: id)
+    let isPromised =
+      standing?.role == .standby && standing?.record.reign == reign && !isMoving && !isPromoting
+    if isPromised {
+      promisedUntil = max(promisedUntil, host.clock.now() + configuration.failover.ttl)
+    }
+    var answer = Holdfast_PromiseAnswer()
+    answer.pair = name
+    answer.number = wanted.number
+    answer.isPromised = isPromised
+    try await link.send(Frames.encode(.promiseAnswer(answer)))
+  }
+}
+
+/// What the controller of this site asks its agent again and again: docs/api.md.
+package struct ServingAnswer: Codable, Sendable {
+  /// In hex; `null` before the pair's secret is known.
+  @Nullable package var pairID: String?
+  @Nullable package var otherKey: String?
+  package var epoch: UInt64
+  package var reign: String
+  package var part: String
+  package var role: String
+  /// Whether the other site was promoted past this one, or both were.
+  package var refused: Bool
+  /// For how long this site promised not to serve.
+  package var promiseSeconds: Double
+  @Nullable package var lossSeconds: Double?
+
+  /// - Returns: `nil` before the sites were joined and the secret has come.
+  package var names: PairNames? {
+    guard let pair = pairID.flatMap({ Hex.decode($0) }).flatMap({ RandomID($0) }),
+      let digest = otherKey.flatMap({ Hex.decode($0) }).flatMap({ Digest32($0) })
+    else { return nil }
+    return PairNames(pair: pair, other: Fingerprint(digest))
+  }
+
+  /// - Returns: `nil` where it is not what an agent says.
+  package var report: AgentReport? {
+    guard let id = Hex.decode(self.reign).flatMap({ RandomID($0) }),
+      let role = Role(rawValue: role)
+    else { return nil }
+    let reign = Reign(epoch: Epoch(rawValue: epoch), id: id)
+    return AgentReport(
+      record: RoleRecord(reign: reign, part: part == "primary" ? .primary : .standby), role: role,
+      isRefused: refused, promiseLeft: .seconds(promiseSeconds),
+      loss: lossSeconds.map { .seconds($0) })
+  }
+}
+
+/// A reign, in requests of a controller.
+package struct ReignRequest: Codable, Sendable {
+  package var epoch: UInt64
+  package var reign: String
+  package init(_ reign: Reign) {
+    epoch = reign.epoch.rawValue
+    self.reign = reign.id.description
+  }
+  package var value: Reign? {
+    Hex.decode(reign).flatMap { RandomID($0) }.map {
+      Reign(epoch: Epoch(rawValue: epoch), id: $0)
+    }
+  }
+}
+
+package struct PromiseReply: Codable, Sendable {
+  package var promised: Bool
+  package init(promised: Bool) { self.promised = promised }
+}

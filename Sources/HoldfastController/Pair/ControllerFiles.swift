@@ -1,0 +1,69 @@
+package import HoldfastCore
+
+/// What a pair's controller keeps: a promotion that was begun, durably; the lease, for a controller
+/// that follows on the same boot.
+package struct ControllerFiles: Sendable {
+  private let disk: any Disk
+  private let volatile: any Disk
+  private let pair: String
+  private var intentName: String { "intent-\(pair)" }
+  private var leaseName: String { "lease-\(pair)" }
+
+  /// - Parameters:
+  ///   - disk: the controller's own folder of the state directory.
+  ///   - volatile: a folder that is empty after a boot.
+  package init(disk: any Disk, volatile: any Disk, pair: String) {
+    self.disk = disk
+    self.volatile = volatile
+    self.pair = pair
+  }
+
+  package func intent() throws -> PromotionIntent? {
+    guard let bytes = try disk.contents(of: intentName), !bytes.isEmpty else { return nil }
+    var reader = Reader(bytes)
+    let reign = try Self.reign(&reader)
+    let isOrdered = try reader.fixed(UInt8.self) == 1
+    let point = PointNumber(rawValue: try reader.fixed())
+    return PromotionIntent(
+      reign: reign, isOrdered: isOrdered, point: point == .none ? nil : point)
+  }
+
+  package func store(intent: PromotionIntent?) throws(DiskError) {
+    var out = Writer()
+    if let intent {
+      Self.write(intent.reign, &out)
+      out.fixed(UInt8(intent.isOrdered ? 1 : 0))
+      out.fixed((intent.point ?? .none).rawValue)
+    }
+    try disk.replace(intentName, with: out.bytes)
+  }
+
+  /// - Returns: `nil` where none is on record or it cannot be read.
+  package func handover() -> Lease? {
+    guard let bytes = try? volatile.contents(of: leaseName), !bytes.isEmpty else { return nil }
+    var reader = Reader(bytes)
+    guard let reign = try? Self.reign(&reader), let nanos = try? reader.fixed(UInt64.self) else {
+      return nil
+    }
+    return Lease(reign: reign, fenceAt: Instant(nanos: Int64(clamping: nanos)))
+  }
+
+  /// An older note only makes a controller that follows fence earlier: that it cannot be kept is
+  /// no error.
+  package func note(_ lease: Lease?) {
+    var out = Writer()
+    if let lease {
+      Self.write(lease.reign, &out)
+      out.fixed(UInt64(max(0, lease.fenceAt.nanos)))
+    }
+    try? volatile.replace(leaseName, with: out.bytes)
+  }
+
+  private static func write(_ reign: Reign, _ out: inout Writer) {
+    out.fixed(reign.epoch.rawValue)
+    out.raw(reign.id.bytes)
+  }
+  private static func reign(_ reader: inout Reader) throws(CodingError) -> Reign {
+    Reign(epoch: Epoch(rawValue: try reader.fixed()), id: try reader.random())
+  }
+}

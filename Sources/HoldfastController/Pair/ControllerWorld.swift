@@ -1,0 +1,70 @@
+package import HoldfastCore
+package import Logging
+import Synchronization
+
+/// What the controllers of all pairs share.
+package struct ControllerWorld: Sendable {
+  package var clock: any Timekeeper
+  package var dice: any Dice
+  package var agent: any AgentDesk
+  package var helper: @Sendable (String) -> any Helper
+  package var log: Logger
+  /// Ends this process at once, so that another begins from what is durable.
+  package var abandon: @Sendable () -> Void
+
+  package init(
+    clock: any Timekeeper, dice: any Dice, agent: any AgentDesk,
+    helper: @escaping @Sendable (String) -> any Helper, log: Logger,
+    abandon: @escaping @Sendable () -> Void
+  ) {
+    self.clock = clock
+    self.dice = dice
+    self.agent = agent
+    self.helper = helper
+    self.log = log
+    self.abandon = abandon
+  }
+}
+
+/// Why a person's order is not obeyed, with the way on.
+package struct ControllerRefusal: Error, CustomStringConvertible {
+  package let description: String
+  package init(_ description: String) { self.description = description }
+}
+
+/// Of one pair: docs/api.md.
+package struct ControllerStatus: Codable, Sendable {
+  package var pair: String
+  package var service: String
+  /// Until fencing begins, unless the lease is renewed before.
+  package var leaseSeconds: Double?
+  package var trouble: String?
+}
+
+/// Which run of the plan is wanted; one that was abandoned ends after its step.
+struct PlanProgress {
+  final class Run: Sendable {
+    private let isLeft = Mutex(false)
+    var isWanted: Bool { isLeft.withLock { !$0 } }
+    func leave() { isLeft.withLock { $0 = true } }
+  }
+  private var run: Run?
+
+  mutating func begin() -> Run {
+    abandon()
+    let fresh = Run()
+    run = fresh
+    return fresh
+  }
+  mutating func abandon() {
+    run?.leave()
+    run = nil
+  }
+}
+
+/// Something to call that is known only after its caller was made.
+final class Announcement: Sendable {
+  private let body = Mutex<(@Sendable () -> Void)?>(nil)
+  func set(_ body: @escaping @Sendable () -> Void) { self.body.withLock { $0 = body } }
+  func call() { body.withLock { $0 }?() }
+}

@@ -1,0 +1,297 @@
+package import HoldfastCore
+import Logging
+
+/// The shell around one pair's ``Supervisor``: brings it what happens, does what it orders.
+package actor PairController {
+  package nonisolated var unownedExecutor: UnownedSerialExecutor {
+    unsafe executor.asUnownedSerialExecutor()
+  }
+  private nonisolated let executor: any SerialExecutor
+  package nonisolated let pair: PairConfiguration
+  private let world: ControllerWorld
+  private let arbiter: any Arbiter
+  private let files: ControllerFiles
+  private let service: any ServiceHost
+  private let timer: any DeadlineTimer
+  /// Runs plans, and fences; one after the other each.
+  private let planner: any Helper
+  private let fencer: any Helper
+  private var supervisor: Supervisor
+  private var names: PairNames?
+  private var shown = Shown()
+  private var waiters: [CheckedContinuation<Void, Never>] = []
+  /// Why the last thing that was tried did not work.
+  private var trouble: String?
+  private var plan = PlanProgress()
+  /// What the last promotion of this process came to.
+  private var promotion: PromotionReport?
+
+  /// What was said of late, so that each is said once.
+  private struct Shown: Equatable {
+    var service = Supervisor.Service.stopped
+    var refusal: ArbiterRefusal?
+    var intent: PromotionIntent?
+  }
+
+  /// - Parameters:
+  ///   - executor: a thread that may block for moments.
+  ///   - service: what the plan starts.
+  ///   - makeTimer: given what to call when its moment has come, on its own thread.
+  package init(
+    pair: PairConfiguration, world: ControllerWorld, arbiter: any Arbiter,
+    files: ControllerFiles, service: any ServiceHost, executor: any SerialExecutor,
+    makeTimer: (@escaping @Sendable () -> Void) -> any DeadlineTimer
+  ) {
+    self.pair = pair
+    self.world = world
+    self.arbiter = arbiter
+    self.files = files
+    self.service = service
+    self.executor = executor
+    planner = world.helper("plan \(pair.name)")
+    fencer = world.helper("fence \(pair.name)")
+    supervisor = Supervisor(
+      SupervisionSettings(
+        terms: pair.failover.terms, isAutomatic: pair.failover.isAutomatic,
+        maxLoss: pair.failover.maxLoss))
+    let announce = Announcement()
+    timer = makeTimer {
+      _ = service.fence()
+      announce.call()
+    }
+    announce.set { [weak self] in Task { await self?.tick() } }
+  }
+
+  package nonisolated var name: String { pair.name }
+
+  /// Runs until it is cancelled.
+  package func run() async {
+    do {
+      let intent = try files.intent()
+      tell(.began(handover: files.handover(), intent: intent))
+    } catch {
+      trouble = "\(error)"
+      tell(.began(handover: nil, intent: nil))
+    }
+    let polling = Task { await self.poll() }
+    while !Task.isCancelled {
+      tick()
+      try? await world.clock.sleep(until: world.clock.now() + Limits.superviseEvery)
+    }
+    polling.cancel()
+  }
+
+  private func tick() { tell(.tick(chance: RandomID(world.dice))) }
+
+  private func poll() async {
+    while !Task.isCancelled {
+      let answer = await world.agent.serving(name)
+      if let names = answer?.names { self.names = names }
+      tell(.agent(answer?.report))
+      try? await world.clock.sleep(until: world.clock.now() + Limits.agentAskedEvery)
+    }
+  }
+
+  /// See ``Supervisor/mayFeedWatchdog(now:)``.
+  package func mayFeedWatchdog() -> Bool { supervisor.mayFeedWatchdog(now: world.clock.now()) }
+
+  // MARK: Orders of people
+
+  /// Promotes this site and starts its service.
+  /// - Parameter point: `nil` for the newest that the pair requires.
+  /// - Throws: why it is not, with what a person can do.
+  package func failover(_ point: PointNumber?) async throws(ControllerRefusal) -> PromotionReport {
+    guard supervisor.report?.role == .standby else {
+      let role = supervisor.report?.role.rawValue ?? "unknown"
+      throw ControllerRefusal("\(name) is \(role) here: only a standby is promoted")
+    }
+    trouble = nil
+    let before = supervisor.report?.record.reign ?? .none
+    let start = world.clock.now()
+    let end = start + Limits.moveWithin
+    promotion = nil
+    tell(.failoverOrdered(point))
+    while world.clock.now() < end {
+      if supervisor.service == .running, supervisor.report?.record.reign != before, var promotion {
+        let sum = promotion.phases.reduce(0) { $0 + $1.seconds }
+        let rest = max(0, (world.clock.now() - start).seconds - sum)
+        promotion.phases.append(.init(name: "lease and plan", seconds: rest))
+        return promotion
+      }
+      if supervisor.service == .failed { throw ControllerRefusal(trouble ?? "the plan failed") }
+      if supervisor.intent == nil, supervisor.report?.record.reign == before {
+        throw ControllerRefusal(trouble ?? "the arbiter refused the new epoch")
+      }
+      try? await world.clock.sleep(until: world.clock.now() + .milliseconds(50))
+    }
+    throw ControllerRefusal(
+      "\(name) is not served here yet: \(trouble ?? "see holdfast status"); it goes on by itself")
+  }
+
+  /// Runs the plan again after it failed.
+  package func start() async throws(ControllerRefusal) {
+    guard supervisor.service == .failed else {
+      throw ControllerRefusal("the plan of \(name) did not fail here: nothing to start again")
+    }
+    tell(.startOrdered)
+  }
+
+  // MARK: Events and orders
+
+  private func tell(_ event: Supervisor.Event) {
+    let orders = supervisor.on(event, now: world.clock.now())
+    for order in orders {
+      do {
+        try obey(order)
+      } catch {
+        // What could not be made durable is not acted upon: the next controller begins from what is.
+        world.log.critical("\(name): \(error): the controller ends and begins anew")
+        world.abandon()
+        return
+      }
+    }
+    timer.set(supervisor.fenceAt)
+    say()
+  }
+
+  private func obey(_ order: Supervisor.Order) throws {
+    switch order {
+    case .persist(let intent): try files.store(intent: intent)
+    case .note(let lease): files.note(lease)
+    case .askArbiter(let number, let request, let record):
+      guard let names else { return }
+      let statement = SiteStatement(
+        pair: names.pair, other: names.other, record: record, ttl: pair.failover.ttl)
+      Task {
+        let answer = await arbiter.ask(request, statement)
+        tell(answer.map { .arbiter(number, $0) } ?? .arbiterFailed(number))
+      }
+      if supervisor.fenceAt != nil { service.prepare() }
+    case .askPeer(let number, let reign):
+      Task {
+        tell(.peer(number, isPromised: await world.agent.askPromise(name, reign)))
+      }
+    case .hand(let reign): Task { await world.agent.grant(name, reign) }
+    case .promote(let reign, let point):
+      Task {
+        switch await world.agent.promote(name, reign, point) {
+        case .done(let report):
+          promotion = report
+          trouble = nil
+          tell(.promoted)
+        case .failed(let reason):
+          trouble = reason
+          tell(.notPromoted)
+        }
+      }
+    case .start: start(plan.begin())
+    case .fence(let reason):
+      plan.abandon()
+      world.log.critical("\(name): fenced: \(reason.words)")
+      fencer.run { [service, weak self] in
+        let left = service.fence()
+        Task { await self?.fenced(left) }
+      }
+    case .refuse(let refusal): trouble = refusal?.description ?? "this site cannot be promoted now"
+    }
+  }
+
+  private func fenced(_ left: [String]) async {
+    for line in left { world.log.critical("\(name): fencing: \(line)") }
+    // What still runs is fenced again, until nothing does.
+    if !left.isEmpty {
+      try? await world.clock.sleep(until: world.clock.now() + .milliseconds(100))
+      return fencer.run { [service, weak self] in
+        let left = service.fence()
+        Task { await self?.fenced(left) }
+      }
+    }
+    tell(.fenced)
+  }
+
+  // MARK: Plan
+
+  private func start(_ run: PlanProgress.Run) {
+    planner.run { [service, pair, weak self] in
+      service.allow()
+      for (index, step) in pair.plan.enumerated() {
+        guard run.isWanted else { return }
+        let failure = Self.failure(of: step, service)
+        service.prepare()
+        Task { await self?.done(run, index, failure) }
+        if failure != nil, step.onFailure == .stop { return }
+      }
+      Task { await self?.ended(run) }
+    }
+  }
+
+  private static func failure(of step: PlanStep, _ service: any ServiceHost) -> StepError? {
+    do throws(StepError) {
+      try service.run(step)
+      return nil
+    } catch {
+      return error
+    }
+  }
+
+  private func done(_ run: PlanProgress.Run, _ index: Int, _ failure: StepError?) {
+    guard run.isWanted else { return }
+    let step = pair.plan[index]
+    guard let failure else { return world.log.notice("\(name): step \(index + 1), \(step): done") }
+    trouble = "step \(index + 1), \(step): \(failure)"
+    world.log.error("\(name): \(trouble ?? "")")
+    if step.onFailure == .stop { tell(.startFailed) }
+  }
+
+  private func ended(_ run: PlanProgress.Run) {
+    if run.isWanted { tell(.started) }
+  }
+
+  // MARK: Saying
+
+  private func say() {
+    let next = Shown(
+      service: supervisor.service, refusal: supervisor.refusal, intent: supervisor.intent)
+    guard next != shown else { return }
+    if next.service != shown.service { world.log.notice("\(name): service \(next.service)") }
+    if let refusal = next.refusal, refusal.kind != shown.refusal?.kind {
+      world.log.notice("\(name): \(refusal)")
+    }
+    if let intent = next.intent, intent != shown.intent {
+      world.log.notice("\(name): wants epoch \(intent.reign.epoch)")
+    }
+    shown = next
+  }
+
+  /// What `status` shows of it.
+  package func status() -> ControllerStatus {
+    let now = world.clock.now()
+    return ControllerStatus(
+      pair: name, service: "\(supervisor.service)",
+      leaseSeconds: supervisor.lease.map { max(0, ($0.fenceAt - now).seconds) },
+      trouble: trouble ?? supervisor.refusal?.description)
+  }
+}
+
+extension Supervisor.Reason {
+  var words: String {
+    switch self {
+    case .began: "nothing runs here before the lease is known"
+    case .leaseOver: "the lease is over"
+    case .superseded: "the other site was promoted"
+    }
+  }
+}
+
+extension ArbiterRefusal {
+  /// Without the figures that change from one answer to the next.
+  fileprivate var kind: String {
+    switch self {
+    case .unheard: "unheard"
+    case .foreign: "foreign"
+    case .quiet: "quiet"
+    case .superseded: "superseded"
+    case .split: "split"
+    }
+  }
+}

@@ -1,0 +1,90 @@
+/// What a controller asks its site's agent. None of it throws: an agent that does not answer, or
+/// refuses, is `nil` or false.
+package protocol AgentDesk: Sendable {
+  func serving(_ pair: String) async -> (report: AgentReport, names: PairNames?)?
+  /// The arbiter has granted the lease of this reign here.
+  func grant(_ pair: String, _ reign: Reign) async
+  /// Whether the other site promised not to serve for one ttl.
+  func askPromise(_ pair: String, _ reign: Reign) async -> Bool
+  /// Makes the reign durable and the tree ready. The loss was accepted before the reign was granted.
+  /// - Parameter point: `nil` for the newest that the pair requires.
+  func promote(_ pair: String, _ reign: Reign, _ point: PointNumber?) async -> PromotionOutcome
+}
+
+package enum PromotionOutcome: Hashable, Sendable {
+  case done(PromotionReport)
+  /// Why not.
+  case failed(String)
+}
+
+/// What a promotion came to.
+package struct PromotionReport: Hashable, Sendable {
+  package struct Phase: Hashable, Sendable {
+    package var name: String
+    package var seconds: Double
+    package init(name: String, seconds: Double) {
+      self.name = name
+      self.seconds = seconds
+    }
+  }
+  package var point: PointNumber
+  package var grade: String
+  package var reign: Reign
+  package var lossSeconds: Double?
+  package var lossFiles: Int64?
+  package var phases: [Phase]
+  package init(
+    point: PointNumber, grade: String, reign: Reign, lossSeconds: Double?, lossFiles: Int64?,
+    phases: [Phase]
+  ) {
+    self.point = point
+    self.grade = grade
+    self.reign = reign
+    self.lossSeconds = lossSeconds
+    self.lossFiles = lossFiles
+    self.phases = phases
+  }
+}
+
+/// By what an arbiter knows a pair.
+package struct PairNames: Hashable, Sendable {
+  package var pair: RandomID
+  /// The key of the other site.
+  package var other: Fingerprint
+  package init(pair: RandomID, other: Fingerprint) {
+    self.pair = pair
+    self.other = other
+  }
+}
+
+/// The third party that grants leases.
+package protocol Arbiter: Sendable {
+  /// - Returns: `nil` where no answer came, or none that means anything.
+  func ask(_ request: ArbiterRequest, _ statement: SiteStatement) async -> ArbiterAnswer?
+}
+
+/// The service of a pair on this host. All calls block.
+package protocol ServiceHost: Sendable {
+  /// Holds open whatever ``fence()`` will need; called again and again while the service runs.
+  func prepare()
+  /// Stops all of it at once and for good: it forks nothing and needs no disk.
+  /// - Returns: what still runs or could not be looked at.
+  func fence() -> [String]
+  /// Nothing of the service may be started by whoever, until ``allow()``.
+  func forbid()
+  func allow()
+  /// Does one step; doing it again changes nothing.
+  /// - Throws: why it failed.
+  func run(_ step: PlanStep) throws(StepError)
+}
+
+package struct StepError: Error, Hashable, Sendable, CustomStringConvertible {
+  package var description: String
+  package init(_ description: String) { self.description = description }
+}
+
+/// Calls at a moment by CLOCK_BOOTTIME from a thread of its own, whatever else this process does.
+package protocol DeadlineTimer: Sendable {
+  /// - Parameter moment: `nil` for never; the last call counts.
+  func set(_ moment: Instant?)
+}

@@ -1,0 +1,67 @@
+/// What a site tells the arbiter of itself with every request, so that no higher epoch stays unheard
+/// of.
+package struct SiteStatement: Hashable, Sendable {
+  package var pair: RandomID
+  /// The key of the pair's other site.
+  package var other: Fingerprint
+  package var record: RoleRecord
+  /// What both sites have configured.
+  package var ttl: Duration
+  package init(pair: RandomID, other: Fingerprint, record: RoleRecord, ttl: Duration) {
+    self.pair = pair
+    self.other = other
+    self.record = record
+    self.ttl = ttl
+  }
+}
+
+/// What a site asks of the arbiter.
+package enum ArbiterRequest: Hashable, Sendable {
+  /// The lease of the reign in the statement, for one more ttl.
+  case renew
+  /// A new reign for this site. Asked again with the same reign it is the same request.
+  /// - Parameter isOrdered: a person wants it, also while the other site's lease lives.
+  case acquire(Reign, isOrdered: Bool)
+  /// The service has ended here: nobody needs to wait for the end of the lease.
+  case release
+  /// Whether anybody holds the lease.
+  case ask
+}
+
+/// What the arbiter says.
+package enum ArbiterAnswer: Hashable, Sendable {
+  /// The lease runs for one ttl from when the request was sent. Who does not serve yet waits so
+  /// long first: another's lease may live until then.
+  case granted(wait: Duration)
+  case released
+  /// Another's lease of this reign lives so much longer at most.
+  case held(Reign, left: Duration)
+  /// Nobody holds the lease; this reign was the last.
+  case free(Reign)
+  case refused(ArbiterRefusal)
+}
+
+/// Why the arbiter grants nothing.
+package enum ArbiterRefusal: Hashable, Sendable, CustomStringConvertible {
+  /// The other site has not spoken yet, and nothing is on record.
+  case unheard
+  /// The pair is bound to two other keys.
+  case foreign
+  /// Leases of before may still live for so long.
+  case quiet(left: Duration)
+  /// This reign is the newest, and another site's.
+  case superseded(Reign)
+  /// Two reigns of one number.
+  case split(Reign)
+
+  package var description: String {
+    switch self {
+    case .unheard:
+      "the arbiter knows nothing of the pair and waits for the other site's word"
+    case .foreign: "the arbiter knows the pair by the keys of two other sites"
+    case .quiet(let left): "the arbiter grants nothing for \(left.nanos / 1_000_000) ms yet"
+    case .superseded(let reign): "the arbiter has granted epoch \(reign.epoch) to the other site"
+    case .split(let reign): "the arbiter knows another reign of epoch \(reign.epoch): \(reign)"
+    }
+  }
+}

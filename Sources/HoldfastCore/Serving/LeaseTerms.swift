@@ -1,0 +1,72 @@
+/// The times of a lease, all by CLOCK_BOOTTIME: docs/failover.md says why they keep two sites from
+/// serving at once.
+package struct LeaseTerms: Hashable, Sendable {
+  /// For how long the arbiter grants, from when it hears.
+  package var ttl: Duration
+  /// From one renewal to the next.
+  package var renewEvery: Duration
+  /// An answer that takes longer is none.
+  package var timeout: Duration
+  /// What fencing may take, from the decision until nothing writes.
+  package var stopBudget: Duration
+  /// By how much the holder is done before the arbiter may grant to another.
+  package var margin: Duration
+  /// A controller that does not feed its watchdog for so long is killed.
+  package var watchdog: Duration
+  /// What that killing, or starting a controller that died, may take until fencing begins.
+  package var abortTimeout: Duration
+
+  /// Rates of two clocks differ by less (NTP slews by at most 500 ppm: adjtimex(2)), so that over
+  /// one ttl they come apart by less than a thousandth of it.
+  private static let driftShare = 1000
+  /// What waking a thread may take on a busy host.
+  package static let schedulingAllowance = Duration.milliseconds(100)
+
+  /// Each time in its usual proportion to `ttl`.
+  package init(ttl: Duration) {
+    self.ttl = ttl
+    renewEvery = ttl / 5
+    timeout = ttl / 5
+    stopBudget = ttl / 10
+    margin = max(ttl / 20, ttl / Self.driftShare + Self.schedulingAllowance)
+    watchdog = ttl / 2
+    abortTimeout = ttl / 10
+  }
+
+  /// Until when, from the moment a renewal was sent, the holder may serve without another: then
+  /// fencing begins, and ends before anybody else is granted the lease, also where the controller
+  /// has to be killed or started first.
+  package var servingTime: Duration { ttl - margin - stopBudget - abortTimeout }
+
+  /// What of these times does not keep two sites apart, with the numbers.
+  package var violations: [String] {
+    func show(_ duration: Duration) -> String { "\(duration.nanos / 1_000_000) ms" }
+    var found: [String] = []
+    let left = ttl - margin
+    let renewal = renewEvery + timeout * 2 + stopBudget + abortTimeout
+    if renewal > left {
+      found.append(
+        """
+        renew-every + 2 timeout + stop-budget + abort-timeout = \(show(renewal)) must be at most \
+        ttl - margin = \(show(left)): one lost renewal would stop the service
+        """)
+    }
+    let dying = watchdog + abortTimeout + stopBudget
+    if dying > left {
+      found.append(
+        """
+        watchdog + abort-timeout + stop-budget = \(show(dying)) must be at most ttl - margin = \
+        \(show(left)): a hung controller would be stopped too late
+        """)
+    }
+    let drift = ttl / Self.driftShare + Self.schedulingAllowance
+    if margin < drift {
+      found.append(
+        """
+        margin = \(show(margin)) must be at least ttl / 1000 + \(show(Self.schedulingAllowance)) \
+        = \(show(drift)): two clocks may come apart by as much
+        """)
+    }
+    return found
+  }
+}

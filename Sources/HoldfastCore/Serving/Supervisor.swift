@@ -1,0 +1,263 @@
+/// Decides, for one pair on one site, when its service runs here: only under a lease of the
+/// arbiter, or, while that is lost, under the other site's promise not to serve.
+package struct Supervisor: Sendable {
+  package let settings: SupervisionSettings
+  package private(set) var service = Service.stopped
+  package private(set) var lease: Lease?
+  package private(set) var intent: PromotionIntent?
+  /// What the agent said last, whether or not it answers now.
+  package private(set) var report: AgentReport?
+  /// Why the arbiter granted nothing when it answered last.
+  package private(set) var refusal: ArbiterRefusal?
+
+  private struct Pending {
+    enum Kind: Hashable {
+      case arbiter(ArbiterRequest)
+      case peer
+    }
+    var number: RequestNumber
+    var kind: Kind
+    var reign: Reign
+    var sentAt: Instant
+  }
+  private var pending: Pending?
+  private var lastNumber: RequestNumber = 0
+  private var nextAsk = Instant(nanos: .min)
+  /// Another's lease, or a promise to it, may live until then.
+  private var mayStartAt = Instant(nanos: .min)
+  private var isPromoting = false
+  private var chance: RandomID?
+
+  package init(_ settings: SupervisionSettings) { self.settings = settings }
+
+  package mutating func on(_ event: Event, now: Instant) -> [Order] {
+    var orders: [Order] = []
+    switch event {
+    case .began(let handover, let intent):
+      self.intent = intent
+      begin(handover, now, &orders)
+    case .tick(let chance):
+      self.chance = chance
+      timeOut(now, &orders)
+      ask(now, &orders)
+    case .agent(let report): if let report { heard(report, now, &orders) }
+    case .arbiter(let number, let answer):
+      guard let request = settled(number), case .arbiter(let asked) = request.kind else { break }
+      answered(answer, to: asked, request, now, &orders)
+    case .arbiterFailed(let number):
+      guard settled(number) != nil else { break }
+      withoutArbiter(now, &orders)
+    case .peer(let number, let isPromised):
+      guard let request = settled(number), isPromised else { break }
+      extend(request.reign, from: request.sentAt, now, &orders)
+    case .promoted, .notPromoted: isPromoting = false
+    case .started: if service == .starting { service = .running }
+    case .startFailed: if service == .starting { service = .failed }
+    case .fenced: service = .stopped
+    case .failoverOrdered(let point): failover(isOrdered: true, point, &orders)
+    case .startOrdered: if service == .failed { run(&orders) }
+    }
+    guardLease(now, &orders)
+    start(now, &orders)
+    return orders
+  }
+
+  /// When the service here is to be fenced unless something better is heard before; `nil` where
+  /// nothing runs.
+  package var fenceAt: Instant? {
+    switch service {
+    case .starting, .running, .failed: lease?.fenceAt
+    case .stopped, .fencing: nil
+    }
+  }
+
+  /// Whether the watchdog may be told that all is well: were this controller to hang from now on,
+  /// it would be killed in time to fence.
+  package func mayFeedWatchdog(now: Instant) -> Bool {
+    service != .fencing && (fenceAt.map { $0 >= now + settings.terms.watchdog } ?? true)
+  }
+
+  // MARK: Beginning
+
+  private mutating func begin(_ handover: Lease?, _ now: Instant, _ orders: inout [Order]) {
+    if let handover, handover.fenceAt > now {
+      lease = handover
+      mayStartAt = now
+      service = .starting
+      orders.append(.start)
+    } else {
+      // What an earlier boot or a person started must not run without a lease.
+      fence(.began, &orders)
+    }
+  }
+
+  // MARK: The agent
+
+  private mutating func heard(_ report: AgentReport, _ now: Instant, _ orders: inout [Order]) {
+    self.report = report
+    if report.promiseLeft > .zero { mayStartAt = max(mayStartAt, now + report.promiseLeft) }
+    if let done = intent, done.reign == report.record.reign, report.record.part == .primary {
+      intent = nil
+      isPromoting = false
+      orders.append(.persist(nil))
+    } else if let lost = intent, lost.reign.epoch <= report.record.reign.epoch {
+      intent = nil
+      orders.append(.persist(nil))
+    }
+    if fenceAt != nil, report.isRefused || report.record.part != .primary
+      || report.record.reign != lease?.reign
+    {
+      fence(.superseded, &orders)
+    }
+    if let lease, lease.fenceAt > now, lease.reign == report.record.reign, !report.isRefused,
+      report.role == .unknown
+    {
+      orders.append(.hand(lease.reign))
+    }
+  }
+
+  // MARK: Asking
+
+  private mutating func ask(_ now: Instant, _ orders: inout [Order]) {
+    guard pending == nil, now >= nextAsk, let record = report?.record else { return }
+    let request: ArbiterRequest
+    if let intent {
+      request = .acquire(intent.reign, isOrdered: intent.isOrdered)
+    } else if record.part == .primary {
+      if report?.isRefused == true { return }
+      request = .renew
+    } else {
+      request = .ask
+    }
+    nextAsk = now + settings.terms.renewEvery
+    let number = begin(.arbiter(request), intent?.reign ?? record.reign, now)
+    orders.append(.askArbiter(number, request, record))
+  }
+
+  private mutating func begin(
+    _ kind: Pending.Kind, _ reign: Reign, _ now: Instant
+  ) -> RequestNumber {
+    lastNumber += 1
+    pending = Pending(number: lastNumber, kind: kind, reign: reign, sentAt: now)
+    return lastNumber
+  }
+
+  /// - Returns: what was asked; `nil` where the answer comes to nothing that is waited for.
+  private mutating func settled(_ number: RequestNumber) -> Pending? {
+    guard let request = pending, request.number == number else { return nil }
+    pending = nil
+    return request
+  }
+
+  private mutating func timeOut(_ now: Instant, _ orders: inout [Order]) {
+    guard let request = pending, now >= request.sentAt + settings.terms.timeout else { return }
+    pending = nil
+    if case .arbiter = request.kind { withoutArbiter(now, &orders) }
+  }
+
+  /// While both sites see one another nobody moves: the other promises not to serve.
+  private mutating func withoutArbiter(_ now: Instant, _ orders: inout [Order]) {
+    guard let report, report.record.part == .primary, !report.isRefused, intent == nil else {
+      return
+    }
+    let number = begin(.peer, report.record.reign, now)
+    orders.append(.askPeer(number, report.record.reign))
+  }
+
+  // MARK: Answers
+
+  private mutating func answered(
+    _ answer: ArbiterAnswer, to asked: ArbiterRequest, _ request: Pending, _ now: Instant,
+    _ orders: inout [Order]
+  ) {
+    refusal = nil
+    switch answer {
+    case .granted(let wait):
+      if fenceAt == nil { mayStartAt = max(mayStartAt, now + wait) }
+      extend(request.reign, from: request.sentAt, now, &orders)
+      if let intent, intent.reign == request.reign, !isPromoting {
+        isPromoting = true
+        orders.append(.promote(intent.reign, intent.point))
+      }
+    case .released: break
+    case .held: if intent != nil { abandon(nil, &orders) }
+    case .free(let reign):
+      guard let report, settings.isAutomatic, report.role == .standby,
+        report.record.reign == reign, report.promiseLeft <= .zero, now >= mayStartAt,
+        let loss = report.loss, loss <= settings.maxLoss
+      else { return }
+      failover(isOrdered: false, nil, &orders)
+    case .refused(let refusal):
+      self.refusal = refusal
+      switch refusal {
+      case .superseded, .split:
+        if intent != nil { return abandon(refusal, &orders) }
+        if fenceAt != nil { fence(.superseded, &orders) }
+      case .unheard, .foreign, .quiet: withoutArbiter(now, &orders)
+      }
+    }
+  }
+
+  private mutating func extend(
+    _ reign: Reign, from sentAt: Instant, _ now: Instant, _ orders: inout [Order]
+  ) {
+    let end = sentAt + settings.terms.servingTime
+    guard end > now else { return }
+    if let lease, lease.reign == reign, lease.fenceAt >= end { return }
+    lease = Lease(reign: reign, fenceAt: end)
+    if fenceAt != nil { orders.append(.note(lease)) }
+  }
+
+  // MARK: Promotion
+
+  private mutating func failover(
+    isOrdered: Bool, _ point: PointNumber?, _ orders: inout [Order]
+  ) {
+    guard let report, report.record.part == .standby, report.role == .standby else {
+      return orders.append(.refuse(nil))
+    }
+    if let intent, intent.isOrdered || !isOrdered { return }
+    guard let chance else { return orders.append(.refuse(nil)) }
+    self.chance = nil
+    let reign = intent?.reign ?? Reign(epoch: report.record.reign.epoch.next, id: chance)
+    let begun = PromotionIntent(reign: reign, isOrdered: isOrdered, point: point)
+    intent = begun
+    nextAsk = Instant(nanos: .min)
+    orders.append(.persist(begun))
+  }
+
+  private mutating func abandon(_ why: ArbiterRefusal?, _ orders: inout [Order]) {
+    let wasOrdered = intent?.isOrdered == true
+    intent = nil
+    orders.append(.persist(nil))
+    if wasOrdered { orders.append(.refuse(why)) }
+  }
+
+  // MARK: Service
+
+  private mutating func guardLease(_ now: Instant, _ orders: inout [Order]) {
+    guard let end = fenceAt, now >= end else { return }
+    fence(.leaseOver, &orders)
+  }
+
+  private mutating func fence(_ reason: Reason, _ orders: inout [Order]) {
+    guard service != .fencing else { return }
+    service = .fencing
+    orders.append(.fence(reason))
+    orders.append(.note(nil))
+  }
+
+  private mutating func start(_ now: Instant, _ orders: inout [Order]) {
+    guard service == .stopped, let report, report.role == .primary, !report.isRefused,
+      report.record.part == .primary, let lease, lease.reign == report.record.reign,
+      lease.fenceAt > now, now >= mayStartAt
+    else { return }
+    run(&orders)
+  }
+
+  private mutating func run(_ orders: inout [Order]) {
+    service = .starting
+    orders.append(.note(lease))
+    orders.append(.start)
+  }
+}

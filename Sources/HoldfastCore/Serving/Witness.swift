@@ -1,0 +1,220 @@
+/// What the witness keeps durably of one pair.
+package struct WitnessRecord: Hashable, Sendable {
+  package var pair: RandomID
+  /// The two keys that may speak of it, the lower first.
+  package var sites: [Fingerprint]
+  package var reign: Reign
+  /// Whose reign it is; `nil` where only the other site has spoken of it.
+  package var holder: Fingerprint?
+  /// The longest that any grant of it ran.
+  package var ttl: Duration
+  /// The holder gave the lease back.
+  package var isReleased: Bool
+  /// No lease of an earlier reign lives.
+  package var isSettled: Bool
+
+  package init(
+    pair: RandomID, sites: [Fingerprint], reign: Reign, holder: Fingerprint?, ttl: Duration,
+    isReleased: Bool, isSettled: Bool
+  ) {
+    self.pair = pair
+    self.sites = sites
+    self.reign = reign
+    self.holder = holder
+    self.ttl = ttl
+    self.isReleased = isReleased
+    self.isSettled = isSettled
+  }
+}
+
+/// Decides who of a pair's two sites holds the lease. One value for all pairs; of each, what
+/// happens is a matter of its own.
+package struct Witness: Sendable {
+  package enum Order: Hashable, Sendable {
+    /// Make this durable before any later order of the list is obeyed.
+    case persist(WitnessRecord)
+    case answer(ArbiterAnswer)
+  }
+
+  fileprivate struct Entry {
+    var record: WitnessRecord
+    /// When the lease ends; `nil`: none was granted since the start.
+    var expiry: Instant?
+    /// Until then nothing is granted to anybody.
+    var quietForAll: Instant
+    /// Until then nobody is granted what was not already theirs.
+    var quietForNew: Instant
+    /// When the last lease of an earlier reign ends.
+    var priorExpiry: Instant
+  }
+  private struct Hearsay {
+    var from: Fingerprint
+    var statement: SiteStatement
+  }
+
+  private var entries: [RandomID: Entry] = [:]
+  /// Of pairs that nothing is on record of: one word of each site.
+  private var hearsay: [RandomID: [Hearsay]] = [:]
+
+  /// - Parameter records: all that was ever persisted, the newest of each pair.
+  package init(records: [WitnessRecord], now: Instant) {
+    for record in records {
+      // Who held it before goes on at once; a grant of before the restart may still live.
+      let isOver = record.isReleased && record.isSettled
+      entries[record.pair] = Entry(
+        record: record, expiry: nil, quietForAll: now,
+        quietForNew: isOver ? now : now + record.ttl,
+        priorExpiry: record.isSettled ? now : now + record.ttl)
+    }
+  }
+
+  package var records: [WitnessRecord] { entries.values.map(\.record) }
+
+  /// - Parameter site: the key that the link proved.
+  package mutating func on(
+    _ request: ArbiterRequest, from site: Fingerprint, _ statement: SiteStatement, now: Instant
+  ) -> [Order] {
+    guard var entry = entries[statement.pair] else { return heard(site, statement, now) }
+    guard entry.record.sites.contains(site), entry.record.sites.contains(statement.other),
+      site != statement.other
+    else { return [.answer(.refused(.foreign))] }
+    let before = entry.record
+    let answer = entry.decide(request, site, statement, now)
+    entries[statement.pair] = entry
+    return (entry.record == before ? [] : [.persist(entry.record)]) + [.answer(answer)]
+  }
+
+  /// An empty witness binds a pair to two keys once each has named the other.
+  private mutating func heard(
+    _ site: Fingerprint, _ statement: SiteStatement, _ now: Instant
+  ) -> [Order] {
+    var known = hearsay[statement.pair] ?? []
+    known.removeAll { $0.from == site }
+    if let other = known.first(where: { $0.from == statement.other && $0.statement.other == site }) {
+      let newest = [Hearsay(from: site, statement: statement), other].max {
+        ($0.statement.record.reign.epoch, $0.statement.record.part.rank)
+          < ($1.statement.record.reign.epoch, $1.statement.record.part.rank)
+      }
+      guard let newest else { preconditionFailure("two words, and none the newest") }
+      let mine = statement.record.reign
+      let theirs = other.statement.record.reign
+      if mine.epoch == theirs.epoch, mine != theirs { return [.answer(.refused(.split(theirs)))] }
+      let ttl = max(statement.ttl, other.statement.ttl)
+      let record = WitnessRecord(
+        pair: statement.pair,
+        sites: [site, statement.other].sorted { $0.description < $1.description },
+        reign: newest.statement.record.reign,
+        holder: newest.statement.record.part == .primary ? newest.from : nil, ttl: ttl,
+        isReleased: false, isSettled: false)
+      entries[statement.pair] = Entry(
+        record: record, expiry: nil, quietForAll: now + ttl, quietForNew: now + ttl,
+        priorExpiry: now + ttl)
+      hearsay[statement.pair] = nil
+      return [.persist(record), .answer(.refused(.quiet(left: ttl)))]
+    }
+    if hearsay[statement.pair] == nil, hearsay.count >= Limits.witnessUnheardMax {
+      // Whoever is left speaks again; nobody is shut out by another's many words.
+      hearsay.removeAll()
+    }
+    known.append(Hearsay(from: site, statement: statement))
+    hearsay[statement.pair] = known.suffix(Limits.witnessWordsMax)
+    return [.answer(.refused(.unheard))]
+  }
+}
+
+extension RoleRecord.Part {
+  /// Of two that speak of one reign, the primary knows whose it is.
+  fileprivate var rank: Int { self == .primary ? 1 : 0 }
+}
+
+extension Witness.Entry {
+  fileprivate mutating func decide(
+    _ request: ArbiterRequest, _ site: Fingerprint, _ statement: SiteStatement, _ now: Instant
+  ) -> ArbiterAnswer {
+    let told = statement.record
+    record.ttl = max(record.ttl, statement.ttl)
+    if told.reign.epoch > record.reign.epoch {
+      adopt(told, site, now)
+    } else if told.reign.epoch == record.reign.epoch, told.reign != record.reign {
+      return .refused(.split(record.reign))
+    } else if told.reign == record.reign, told.part == .primary, record.holder == nil {
+      record.holder = site
+    }
+    switch request {
+    case .renew: return renew(site, told, now)
+    case .acquire(let reign, let isOrdered): return acquire(reign, site, isOrdered, now)
+    case .release: return release(site, told, now)
+    case .ask: return ask(now)
+    }
+  }
+
+  /// A promotion that this witness did not decide: on a person's word, or before its disk was lost.
+  private mutating func adopt(_ told: RoleRecord, _ site: Fingerprint, _ now: Instant) {
+    record.reign = told.reign
+    record.holder = told.part == .primary ? site : nil
+    record.isReleased = false
+    record.isSettled = false
+    expiry = nil
+    quietForAll = max(quietForAll, now + record.ttl)
+    quietForNew = quietForAll
+    priorExpiry = quietForAll
+  }
+
+  private mutating func renew(
+    _ site: Fingerprint, _ told: RoleRecord, _ now: Instant
+  ) -> ArbiterAnswer {
+    guard record.holder == site, record.reign == told.reign else {
+      return .refused(.superseded(record.reign))
+    }
+    if now < quietForAll { return .refused(.quiet(left: quietForAll - now)) }
+    return grant(now)
+  }
+
+  private mutating func grant(_ now: Instant) -> ArbiterAnswer {
+    expiry = max(expiry ?? now, now + record.ttl)
+    record.isReleased = false
+    if now >= priorExpiry { record.isSettled = true }
+    return .granted(wait: max(.zero, priorExpiry - now))
+  }
+
+  private mutating func acquire(
+    _ reign: Reign, _ site: Fingerprint, _ isOrdered: Bool, _ now: Instant
+  ) -> ArbiterAnswer {
+    if now < quietForAll { return .refused(.quiet(left: quietForAll - now)) }
+    if reign == record.reign, record.holder == site { return grant(now) }
+    guard reign.epoch == record.reign.epoch.next else {
+      return .refused(.superseded(record.reign))
+    }
+    if now < quietForNew { return .refused(.quiet(left: quietForNew - now)) }
+    let end = record.isReleased ? now : max(expiry ?? now, now)
+    if end > now, record.holder != site, !isOrdered {
+      return .held(record.reign, left: end - now)
+    }
+    // The site's own lease is no danger to itself.
+    if record.holder != site { priorExpiry = max(priorExpiry, end) }
+    record.reign = reign
+    record.holder = site
+    record.isSettled = false
+    return grant(now)
+  }
+
+  private mutating func release(
+    _ site: Fingerprint, _ told: RoleRecord, _ now: Instant
+  ) -> ArbiterAnswer {
+    guard record.holder == site, record.reign == told.reign else {
+      return .refused(.superseded(record.reign))
+    }
+    record.isReleased = true
+    expiry = nil
+    return .released
+  }
+
+  private func ask(_ now: Instant) -> ArbiterAnswer {
+    if !record.isReleased, let expiry, expiry > now {
+      return .held(record.reign, left: expiry - now)
+    }
+    let quiet = max(quietForAll, quietForNew)
+    if quiet > now { return .refused(.quiet(left: quiet - now)) }
+    return .free(record.reign)
+  }
+}

@@ -1,0 +1,89 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// Ends all processes of units by descriptors that were opened before: freeze, kill while frozen,
+/// never thaw (cgroups(7)).
+final class UnitFence: Sendable {
+  private struct Group: Sendable {
+    let path: String
+    let freeze: Descriptor?
+    /// Since Linux 5.14.
+    let kill: Descriptor?
+    let processes: Descriptor?
+    let events: Descriptor?
+
+    init(_ path: String) {
+      func open(_ name: String, _ flags: Int32) -> Descriptor? {
+        let number = unsafe holdfast_openat(AT_FDCWD, "\(path)/\(name)", flags | O_CLOEXEC, 0)
+        return number >= 0 ? Descriptor(number) : nil
+      }
+      self.path = path
+      freeze = open("cgroup.freeze", O_WRONLY)
+      kill = open("cgroup.kill", O_WRONLY)
+      processes = open("cgroup.procs", O_RDONLY)
+      events = open("cgroup.events", O_RDONLY)
+    }
+
+    func set(_ file: Descriptor?) {
+      if let file { unsafe _ = write(file.number, "1", 1) }
+    }
+
+    private func text(_ file: Descriptor?) -> String {
+      guard let file else { return "" }
+      var room = [UInt8](repeating: 0, count: 64 << 10)
+      let count = unsafe pread(file.number, &room, room.count, 0)
+      return count > 0 ? String(decoding: room[..<count], as: UTF8.self) : ""
+    }
+
+    func killAll() {
+      if kill != nil { return set(kill) }
+      for line in text(processes).split(separator: "\n") {
+        if let number = Int32(line) { _ = Glibc.kill(number, SIGKILL) }
+      }
+    }
+
+    /// A group that was removed has no text.
+    var isPopulated: Bool { text(events).split(separator: "\n").contains("populated 1") }
+  }
+
+  private let units: [String]
+  private let cgroups: Cgroups?
+  private let groups = Mutex<[Group]>([])
+
+  init(units: [String]) {
+    self.units = units
+    cgroups = Cgroups()
+  }
+
+  /// Whether this host has what it takes.
+  var isPossible: Bool { units.isEmpty || cgroups != nil }
+
+  func prepare() {
+    guard let cgroups else { return }
+    let found = units.flatMap { cgroups.folders(of: $0) }.map { Group($0) }
+    groups.withLock { $0 = found }
+  }
+
+  /// - Parameter limit: microseconds.
+  /// - Returns: what still runs.
+  func fence(within limit: Int) -> [String] {
+    strike()
+    // What was started since: by now nothing of what was known before writes.
+    prepare()
+    var waited = 0
+    while true {
+      strike()
+      let left = groups.withLock { $0.filter(\.isPopulated).map(\.path) }
+      if left.isEmpty || waited >= limit { return left.map { "\($0) still has processes" } }
+      usleep(1000)
+      waited += 1000
+    }
+  }
+
+  private func strike() {
+    let groups = groups.withLock { $0 }
+    for group in groups { group.set(group.freeze) }
+    for group in groups { group.killAll() }
+  }
+}

@@ -1,0 +1,217 @@
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import HoldfastAgent
+import HoldfastController
+import HoldfastCore
+import HoldfastLinux
+import Logging
+
+struct ControllerCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "controller",
+    abstract: "Decides when services run here, in the foreground.")
+  static let socket = "controller.sock"
+  private static let folder = "controller"
+
+  @OptionGroup var options: CommonOptions
+  @Flag(help: "Stop what a controller that is gone may have left running, and end.")
+  var fence = false
+
+  func run() async throws {
+    let configuration = try options.load()
+    LoggingSystem.bootstrap { StandardErrorLog(label: $0) }
+    let log = Logger(label: "controller")
+    let pairs = configuration.pairs.filter(\.failover.hasArbiter)
+    try StateFiles.makeDirectory(configuration.control, mode: 0o755)
+    let host = SystemHost(configuration)
+    let folder = "\(configuration.state)/\(Self.folder)"
+    let disk = try host.disk([Self.folder])
+    let volatile = try LinuxDisk(configuration.control)
+    if fence { return Self.fence(pairs, configuration, folder, disk, volatile, host.clock) }
+
+    let systemd = Systemd(environment: ProcessInfo.processInfo.environment)
+    let lock = try StateFiles.lock(folder)
+    defer { withExtendedLifetime(lock) {} }
+    // What is not in memory when the disk hangs comes too late.
+    if mlockall(MCL_CURRENT | MCL_FUTURE) != 0 {
+      log.warning("memory cannot be locked: \(errnoText(errno)): see mlockall(2)")
+    }
+    let network = try Network(key: try StateFiles.key(configuration))
+    let world = ControllerWorld(
+      clock: host.clock, dice: host.dice, agent: ControlSocketAgent(configuration),
+      helper: { host.helper($0) }, log: log, abandon: { _exit(1) })
+    let arbiters = try Self.arbiters(pairs, configuration, network, host)
+    var controllers: [PairController] = []
+    for pair in pairs {
+      let service = LinuxService(
+        pair: pair, control: configuration.control, folder: folder,
+        budget: pair.failover.terms.stopBudget)
+      for lack in service.shortcomings { log.error("\(pair.name): fencing: \(lack)") }
+      do throws(StepError) { try service.bindUnits() } catch {
+        log.error("\(pair.name): its units can be started by others than this controller: \(error)")
+      }
+      guard let arbiter = arbiters[pair.failover.arbiter] else { preconditionFailure("arbiter") }
+      controllers.append(
+        PairController(
+          pair: pair, world: world, arbiter: arbiter,
+          files: ControllerFiles(disk: disk, volatile: volatile, pair: pair.name),
+          service: service, executor: host.executor("controller \(pair.name)"),
+          makeTimer: { expired in
+            guard let thread = DeadlineThread(expired: expired) else {
+              preconditionFailure("no thread and timer to fence by: \(errnoText(errno))")
+            }
+            return thread
+          }))
+    }
+    let server = try await Self.control(configuration, controllers)
+    let running = controllers.map { controller in Task { await controller.run() } }
+    let shortest = pairs.map(\.failover.terms.watchdog).min()
+    if let shortest { systemd.setWatchdog(shortest) }
+    systemd.ready("\(pairs.count) pairs with an arbiter")
+    log.notice("\(configuration.site) controls \(pairs.count) pairs")
+    let watchdog = Task {
+      while !Task.isCancelled {
+        var isWell = true
+        for controller in controllers where await !controller.mayFeedWatchdog() { isWell = false }
+        if isWell { systemd.alive() }
+        try? await Task.sleep(for: Limits.superviseEvery)
+      }
+    }
+    await Signals.untilStopped { log.warning("a changed configuration is in force after a restart") }
+    systemd.stopping()
+    watchdog.cancel()
+    for task in running { task.cancel() }
+    await server.shutdown()
+    // What runs is stopped by who starts after this one, or with --fence.
+    _exit(0)
+  }
+
+  /// After a controller died: what may not run any longer is stopped. Its lease, where it lives, is
+  /// left to the controller that follows.
+  private static func fence(
+    _ pairs: [PairConfiguration], _ configuration: Configuration, _ folder: String,
+    _ disk: any Disk, _ volatile: any Disk, _ clock: any Timekeeper
+  ) {
+    let result = ProcessInfo.processInfo.environment["SERVICE_RESULT"]
+    for pair in pairs {
+      let files = ControllerFiles(disk: disk, volatile: volatile, pair: pair.name)
+      let lives = files.handover().map { $0.fenceAt > clock.now() } ?? false
+      // Who was killed for hanging, or ended in order, is not replaced in time.
+      if lives, result != "watchdog", result != "success" { continue }
+      let service = LinuxService(
+        pair: pair, control: configuration.control, folder: folder,
+        budget: pair.failover.terms.stopBudget)
+      for line in service.fence() { Terminal.complain("\(pair.name): \(line)") }
+      files.note(nil)
+    }
+  }
+
+  private static func arbiters(
+    _ pairs: [PairConfiguration], _ configuration: Configuration, _ network: Network,
+    _ host: SystemHost
+  ) throws -> [String: WitnessClient] {
+    var found: [String: WitnessClient] = [:]
+    for name in Set(pairs.map(\.failover.arbiter)) {
+      guard let address = configuration.peers[name]?.address else {
+        throw CommandFailure(.usage, "\(name) is not under `peers` with an address")
+      }
+      let dialler = TLSDialler(network: network)
+      found[name] = WitnessClient(name: configuration.site, clock: host.clock) {
+        // Read again: the agent may have joined with it meanwhile.
+        let pins = try Pins(disk: try host.disk([]), clock: host.clock)
+        guard let key = pins.key(of: name) else {
+          throw LinkError.broken("\(name) has not joined: type holdfast invite there, join here")
+        }
+        return try await dialler.dial(address) { $0 == key }
+      }
+    }
+    return found
+  }
+
+  private static func control(
+    _ configuration: Configuration, _ controllers: [PairController]
+  ) async throws -> ControlServer {
+    let path = "\(configuration.control)/\(socket)"
+    return try await ControlSockets.open(path, "holdfast-admin", mayMove: true) { request, _ in
+      if request.method == "GET", request.path == "/status" {
+        var all: [ControllerStatus] = []
+        for controller in controllers { all.append(await controller.status()) }
+        return JSON.encode(all)
+      }
+      let parts = request.path.split(separator: "/").map(String.init)
+      guard request.method == "POST", parts.count == 3, parts[0] == "pairs",
+        let controller = controllers.first(where: { $0.name == parts[1] })
+      else { throw FailureAnswer(code: 2, "no such request: \(request.method) \(request.path)") }
+      do throws(ControllerRefusal) {
+        switch parts[2] {
+        case "failover":
+          let order = try? JSON.decode(FailoverRequest.self, request.body)
+          let point = order?.point.map { PointNumber(rawValue: $0) }
+          return JSON.encode(FailoverAnswer(try await controller.failover(point)))
+        case "start": try await controller.start()
+        default: throw ControllerRefusal("no such order: \(parts[2])")
+        }
+      } catch {
+        throw FailureAnswer(code: 3, "\(error)")
+      }
+      return JSON.encode(TextAnswer(message: "begun"))
+    }
+  }
+}
+
+extension FailoverAnswer {
+  fileprivate init(_ report: PromotionReport) {
+    self.init(
+      point: report.point.rawValue, grade: report.grade, epoch: report.reign.epoch.rawValue,
+      reign: report.reign.id.description, lossSeconds: report.lossSeconds,
+      lossFiles: report.lossFiles,
+      phases: report.phases.map { Phase(name: $0.name, seconds: $0.seconds) })
+  }
+}
+
+/// This site's agent, by its control sockets.
+struct ControlSocketAgent: AgentDesk {
+  private let client: AgentClient
+
+  init(_ configuration: Configuration) { client = AgentClient(configuration: configuration) }
+
+  func serving(_ pair: String) async -> (report: AgentReport, names: PairNames?)? {
+    guard
+      let answer = try? await client.get(
+        ServingAnswer.self, "/pairs/\(pair)/serving", within: Limits.agentAnswersWithin),
+      let report = answer.report
+    else { return nil }
+    return (report, answer.names)
+  }
+
+  func grant(_ pair: String, _ reign: Reign) async {
+    _ = try? await client.post(TextAnswer.self, "/pairs/\(pair)/grant", ReignRequest(reign),
+      within: Limits.agentAnswersWithin)
+  }
+
+  func askPromise(_ pair: String, _ reign: Reign) async -> Bool {
+    let reply = try? await client.post(
+      PromiseReply.self, "/pairs/\(pair)/promise", ReignRequest(reign),
+      within: Limits.agentAnswersWithin)
+    return reply?.promised ?? false
+  }
+
+  func promote(
+    _ pair: String, _ reign: Reign, _ point: PointNumber?
+  ) async -> PromotionOutcome {
+    let request = FailoverRequest(
+      point: point?.rawValue, acceptLoss: true, otherSiteIsDown: false, preview: false,
+      granted: ReignRequest(reign))
+    do {
+      let answer = try await client.post(FailoverAnswer.self, "/pairs/\(pair)/failover", request)
+      return .done(
+        PromotionReport(
+          point: PointNumber(rawValue: answer.point), grade: answer.grade, reign: reign,
+          lossSeconds: answer.lossSeconds, lossFiles: answer.lossFiles,
+          phases: answer.phases.map { .init(name: $0.name, seconds: $0.seconds) }))
+    } catch {
+      return .failed("\(error)")
+    }
+  }
+}

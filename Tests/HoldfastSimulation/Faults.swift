@@ -1,0 +1,124 @@
+import HoldfastCore
+
+/// What befalls the world.
+extension World {
+  /// One thing after the other goes wrong, at moments drawn from the seed.
+  package func trouble(for duration: Duration) {
+    let end = now + duration.nanos
+    func next() {
+      after(chance.duration(.milliseconds(200)...terms.ttl)) { world in
+        guard world.now < end else { return }
+        world.befall()
+        next()
+      }
+    }
+    next()
+  }
+
+  private func befall() {
+    let site = chance.pick(sites)
+    switch chance.below(14) {
+    case 0: cut([.left, .right], [.right, .left])
+    case 1: cut([.left, .witness], [.witness, .left])
+    case 2: cut([.right, .witness], [.witness, .right])
+    case 3:
+      let (from, to) = (chance.pick(Place.allCases), chance.pick(Place.allCases))
+      if from != to { cut([from, to]) }
+    case 4:
+      cut(
+        [place(site), .witness], [.witness, place(site)], [place(site), place(other(site))],
+        [place(other(site)), place(site)])
+    case 5: heal()
+    case 6:
+      say(site.name, "the controller is killed")
+      killController(site)
+    case 7:
+      say(site.name, "the agent is killed")
+      killAgent(site)
+    case 8:
+      let duration = chance.duration(.milliseconds(10)...terms.ttl * 2)
+      say(site.name, "the controller stands still for \(duration.nanos / 1_000_000) ms")
+      freezeController(site, for: duration)
+    case 9: reboot(site)
+    case 10:
+      reboot(site)
+      reboot(other(site))
+    case 11: restartWitness(isForgetting: chance.isTrue(oneIn: 6))
+    case 12:
+      say(site.name, "a person orders failover")
+      tell(site, .failoverOrdered(nil))
+    default: rejoin(site)
+    }
+  }
+
+  private func cut(_ directions: [Place]...) {
+    for direction in directions { cuts.insert(direction) }
+    say("line", "cut " + directions.map { "\($0[0])>\($0[1])" }.joined(separator: " "))
+    // Most cuts mend by themselves before long.
+    if chance.isTrue(oneIn: 3) { return }
+    after(chance.duration(.milliseconds(500)...terms.ttl * 3)) { world in
+      for direction in directions { world.cuts.remove(direction) }
+    }
+  }
+
+  package func heal() {
+    if !cuts.isEmpty { say("line", "whole again") }
+    cuts = []
+  }
+
+  package func reboot(_ site: SimulatedSite) {
+    guard site.isUp else { return }
+    say(site.name, "loses power")
+    site.isUp = false
+    site.isServing = false
+    site.note = nil
+    site.standing = nil
+    site.supervisor = nil
+    site.agentRun += 1
+    site.controllerRun += 1
+    after(chance.duration(.seconds(1)...terms.ttl * 2)) { world in
+      world.say(site.name, "boots")
+      site.isUp = true
+      site.clock.bootedAt = world.now
+      site.clock.offset = 0
+      world.startAgent(site)
+      world.startController(site)
+    }
+  }
+
+  /// - Parameter isForgetting: its disk is lost.
+  package func restartWitness(isForgetting: Bool) {
+    guard witness != nil else { return }
+    say("witness", isForgetting ? "loses its disk" : "is restarted")
+    witness = nil
+    witnessRun += 1
+    if isForgetting { witnessRecords = [:] }
+    let run = witnessRun
+    after(chance.duration(.milliseconds(100)...terms.ttl * 2)) { world in
+      guard world.witnessRun == run else { return }
+      if world.chance.isTrue(oneIn: 2) {
+        world.witnessClock.bootedAt = world.now
+        world.witnessClock.offset = 0
+      }
+      world.startWitness()
+    }
+  }
+
+  /// Faults end, and a person who reads the runbook does what it says.
+  package func calm() {
+    isLossy = false
+    heal()
+    mind()
+  }
+
+  private func mind() {
+    after(terms.ttl) { world in
+      world.cuts = []
+      for site in world.sites {
+        world.rejoin(site)
+        if site.supervisor?.service == .failed { world.tell(site, .startOrdered) }
+      }
+      world.mind()
+    }
+  }
+}

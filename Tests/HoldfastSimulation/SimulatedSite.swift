@@ -1,0 +1,70 @@
+package import HoldfastCore
+
+/// One host of a pair: what its disk keeps, what its processes know, and whether the service really
+/// runs there.
+package final class SimulatedSite {
+  package let name: String
+  let index: Int
+  let key: Fingerprint
+  var clock: SimulatedClock
+
+  // The disk.
+  var record: RoleRecord
+  var superseded: Reign?
+  var intent: PromotionIntent?
+
+  // Gone with the boot.
+  var isUp = true
+  var note: Lease?
+  /// The truth that nobody in the world can see: something here answers and writes.
+  package internal(set) var isServing = false
+
+  // Gone with the process.
+  var standing: Standing?
+  var isPromoting = false
+  var promisedUntil = Instant(nanos: .min)
+  var lastHeard: Instant?
+  package internal(set) var supervisor: Supervisor?
+  /// What has come while the controller stood still; `nil` while it runs.
+  var inbox: [Supervisor.Event]?
+  var fedAt = Instant(nanos: 0)
+
+  /// What was ordered of a process that is gone comes to nothing.
+  var agentRun = 0
+  var controllerRun = 0
+
+  init(name: String, index: Int, key: Fingerprint, clock: SimulatedClock, record: RoleRecord) {
+    self.name = name
+    self.index = index
+    self.key = key
+    self.clock = clock
+    self.record = record
+  }
+
+  func report(_ now: Instant) -> AgentReport? {
+    guard let standing else { return nil }
+    return AgentReport(
+      record: record, role: isPromoting ? .promoting : standing.role,
+      isRefused: standing.refusal != nil, promiseLeft: max(.zero, promisedUntil - now),
+      loss: lastHeard.map { now - $0 })
+  }
+}
+
+/// A host's clock: runs at its own rate, begins anew with each boot.
+struct SimulatedClock {
+  var bootedAt: Int64
+  /// Millionths by which it is fast; at most 500 either way, as by adjtimex(2).
+  var drift: Int64
+  var offset: Int64
+
+  func local(_ now: Int64) -> Instant {
+    let passed = now - bootedAt
+    return Instant(nanos: offset + passed + passed / 1_000_000 * drift)
+  }
+
+  /// The true time at which it will show `instant`.
+  func trueTime(_ instant: Instant) -> Int64 {
+    let passed = instant.nanos - offset
+    return bootedAt + passed - passed / 1_000_000 * drift
+  }
+}

@@ -1,0 +1,165 @@
+package import HoldfastCore
+
+/// Two sites and a witness in one thread, all that happens drawn from one seed. After every step it
+/// is checked that not both serve and that no epoch falls.
+package final class World {
+  package enum Place: Int, CaseIterable {
+    case left, right, witness
+  }
+
+  /// Branches that random runs reach seldom: a run says which it never did.
+  package enum Probe: String, CaseIterable, Hashable {
+    case handover, watchdogKilled, servedByPromise, waitedForLease, superseded, abandoned
+    case quiet, unheard, automatic, ordered, refusedOrder, startFailed, leaseOver, rejoined
+  }
+
+  package let terms: LeaseTerms
+  package let sites: [SimulatedSite]
+  package private(set) var transcript: [String] = []
+  package private(set) var violations: [String] = []
+  package internal(set) var probes: Set<Probe> = []
+  var chance: Chance
+  var now: Int64 = 0
+  private var agenda = Agenda()
+  private var epochs: [Epoch]
+  private var wasServing = [false, false]
+
+  let pair: RandomID
+  var witness: Witness?
+  var witnessRecords: [RandomID: WitnessRecord] = [:]
+  var witnessClock: SimulatedClock
+  var witnessRun = 0
+  /// Directions that nothing passes.
+  var cuts: Set<[Place]> = []
+  var isLossy = true
+
+  package init(seed: UInt64, terms: LeaseTerms, isAutomatic: Bool) {
+    var chance = Chance(seed: seed)
+    self.terms = terms
+    pair = chance.id()
+    let reign = Reign(epoch: Epoch(rawValue: 1), id: chance.id())
+    func clock() -> SimulatedClock {
+      SimulatedClock(
+        bootedAt: 0, drift: chance.below(1001) - 500, offset: chance.below(1_000_000_000_000))
+    }
+    witnessClock = clock()
+    sites = ["left", "right"].enumerated().map { index, name in
+      SimulatedSite(
+        name: name, index: index,
+        key: Fingerprint(Digest32(words: SIMD4(UInt64(index + 1), 0, 0, 0))), clock: clock(),
+        record: index == 0
+          ? RoleRecord(reign: reign, part: .primary)
+          : RoleRecord(reign: .none, part: .standby))
+    }
+    epochs = [reign.epoch, .none]
+    self.chance = chance
+    settings = SupervisionSettings(
+      terms: terms, isAutomatic: isAutomatic, maxLoss: .seconds(3600))
+    startWitness()
+    for site in sites {
+      startAgent(site)
+      startController(site)
+      beat(site)
+    }
+  }
+
+  let settings: SupervisionSettings
+
+  // MARK: Time
+
+  func after(_ delay: Duration, _ happen: @escaping (World) -> Void) {
+    agenda.add(now + max(1, delay.nanos), happen)
+  }
+
+  func at(_ time: Int64, _ happen: @escaping (World) -> Void) {
+    agenda.add(max(time, now + 1), happen)
+  }
+
+  /// - Returns: whether all that was promised held.
+  package func run(for duration: Duration) -> Bool {
+    let end = now + duration.nanos
+    var isOver = false
+    agenda.add(end) { _ in isOver = true }
+    while !isOver, violations.isEmpty, let item = agenda.next() {
+      now = item.at
+      item.happen(self)
+      judge()
+    }
+    return violations.isEmpty
+  }
+
+  // MARK: Oracle
+
+  private func judge() {
+    let serving = sites.map(\.isServing)
+    if serving != wasServing {
+      wasServing = serving
+      let names = sites.filter(\.isServing).map(\.name)
+      say("==", names.isEmpty ? "nobody serves" : "\(names.joined(separator: " and ")) serves")
+    }
+    if serving == [true, true] { violations.append("both sites serve") }
+    for site in sites {
+      if site.record.reign.epoch < epochs[site.index] {
+        violations.append("\(site.name)'s epoch fell to \(site.record.reign.epoch)")
+      }
+      epochs[site.index] = site.record.reign.epoch
+    }
+    let (left, right) = (sites[0].record.reign, sites[1].record.reign)
+    if left.epoch == right.epoch, left != right { violations.append("two reigns of one epoch") }
+  }
+
+  package var serving: [SimulatedSite] { sites.filter(\.isServing) }
+
+  func say(_ who: String, _ what: String) {
+    let millis = now / 1_000_000
+    let time = String(repeating: " ", count: max(0, 7 - String(millis).count)) + "\(millis)"
+    transcript.append("\(time) ms  \(who): \(what)")
+  }
+
+  // MARK: Network
+
+  func place(_ site: SimulatedSite) -> Place { site.index == 0 ? .left : .right }
+  func other(_ site: SimulatedSite) -> SimulatedSite { sites[1 - site.index] }
+
+  func send(_ from: Place, _ to: Place, _ arrive: @escaping (World) -> Void) {
+    if cuts.contains([from, to]) { return }
+    if isLossy, chance.isTrue(oneIn: 40) { return }
+    let copies = isLossy && chance.isTrue(oneIn: 40) ? 2 : 1
+    for _ in 0..<copies {
+      let isSlow = isLossy && chance.isTrue(oneIn: 30)
+      let limit = isSlow ? terms.timeout * 2 : .milliseconds(30)
+      after(chance.duration(.microseconds(100)...limit)) { world in
+        if !world.cuts.contains([from, to]) { arrive(world) }
+      }
+    }
+  }
+
+  // MARK: Witness
+
+  func startWitness() {
+    witnessRun += 1
+    witness = Witness(records: Array(witnessRecords.values), now: witnessClock.local(now))
+  }
+
+  func hear(
+    _ request: ArbiterRequest, _ statement: SiteStatement, from site: SimulatedSite,
+    _ number: Supervisor.RequestNumber, run: Int
+  ) {
+    guard witness != nil else { return }
+    let orders =
+      witness?.on(request, from: site.key, statement, now: witnessClock.local(now)) ?? []
+    for order in orders {
+      switch order {
+      case .persist(let record): witnessRecords[record.pair] = record
+      case .answer(let answer):
+        if case .refused(.quiet) = answer { probes.insert(.quiet) }
+        if case .refused(.unheard) = answer { probes.insert(.unheard) }
+        if case .granted(let wait) = answer, wait > .zero { probes.insert(.waitedForLease) }
+        send(.witness, place(site)) { world in
+          guard site.controllerRun == run else { return }
+          world.tell(site, .arbiter(number, answer))
+        }
+      }
+    }
+  }
+}

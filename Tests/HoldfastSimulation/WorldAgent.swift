@@ -1,0 +1,107 @@
+import HoldfastCore
+
+/// The agents, as far as it matters who serves: their records, their words to one another, their
+/// promises.
+extension World {
+  func startAgent(_ site: SimulatedSite) {
+    site.agentRun += 1
+    site.standing = Standing(record: site.record, superseded: site.superseded)
+    site.isPromoting = false
+    site.lastHeard = nil
+    // What it promised before is forgotten: as much as it can have been.
+    site.promisedUntil = site.clock.local(now) + terms.ttl
+  }
+
+  func killAgent(_ site: SimulatedSite) {
+    guard site.standing != nil else { return }
+    site.standing = nil
+    site.agentRun += 1
+    let run = site.agentRun
+    after(chance.duration(.milliseconds(100)...(.seconds(3)))) { world in
+      if site.isUp, site.agentRun == run { world.startAgent(site) }
+    }
+  }
+
+  /// Each agent tells the other its record again and again.
+  func beat(_ site: SimulatedSite) {
+    if site.isUp, site.standing != nil {
+      let record = site.record
+      let other = other(site)
+      let isLive = site.isServing
+      send(place(site), place(other)) { world in
+        guard other.isUp, other.standing != nil else { return }
+        world.obey(other.standing?.on(.peer(record)) ?? [], other)
+        if isLive { other.lastHeard = other.clock.local(world.now) }
+      }
+    }
+    after(chance.duration(.milliseconds(400)...(.milliseconds(600)))) { $0.beat(site) }
+  }
+
+  private func obey(_ orders: [Standing.Order], _ site: SimulatedSite) {
+    for order in orders {
+      switch order {
+      case .persist(let record): site.record = record
+      case .serve, .follow: site.superseded = nil
+      case .refuse(.superseded(_, let reign)):
+        if site.superseded == nil { say(site.name, "learns of epoch \(reign.epoch)") }
+        site.superseded = reign
+      case .refuse: break
+      }
+    }
+  }
+
+  func askPeer(
+    _ site: SimulatedSite, _ number: Supervisor.RequestNumber, _ reign: Reign, _ run: Int
+  ) {
+    let other = other(site)
+    guard site.standing != nil else { return }
+    send(place(site), place(other)) { world in
+      guard other.isUp, let standing = other.standing else { return }
+      let isPromised = standing.role == .standby && standing.record.reign == reign
+        && standing.refusal == nil && !other.isPromoting
+      if isPromised {
+        other.promisedUntil = max(
+          other.promisedUntil, other.clock.local(world.now) + world.terms.ttl)
+      }
+      world.send(world.place(other), world.place(site)) { world in
+        guard site.controllerRun == run, site.standing != nil else { return }
+        if isPromised { world.probes.insert(.servedByPromise) }
+        world.tell(site, .peer(number, isPromised: isPromised))
+      }
+    }
+  }
+
+  /// The record first, then the tree; a crash between leads on.
+  func promote(_ site: SimulatedSite, _ reign: Reign, _ run: Int) {
+    let agentRun = site.agentRun
+    after(chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
+      guard site.agentRun == agentRun, let standing = site.standing,
+        standing.record.reign.epoch < reign.epoch, standing.role == .standby
+      else {
+        if site.controllerRun == run { world.tell(site, .notPromoted) }
+        return
+      }
+      world.obey(site.standing?.on(.promoted(reign)) ?? [], site)
+      site.isPromoting = true
+      world.say(site.name, "is promoted to epoch \(reign.epoch)")
+      world.after(world.chance.duration(.milliseconds(1)...(.seconds(2)))) { world in
+        guard site.agentRun == agentRun else { return }
+        site.isPromoting = false
+        if site.controllerRun == run { world.tell(site, .promoted) }
+      }
+    }
+  }
+
+  /// A person gives the site that was promoted past to the pair as its standby.
+  func rejoin(_ site: SimulatedSite) {
+    guard !site.isServing, site.isUp, let reign = site.superseded,
+      case .superseded = site.standing?.refusal, other(site).record.reign == reign,
+      other(site).record.part == .primary
+    else { return }
+    site.record = RoleRecord(reign: reign, part: .standby)
+    site.superseded = nil
+    probes.insert(.rejoined)
+    say(site.name, "is adopted as standby of epoch \(reign.epoch)")
+    startAgent(site)
+  }
+}

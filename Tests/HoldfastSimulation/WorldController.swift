@@ -1,0 +1,155 @@
+import HoldfastCore
+
+/// The shell of a controller, as far as a world of values needs it.
+extension World {
+  private static let tick = Duration.milliseconds(100)
+  private static let poll = Duration.milliseconds(250)
+
+  func startController(_ site: SimulatedSite) {
+    site.controllerRun += 1
+    site.inbox = nil
+    site.supervisor = Supervisor(settings)
+    let here = site.clock.local(now)
+    site.fedAt = here
+    if let note = site.note, note.fenceAt > here { probes.insert(.handover) }
+    tell(site, .began(handover: site.note, intent: site.intent))
+    tickController(site, run: site.controllerRun)
+    pollAgent(site, run: site.controllerRun)
+  }
+
+  /// Killed or hung to death; systemd starts another.
+  func killController(_ site: SimulatedSite) {
+    guard site.supervisor != nil else { return }
+    site.supervisor = nil
+    site.controllerRun += 1
+    let run = site.controllerRun
+    after(chance.duration(.milliseconds(50)...terms.abortTimeout)) { world in
+      if site.isUp, site.controllerRun == run { world.startController(site) }
+    }
+  }
+
+  private func tickController(_ site: SimulatedSite, run: Int) {
+    after(Self.tick) { world in
+      guard site.controllerRun == run else { return }
+      world.tell(site, .tick(chance: world.chance.id()))
+      world.tickController(site, run: run)
+    }
+    let here = site.clock.local(now)
+    guard site.inbox == nil, site.supervisor?.mayFeedWatchdog(now: here) == true else { return }
+    site.fedAt = here
+    at(site.clock.trueTime(here + terms.watchdog)) { world in
+      guard site.controllerRun == run, site.fedAt == here else { return }
+      world.say(site.name, "the watchdog kills the controller")
+      world.probes.insert(.watchdogKilled)
+      world.killByWatchdog(site)
+    }
+  }
+
+  /// systemd kills what does not feed it, and fences in its stead.
+  private func killByWatchdog(_ site: SimulatedSite) {
+    site.supervisor = nil
+    site.controllerRun += 1
+    let run = site.controllerRun
+    let abort = chance.duration(.milliseconds(1)...terms.abortTimeout)
+    after(abort + chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
+      guard site.controllerRun == run else { return }
+      site.isServing = false
+      site.note = nil
+      world.startController(site)
+    }
+  }
+
+  private func pollAgent(_ site: SimulatedSite, run: Int) {
+    after(Self.poll) { world in
+      guard site.controllerRun == run else { return }
+      world.tell(site, .agent(site.report(site.clock.local(world.now))))
+      world.pollAgent(site, run: run)
+    }
+  }
+
+  /// SIGSTOP, or a host so busy that the process does not run.
+  func freezeController(_ site: SimulatedSite, for duration: Duration) {
+    guard site.supervisor != nil, site.inbox == nil else { return }
+    site.inbox = []
+    let run = site.controllerRun
+    after(duration) { world in
+      guard site.controllerRun == run, let waiting = site.inbox else { return }
+      site.inbox = nil
+      world.say(site.name, "the controller goes on")
+      for event in waiting { world.tell(site, event) }
+    }
+  }
+
+  func tell(_ site: SimulatedSite, _ event: Supervisor.Event) {
+    guard site.supervisor != nil else { return }
+    if site.inbox != nil {
+      // Time and the agent are asked for anew; answers wait in sockets.
+      switch event {
+      case .tick, .agent: break
+      default: site.inbox?.append(event)
+      }
+      return
+    }
+    let before = site.supervisor?.fenceAt
+    let orders = site.supervisor?.on(event, now: site.clock.local(now)) ?? []
+    if let end = site.supervisor?.fenceAt, end != before {
+      let run = site.controllerRun
+      let late = chance.duration(.zero...LeaseTerms.schedulingAllowance / 2)
+      at(site.clock.trueTime(end + late)) { world in
+        guard site.controllerRun == run else { return }
+        world.tell(site, .tick(chance: world.chance.id()))
+      }
+    }
+    for order in orders { obey(order, site) }
+  }
+
+  private func obey(_ order: Supervisor.Order, _ site: SimulatedSite) {
+    let run = site.controllerRun
+    switch order {
+    case .persist(let intent):
+      if let intent {
+        say(site.name, "wants epoch \(intent.reign.epoch)")
+        probes.insert(intent.isOrdered ? .ordered : .automatic)
+      } else if site.intent?.reign != site.record.reign {
+        probes.insert(.abandoned)
+      }
+      site.intent = intent
+    case .note(let lease): site.note = lease
+    case .askArbiter(let number, let request, let record):
+      let statement = SiteStatement(
+        pair: pair, other: other(site).key, record: record, ttl: terms.ttl)
+      if witness == nil, chance.isTrue(oneIn: 2) {
+        after(.milliseconds(1)) { world in
+          if site.controllerRun == run { world.tell(site, .arbiterFailed(number)) }
+        }
+      }
+      send(place(site), .witness) { world in
+        world.hear(request, statement, from: site, number, run: run)
+      }
+    case .askPeer(let number, let reign): askPeer(site, number, reign, run)
+    case .hand(let reign): _ = site.standing?.on(.granted(reign))
+    case .promote(let reign, _): promote(site, reign, run)
+    case .start:
+      say(site.name, "starts the service")
+      site.isServing = true
+      let isFailing = isLossy && chance.isTrue(oneIn: 20)
+      after(chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
+        guard site.controllerRun == run else { return }
+        if isFailing { world.probes.insert(.startFailed) }
+        world.tell(site, isFailing ? .startFailed : .started)
+      }
+    case .fence(let reason):
+      if site.isServing {
+        say(site.name, "fences: \(reason)")
+        if reason == .superseded { probes.insert(.superseded) }
+        if reason == .leaseOver { probes.insert(.leaseOver) }
+      }
+      after(chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
+        guard site.controllerRun == run else { return }
+        site.isServing = false
+        world.tell(site, .fenced)
+      }
+    case .refuse: probes.insert(.refusedOrder)
+    }
+  }
+}

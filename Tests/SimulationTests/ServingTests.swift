@@ -1,0 +1,43 @@
+import Foundation
+import HoldfastCore
+import HoldfastSimulation
+import Testing
+
+/// Promises 1 and 4 of the design, in worlds that each come from one number.
+@Suite struct `In a simulated world` {
+  private static let terms = LeaseTerms(ttl: .seconds(10))
+
+  /// `HOLDFAST_SEEDS` worlds from `HOLDFAST_SEED` on.
+  private static func number(_ name: String, _ fallback: UInt64) -> UInt64 {
+    ProcessInfo.processInfo.environment[name].flatMap(UInt64.init) ?? fallback
+  }
+
+  @Test func `never two sites serve, and exactly one does once faults end`() {
+    let first = Self.number("HOLDFAST_SEED", 1)
+    let count = Self.number("HOLDFAST_SEEDS", 1000)
+    var reached: Set<World.Probe> = []
+    for seed in first..<(first + count) {
+      let world = World(seed: seed, terms: Self.terms, isAutomatic: seed % 4 != 0)
+      world.trouble(for: .seconds(120))
+      var isGood = world.run(for: .seconds(120))
+      if isGood {
+        world.calm()
+        isGood = world.run(for: .seconds(120))
+      }
+      reached.formUnion(world.probes)
+      let serving = world.serving.map(\.name)
+      guard !isGood || serving.count != 1 else { continue }
+      let story = world.transcript.suffix(60).joined(separator: "\n")
+      Issue.record(
+        """
+        seed \(seed): \(world.violations.first ?? "\(serving.count) sites serve in the end")
+        \(story)
+        HOLDFAST_SEED=\(seed) HOLDFAST_SEEDS=1 repeats it
+        """)
+      return
+    }
+    let missed = World.Probe.allCases.filter { !reached.contains($0) }
+    print("\(count) worlds from seed \(first); never reached: \(missed.map(\.rawValue))")
+    if count >= 1000 { #expect(missed.isEmpty) }
+  }
+}
