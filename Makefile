@@ -12,7 +12,7 @@ TEST_PACKAGES = rsync acl attr openssl netcat-openbsd git systemd util-linux e2f
   xfsprogs postgresql-15 sqlite3 socat procps faketime
 SOURCES = Package.swift $(shell git ls-files '*.swift' ':!:*.pb.swift' ':!:Package.swift')
 
-.PHONY: all build build-tests demo test lint sanitize bench night install clean \
+.PHONY: all build build-tests demo test lint sanitize bench night lab install clean \
   packages test-packages proto
 
 all: build
@@ -55,8 +55,13 @@ sanitize: test-packages
 	ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test -c debug --sanitize=address \
 	  --scratch-path .build-sanitize --skip-build --skip EndToEndTests --skip TidyTests
 
+# Hosts with systemd of their own, moved under load and hurt; as root.
+lab: build
+	scripts/lab $(SCENARIOS)
+
 night: test sanitize bench
 	scripts/night-units
+	scripts/lab
 	HOLDFAST_KILLS=20 $(SWIFT) test -c release --skip-build --filter killed --no-parallel
 	HOLDFAST_ROUNDS=50 HOLDFAST_SCALE=50 $(SWIFT) test -c release --skip-build --filter LiveEngineTests --no-parallel
 	for seed in $$(seq 100 160); do \
@@ -66,8 +71,10 @@ night: test sanitize bench
 install: build
 	install -D -m 755 -s $(BINARY) $(DESTDIR)$(PREFIX)/bin/holdfast
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|@PREFIX@|$(PREFIX)|g' systemd/holdfast-agent.service \
-	  > $(DESTDIR)$(PREFIX)/lib/systemd/system/holdfast-agent.service
+	for unit in agent controller witness; do \
+	  sed 's|@PREFIX@|$(PREFIX)|g' systemd/holdfast-$$unit.service \
+	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/holdfast-$$unit.service || exit 1; \
+	done
 	install -D -m 644 systemd/holdfast.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/holdfast.conf
 	install -D -m 644 systemd/holdfast.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/holdfast.conf
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions

@@ -17,7 +17,7 @@ extension World {
 
   private func befall() {
     let site = chance.pick(sites)
-    switch chance.below(14) {
+    switch chance.below(16) {
     case 0: cut([.left, .right], [.right, .left])
     case 1: cut([.left, .witness], [.witness, .left])
     case 2: cut([.right, .witness], [.witness, .right])
@@ -43,11 +43,30 @@ extension World {
     case 10:
       reboot(site)
       reboot(other(site))
-    case 11: restartWitness(isForgetting: chance.isTrue(oneIn: 6))
+    case 11: restartWitness(isForgetting: chance.isTrue(oneIn: 6), within: terms.ttl * 2)
     case 12:
       say(site.name, "a person orders failover")
       tell(site, .failoverOrdered(nil))
+    case 13:
+      guard site.standing?.record.part == .standby else { break }
+      say(site.name, "a person says that the other site is down")
+      probes.insert(.byWord)
+      let reign = Reign(epoch: site.record.reign.epoch.next, id: chance.id())
+      promote(site, reign, site.controllerRun)
+    case 14: orderAtTheWorstMoment(site)
     default: rejoin(site)
+    }
+  }
+
+  /// The other site serves on, cut off from all, while what was granted here has to be remembered.
+  private func orderAtTheWorstMoment(_ site: SimulatedSite) {
+    let far = place(other(site))
+    for near in Place.allCases where near != far { cut([near, far], [far, near]) }
+    say(site.name, "a person orders failover, and its controller and the witness are killed")
+    tell(site, .failoverOrdered(nil))
+    after(chance.duration(.milliseconds(200)...(.seconds(2)))) { world in
+      world.killController(site)
+      world.restartWitness(isForgetting: false, within: .milliseconds(500))
     }
   }
 
@@ -86,15 +105,17 @@ extension World {
     }
   }
 
-  /// - Parameter isForgetting: its disk is lost.
-  package func restartWitness(isForgetting: Bool) {
+  /// - Parameters:
+  ///   - isForgetting: its disk is lost.
+  ///   - limit: how long it is away at most.
+  package func restartWitness(isForgetting: Bool, within limit: Duration) {
     guard witness != nil else { return }
     say("witness", isForgetting ? "loses its disk" : "is restarted")
     witness = nil
     witnessRun += 1
     if isForgetting { witnessRecords = [:] }
     let run = witnessRun
-    after(chance.duration(.milliseconds(100)...terms.ttl * 2)) { world in
+    after(chance.duration(.milliseconds(100)...limit)) { world in
       guard world.witnessRun == run else { return }
       if world.chance.isTrue(oneIn: 2) {
         world.witnessClock.bootedAt = world.now

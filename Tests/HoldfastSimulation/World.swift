@@ -10,7 +10,7 @@ package final class World {
   /// Branches that random runs reach seldom: a run says which it never did.
   package enum Probe: String, CaseIterable, Hashable {
     case handover, watchdogKilled, servedByPromise, waitedForLease, superseded, abandoned
-    case quiet, unheard, automatic, ordered, refusedOrder, startFailed, leaseOver, rejoined
+    case quiet, unheard, automatic, ordered, byWord, refusedOrder, startFailed, leaseOver, rejoined
   }
 
   package let terms: LeaseTerms

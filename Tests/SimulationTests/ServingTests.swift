@@ -40,4 +40,16 @@ import Testing
     print("\(count) worlds from seed \(first); never reached: \(missed.map(\.rawValue))")
     if count >= 1000 { #expect(missed.isEmpty) }
   }
+
+  @Test func `two sites are seen to serve where the holder stops too late`() {
+    var late = Self.terms
+    late.margin = .seconds(-2)
+    #expect(!late.violations.isEmpty)
+    let isSeen = (1...UInt64(200)).contains { seed in
+      let world = World(seed: seed, terms: late, isAutomatic: true)
+      world.trouble(for: .seconds(120))
+      return !world.run(for: .seconds(120))
+    }
+    #expect(isSeen)
+  }
 }

@@ -22,6 +22,9 @@ package struct LeaseTerms: Hashable, Sendable {
   /// What waking a thread may take on a busy host.
   package static let schedulingAllowance = Duration.milliseconds(100)
 
+  /// As the controller's unit has it: `TimeoutAbortSec`, `RestartSec` and what a start takes.
+  private static let abortTimeout = Duration.seconds(1)
+
   /// Each time in its usual proportion to `ttl`.
   package init(ttl: Duration) {
     self.ttl = ttl
@@ -30,7 +33,7 @@ package struct LeaseTerms: Hashable, Sendable {
     stopBudget = ttl / 10
     margin = max(ttl / 20, ttl / Self.driftShare + Self.schedulingAllowance)
     watchdog = ttl / 2
-    abortTimeout = ttl / 10
+    abortTimeout = Self.abortTimeout
   }
 
   /// Until when, from the moment a renewal was sent, the holder may serve without another: then

@@ -136,7 +136,11 @@ extension Witness.Entry {
     if told.reign.epoch > record.reign.epoch {
       adopt(told, site, now)
     } else if told.reign.epoch == record.reign.epoch, told.reign != record.reign {
-      return .refused(.split(record.reign))
+      // Its own reign of that number never began: a person promoted it meanwhile.
+      guard record.holder == site, told.part == .primary else {
+        return .refused(.split(record.reign))
+      }
+      adopt(told, site, now)
     } else if told.reign == record.reign, told.part == .primary, record.holder == nil {
       record.holder = site
     }

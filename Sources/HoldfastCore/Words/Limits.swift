@@ -49,7 +49,7 @@ package enum Limits {
     segmentBytes + batchBytes + recordPlainBytesMax + (1 << 20)
 
   // Arbitration.
-  package static let ttlMin = Duration.seconds(3)
+  package static let ttlMin = Duration.seconds(5)
   package static let ttlMax = Duration.seconds(600)
   /// Pairs that a witness has heard of from one site only, and words of each.
   package static let witnessUnheardMax = 256
