@@ -10,16 +10,20 @@ extension World {
     site.inbox = nil
     site.supervisor = Supervisor(settings)
     let here = site.clock.local(now)
-    site.fedAt = here
-    if let note = site.note, note.fenceAt > here { probes.insert(.handover) }
+    feed(site, here)
+    if let note = site.note, terms.mayHandOver(note, now: here) { probes.insert(.handover) }
     tell(site, .began(handover: site.note, intent: site.intent))
     tickController(site, run: site.controllerRun)
     pollAgent(site, run: site.controllerRun)
   }
 
-  /// Killed or hung to death; systemd starts another.
+  /// Killed or crashed; systemd fences, unless another controller has time enough to take over.
   func killController(_ site: SimulatedSite) {
     guard site.supervisor != nil else { return }
+    let here = site.clock.local(now)
+    guard let note = site.note, terms.mayHandOver(note, now: here + terms.abortTimeout) else {
+      return end(site)
+    }
     site.supervisor = nil
     site.controllerRun += 1
     let run = site.controllerRun
@@ -36,17 +40,23 @@ extension World {
     }
     let here = site.clock.local(now)
     guard site.inbox == nil, site.supervisor?.mayFeedWatchdog(now: here) == true else { return }
+    feed(site, here)
+  }
+
+  private func feed(_ site: SimulatedSite, _ here: Instant) {
     site.fedAt = here
+    let run = site.controllerRun
     at(site.clock.trueTime(here + terms.watchdog)) { world in
       guard site.controllerRun == run, site.fedAt == here else { return }
       world.say(site.name, "the watchdog kills the controller")
       world.probes.insert(.watchdogKilled)
-      world.killByWatchdog(site)
+      world.end(site)
     }
   }
 
-  /// systemd kills what does not feed it, and fences in its stead.
-  private func killByWatchdog(_ site: SimulatedSite) {
+  /// systemd kills what does not feed it, and fences in its stead, as for what died with too
+  /// little left of its lease.
+  private func end(_ site: SimulatedSite) {
     site.supervisor = nil
     site.controllerRun += 1
     let run = site.controllerRun

@@ -66,6 +66,11 @@ package actor PairController {
 
   /// Runs until it is cancelled.
   package func run() async {
+    planner.run { [service, weak self] in
+      do throws(StepError) { try service.bind() } catch {
+        Task { [weak self] in await self?.notBound(error) }
+      }
+    }
     do {
       let intent = try files.intent()
       tell(.began(handover: files.handover(), intent: intent))
@@ -79,6 +84,11 @@ package actor PairController {
       try? await world.clock.sleep(until: world.clock.now() + Limits.superviseEvery)
     }
     polling.cancel()
+  }
+
+  private func notBound(_ why: StepError) {
+    trouble = "its units can be started by others than this controller: \(why)"
+    world.log.error("\(name): \(trouble ?? "")")
   }
 
   private func tick() { tell(.tick(chance: RandomID(world.dice))) }

@@ -65,13 +65,14 @@ package protocol Arbiter: Sendable {
 
 /// The service of a pair on this host. All calls block.
 package protocol ServiceHost: Sendable {
+  /// Has the service manager start the plan's units only between ``allow()`` and ``fence()``.
+  func bind() throws(StepError)
   /// Holds open whatever ``fence()`` will need; called again and again while the service runs.
   func prepare()
   /// Stops all of it at once and for good: it forks nothing and needs no disk.
   /// - Returns: what still runs or could not be looked at.
   func fence() -> [String]
-  /// Nothing of the service may be started by whoever, until ``allow()``.
-  func forbid()
+  /// The service may be started from now on; before, and after ``fence()``, by nobody.
   func allow()
   /// Does one step; doing it again changes nothing.
   /// - Throws: why it failed.

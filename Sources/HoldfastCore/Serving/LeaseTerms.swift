@@ -32,7 +32,7 @@ package struct LeaseTerms: Hashable, Sendable {
     timeout = ttl / 5
     stopBudget = ttl / 10
     margin = max(ttl / 20, ttl / Self.driftShare + Self.schedulingAllowance)
-    watchdog = ttl / 2
+    watchdog = ttl * 3 / 10
     abortTimeout = Self.abortTimeout
   }
 
@@ -40,6 +40,12 @@ package struct LeaseTerms: Hashable, Sendable {
   /// fencing begins, and ends before anybody else is granted the lease, also where the controller
   /// has to be killed or started first.
   package var servingTime: Duration { ttl - margin - stopBudget - abortTimeout }
+
+  /// Whether a controller that follows one which died may go on under a lease that ends then: were
+  /// it to hang as well, it would be killed in time to fence.
+  package func mayHandOver(_ lease: Lease, now: Instant) -> Bool {
+    lease.fenceAt >= now + watchdog
+  }
 
   /// What of these times does not keep two sites apart, with the numbers.
   package var violations: [String] {

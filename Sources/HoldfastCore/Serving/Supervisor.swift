@@ -80,7 +80,7 @@ package struct Supervisor: Sendable {
   // MARK: Beginning
 
   private mutating func begin(_ handover: Lease?, _ now: Instant, _ orders: inout [Order]) {
-    if let handover, handover.fenceAt > now {
+    if let handover, settings.terms.mayHandOver(handover, now: now) {
       lease = handover
       mayStartAt = now
       service = .starting

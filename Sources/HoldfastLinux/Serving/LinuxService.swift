@@ -43,9 +43,7 @@ package final class LinuxService: ServiceHost {
     return found
   }
 
-  /// Has systemd start the plan's units only while this site may serve.
-  /// - Throws: what could not be written.
-  package func bindUnits() throws(StepError) {
+  package func bind() throws(StepError) {
     guard !units.isEmpty else { return }
     for unit in units {
       let folder = "/run/systemd/system/\(unit).d"
@@ -62,8 +60,6 @@ package final class LinuxService: ServiceHost {
   }
 
   package func prepare() { fenced.prepare() }
-
-  package func forbid() { flags.forbid() }
 
   package func allow() { _ = flags.allow() }
 

@@ -31,6 +31,10 @@ struct ControllerCommand: AsyncParsableCommand {
     if fence { return Self.fence(pairs, configuration, folder, disk, volatile, host.clock) }
 
     let systemd = Systemd(environment: ProcessInfo.processInfo.environment)
+    if let shortest = pairs.map(\.failover.terms.watchdog).min() {
+      systemd.setWatchdog(shortest)
+      systemd.alive()
+    }
     let lock = try StateFiles.lock(folder)
     defer { withExtendedLifetime(lock) {} }
     // What is not in memory when the disk hangs comes too late.
@@ -48,9 +52,6 @@ struct ControllerCommand: AsyncParsableCommand {
         pair: pair, control: configuration.control, folder: folder,
         budget: pair.failover.terms.stopBudget)
       for lack in service.shortcomings { log.error("\(pair.name): fencing: \(lack)") }
-      do throws(StepError) { try service.bindUnits() } catch {
-        log.error("\(pair.name): its units can be started by others than this controller: \(error)")
-      }
       guard let arbiter = arbiters[pair.failover.arbiter] else { preconditionFailure("arbiter") }
       controllers.append(
         PairController(
@@ -66,8 +67,6 @@ struct ControllerCommand: AsyncParsableCommand {
     }
     let server = try await Self.control(configuration, controllers)
     let running = controllers.map { controller in Task { await controller.run() } }
-    let shortest = pairs.map(\.failover.terms.watchdog).min()
-    if let shortest { systemd.setWatchdog(shortest) }
     systemd.ready("\(pairs.count) pairs with an arbiter")
     log.notice("\(configuration.site) controls \(pairs.count) pairs")
     let watchdog = Task {
@@ -96,9 +95,11 @@ struct ControllerCommand: AsyncParsableCommand {
     let result = ProcessInfo.processInfo.environment["SERVICE_RESULT"]
     for pair in pairs {
       let files = ControllerFiles(disk: disk, volatile: volatile, pair: pair.name)
-      let lives = files.handover().map { $0.fenceAt > clock.now() } ?? false
-      // Who was killed for hanging, or ended in order, is not replaced in time.
-      if lives, result != "watchdog", result != "success" { continue }
+      let terms = pair.failover.terms
+      let next = clock.now() + terms.abortTimeout
+      let isFollowed = files.handover().map { terms.mayHandOver($0, now: next) } ?? false
+      // Nobody follows one that ended in order; what was hung once may hang again.
+      if isFollowed, result != "watchdog", result != "success" { continue }
       let service = LinuxService(
         pair: pair, control: configuration.control, folder: folder,
         budget: pair.failover.terms.stopBudget)
