@@ -56,7 +56,7 @@ package actor Site {
 
   private func dial() {
     for (name, peer) in configuration.peers {
-      guard let address = peer.address else { continue }
+      guard configuration.partners.contains(name), let address = peer.address else { continue }
       let isPinned = Signal()
       pinned[name] = isPinned
       tasks.append(Task { await self.keepDialling(name, address, isPinned) })
@@ -82,7 +82,8 @@ package actor Site {
     }
     let gone = old.filter { pair in !next.pairs.contains(pair.wanted) }
     let fresh = next.pairs.filter { pair in !old.contains { $0.wanted == pair } }
-    let isRedialling = next.peers != configuration.peers
+    let isRedialling =
+      next.peers != configuration.peers || next.partners != configuration.partners
     configuration.peers = next.peers
     configuration.pairs = next.pairs
     guard isRedialling || !gone.isEmpty || !fresh.isEmpty else { return fixed }

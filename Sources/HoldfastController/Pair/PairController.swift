@@ -188,6 +188,12 @@ package actor PairController {
         case .done(let report):
           promotion = report
           trouble = nil
+          let loss = report.lossSeconds.map { "the last \($0) s" } ?? "an unknown time"
+          world.log.notice(
+            """
+            \(name): promoted to epoch \(report.reign.epoch), point \(report.point) \
+            (\(report.grade)); not in it: what was written in \(loss) before
+            """)
           tell(.promoted)
         case .failed(let reason):
           trouble = reason

@@ -52,6 +52,8 @@ package final class LinuxService: ServiceHost {
         unsafe _ = mkdir(folder, 0o755)
         let text = "[Unit]\nAssertPathExists=\(flags.serve)\n"
         try LinuxDisk(folder).replace("50-holdfast.conf", with: Array(text.utf8))
+        // As systemd wants it: everybody may read what a unit is.
+        unsafe _ = chmod("\(folder)/50-holdfast.conf", 0o644)
       } catch {
         throw StepError("\(error)")
       }
@@ -61,7 +63,10 @@ package final class LinuxService: ServiceHost {
 
   package func prepare() { fenced.prepare() }
 
-  package func allow() { _ = flags.allow() }
+  package func allow() {
+    fenced.clear()
+    flags.allow()
+  }
 
   package func fence() -> [String] {
     flags.forbid()

@@ -24,14 +24,12 @@ final class ServiceFlags: Sendable {
     setFence("1")
   }
 
-  /// - Returns: whether the service may be started now.
-  func allow() -> Bool {
+  /// Where it fails systemd starts nothing, and says why.
+  func allow() {
     setFence("0")
     let number = unsafe holdfast_openat(
       AT_FDCWD, serve, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
-    guard number >= 0 else { return false }
-    _ = close(number)
-    return true
+    if number >= 0 { _ = close(number) }
   }
 
   private func setFence(_ value: String) {

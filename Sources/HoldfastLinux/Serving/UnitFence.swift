@@ -25,9 +25,11 @@ final class UnitFence: Sendable {
       events = open("cgroup.events", O_RDONLY)
     }
 
-    func set(_ file: Descriptor?) {
-      if let file { unsafe _ = write(file.number, "1", 1) }
+    func set(_ file: Descriptor?, _ value: String = "1") {
+      if let file { unsafe _ = write(file.number, value, 1) }
     }
+
+    func thaw() { set(freeze, "0") }
 
     private func text(_ file: Descriptor?) -> String {
       guard let file else { return "" }
@@ -63,6 +65,12 @@ final class UnitFence: Sendable {
     guard let cgroups else { return }
     let found = units.flatMap { cgroups.folders(of: $0) }.map { Group($0) }
     groups.withLock { $0 = found }
+  }
+
+  /// What was fenced and is empty does not hold up what is started in its place.
+  func clear() {
+    prepare()
+    for group in groups.withLock({ $0 }) where !group.isPopulated { group.thaw() }
   }
 
   /// - Parameter limit: microseconds.
