@@ -92,7 +92,8 @@ let package = Package(
     .executableTarget(
       name: "holdfast",
       dependencies: [
-        "HoldfastAgent", "HoldfastController", "HoldfastLinux", "HoldfastIndex", "HoldfastStore", "HoldfastBytes",
+        "HoldfastAgent", "HoldfastController", "HoldfastLinux", "HoldfastIndex", "HoldfastStore",
+        "HoldfastBytes",
         "HoldfastWire", "HoldfastCore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),

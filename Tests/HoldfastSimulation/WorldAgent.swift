@@ -57,7 +57,8 @@ extension World {
     guard site.standing != nil else { return }
     send(place(site), place(other)) { world in
       guard other.isUp, let standing = other.standing else { return }
-      let isPromised = standing.role == .standby && standing.record.reign == reign
+      let isPromised =
+        standing.role == .standby && standing.record.reign == reign
         && standing.refusal == nil && !other.isPromoting
       if isPromised {
         other.promisedUntil = max(

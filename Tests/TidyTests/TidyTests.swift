@@ -45,7 +45,8 @@ import Testing
     ],
     "HoldfastController": ["HoldfastWire", "HoldfastCore", "Logging", "Synchronization"],
     "holdfast": [
-      "HoldfastAgent", "HoldfastController", "HoldfastLinux", "HoldfastIndex", "HoldfastStore", "HoldfastBytes",
+      "HoldfastAgent", "HoldfastController", "HoldfastLinux", "HoldfastIndex", "HoldfastStore",
+      "HoldfastBytes",
       "HoldfastWire", "HoldfastCore", "ArgumentParser", "Logging", "Yams", "Glibc", "Dispatch",
       "Synchronization", "FoundationEssentials",
     ],

@@ -47,6 +47,10 @@ package struct StatusAnswer: Codable, Sendable {
     package var notes: [String]
     package var sentBytes: Int64
     package var journalBytes: Int64
+    /// What the controller makes of the service here, and for how long its lease lasts yet; `null`
+    /// where none says anything.
+    @Nullable package var service: String?
+    @Nullable package var leaseSeconds: Double?
   }
   package var site: String
   package var pairs: [Pair]

@@ -5,7 +5,8 @@ package import HoldfastWire
 /// What a primary makes of what the standby says, and what it says of itself.
 extension Pair {
   func advanced(_ progress: Holdfast_Progress) async {
-    guard let record = standing?.record, record.part == .primary else { return }
+    // What a site that was promoted meanwhile still says of its time as standby means nothing.
+    guard let standing, standing.record.part == .primary, standing.refusal == nil else { return }
     let durable = PointNumber(rawValue: progress.durable)
     board.update { view in
       view.marks.received = max(view.marks.received, PointNumber(rawValue: progress.received))

@@ -20,6 +20,8 @@ package struct PairView: Sendable {
   package var held: [Hold: String] = [:]
   package var notes: [String] = []
   package var lastError: String?
+  /// What this site's controller said last, and when.
+  package var service: (word: ServingRequest, at: Instant)?
   /// Why there is no session; nothing once there is one.
   package var linkError: String?
   /// Of the peer, from its heartbeats.

@@ -24,6 +24,17 @@ extension Pair {
         carry the primary's time; set both by NTP
         """)
     }
+    let service = heardService(view, now)
+    if configuration.failover.hasArbiter {
+      if service == nil {
+        alarms.append(
+          """
+          the controller says nothing, so nothing is served from here: systemctl status \
+          holdfast-controller
+          """)
+      }
+      if let trouble = service?.trouble { alarms.append(trouble) }
+    }
     if let error = view.linkError { alarms.append(error) }
     if let error = view.lastError { alarms.append("last error: \(error)") }
     return StatusAnswer.Pair(
@@ -42,7 +53,14 @@ extension Pair {
         + (configuration.dormantKeys.isEmpty
           ? []
           : ["accepted, not yet at work: \(configuration.dormantKeys.joined(separator: ", "))"]),
-      sentBytes: view.bytesSent, journalBytes: view.segmentBytes)
+      sentBytes: view.bytesSent, journalBytes: view.segmentBytes, service: service?.service,
+      leaseSeconds: service?.leaseSeconds)
+  }
+
+  /// What the controller said, unless that is long ago.
+  private func heardService(_ view: PairView, _ now: Instant) -> ServingRequest? {
+    guard let service = view.service, now - service.at < Limits.deadAfter else { return nil }
+    return service.word
   }
 
   /// Until the backlog is sent, at the pace of late.
@@ -347,6 +365,8 @@ extension Pair {
     showRole()
     host.probe.hit(.promoting)
     phases.end("epoch")
+    // A primary that lives hears of it at once.
+    await greet()
     do {
       try await complete(saved, point.number)
       phases.end("apply")

@@ -79,6 +79,18 @@ extension Pair {
   }
 }
 
+/// What the controller of this site says with each question.
+package struct ServingRequest: Codable, Sendable {
+  package var service: String
+  package var leaseSeconds: Double?
+  package var trouble: String?
+  package init(_ word: ServiceWord) {
+    service = word.service
+    leaseSeconds = word.leaseLeft?.seconds
+    trouble = word.trouble
+  }
+}
+
 /// What the controller of this site asks its agent again and again: docs/api.md.
 package struct ServingAnswer: Codable, Sendable {
   /// In hex; `null` before the pair's secret is known.

@@ -47,9 +47,6 @@ package struct Control: Sendable {
       if parts.count == 3, parts[0] == "pairs", parts[2] == "points" {
         return encode(try await site.pair(parts[1]).points())
       }
-      if parts.count == 3, parts[0] == "pairs", parts[2] == "serving" {
-        return encode(try await site.serving(parts[1]))
-      }
     }
     guard method == "POST" else {
       throw FailureAnswer(code: 2, "no such request: \(method) \(path)")
@@ -59,6 +56,9 @@ package struct Control: Sendable {
     }
     if parts == ["invite"] { return encode(try await site.invite(decode(body))) }
     if parts == ["join"] { return encode(try await site.join(decode(body))) }
+    if parts.count == 3, parts[0] == "pairs", parts[2] == "serving" {
+      return encode(try await site.serving(parts[1], decode(body)))
+    }
     if parts.count == 3, parts[0] == "pairs", parts[2] == "approve" {
       return encode(TextAnswer(message: try await site.approve(parts[1])))
     }

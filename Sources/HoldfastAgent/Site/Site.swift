@@ -147,8 +147,9 @@ package actor Site {
     return answer
   }
 
-  package func serving(_ name: String) async throws -> ServingAnswer {
+  package func serving(_ name: String, _ request: ServingRequest) async throws -> ServingAnswer {
     let pair = try pair(name)
+    pair.board.update { $0.service = (request, host.clock.now()) }
     return await pair.report(otherKey: pins.key(of: pair.peer))
   }
 

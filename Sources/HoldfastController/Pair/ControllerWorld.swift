@@ -32,15 +32,6 @@ package struct ControllerRefusal: Error, CustomStringConvertible {
   package init(_ description: String) { self.description = description }
 }
 
-/// Of one pair: docs/api.md.
-package struct ControllerStatus: Codable, Sendable {
-  package var pair: String
-  package var service: String
-  /// Until fencing begins, unless the lease is renewed before.
-  package var leaseSeconds: Double?
-  package var trouble: String?
-}
-
 /// Which run of the plan is wanted; one that was abandoned ends after its step.
 struct PlanProgress {
   final class Run: Sendable {

@@ -95,7 +95,7 @@ package actor PairController {
 
   private func poll() async {
     while !Task.isCancelled {
-      let answer = await world.agent.serving(name)
+      let answer = await world.agent.serving(name, word())
       if let names = answer?.names { self.names = names }
       tell(.agent(answer?.report))
       try? await world.clock.sleep(until: world.clock.now() + Limits.agentAskedEvery)
@@ -154,7 +154,7 @@ package actor PairController {
       do {
         try obey(order)
       } catch {
-        // What could not be made durable is not acted upon: the next controller begins from what is.
+        // What could not be made durable is not acted upon: the next begins from what is.
         world.log.critical("\(name): \(error): the controller ends and begins anew")
         world.abandon()
         return
@@ -280,11 +280,11 @@ package actor PairController {
   }
 
   /// What `status` shows of it.
-  package func status() -> ControllerStatus {
+  private func word() -> ServiceWord {
     let now = world.clock.now()
-    return ControllerStatus(
-      pair: name, service: "\(supervisor.service)",
-      leaseSeconds: supervisor.lease.map { max(0, ($0.fenceAt - now).seconds) },
+    return ServiceWord(
+      service: "\(supervisor.service)",
+      leaseLeft: supervisor.lease.map { max(.zero, $0.fenceAt - now) },
       trouble: trouble ?? supervisor.refusal?.description)
   }
 }

@@ -23,7 +23,8 @@ package struct Configuration: Hashable, Sendable {
     self.pairs = pairs
   }
 
-  /// The sites that something is replicated with; others, such as a witness, are not dialled for it.
+  /// The sites that something is replicated with; others, such as a witness, the agent does not
+  /// dial.
   package var partners: Set<String> { Set(pairs.map { $0.peer(of: site) }) }
 
   package func pair(_ name: String) -> PairConfiguration? { pairs.first { $0.name == name } }

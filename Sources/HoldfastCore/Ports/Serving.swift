@@ -1,14 +1,32 @@
 /// What a controller asks its site's agent. None of it throws: an agent that does not answer, or
 /// refuses, is `nil` or false.
 package protocol AgentDesk: Sendable {
-  func serving(_ pair: String) async -> (report: AgentReport, names: PairNames?)?
+  /// - Parameter word: what the agent shows to people.
+  func serving(
+    _ pair: String, _ word: ServiceWord
+  ) async -> (report: AgentReport, names: PairNames?)?
   /// The arbiter has granted the lease of this reign here.
   func grant(_ pair: String, _ reign: Reign) async
   /// Whether the other site promised not to serve for one ttl.
   func askPromise(_ pair: String, _ reign: Reign) async -> Bool
-  /// Makes the reign durable and the tree ready. The loss was accepted before the reign was granted.
+  /// Makes the reign durable and the tree ready. The loss was accepted before it was granted.
   /// - Parameter point: `nil` for the newest that the pair requires.
   func promote(_ pair: String, _ reign: Reign, _ point: PointNumber?) async -> PromotionOutcome
+}
+
+/// What a controller tells its agent of the service here.
+package struct ServiceWord: Hashable, Sendable {
+  /// One of the words of ``Supervisor/Service``.
+  package var service: String
+  /// Until fencing begins, unless the lease is renewed before.
+  package var leaseLeft: Duration?
+  /// What keeps the service from running, for people.
+  package var trouble: String?
+  package init(service: String, leaseLeft: Duration?, trouble: String?) {
+    self.service = service
+    self.leaseLeft = leaseLeft
+    self.trouble = trouble
+  }
 }
 
 package enum PromotionOutcome: Hashable, Sendable {

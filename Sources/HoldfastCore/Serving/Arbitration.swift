@@ -1,5 +1,5 @@
-/// What a site tells the arbiter of itself with every request, so that no higher epoch stays unheard
-/// of.
+/// What a site tells the arbiter of itself with every request, so that no higher epoch stays
+/// unheard of.
 package struct SiteStatement: Hashable, Sendable {
   package var pair: RandomID
   /// The key of the pair's other site.

@@ -23,8 +23,12 @@ package struct Supervisor: Sendable {
   private var pending: Pending?
   private var lastNumber: RequestNumber = 0
   private var nextAsk = Instant(nanos: .min)
-  /// Another's lease, or a promise to it, may live until then.
-  private var mayStartAt = Instant(nanos: .min)
+  /// The other site's lease may live until then, as the arbiter said last.
+  private var othersLeaseEnd = Instant(nanos: .min)
+  /// The other site may serve until then, on this one's promise.
+  private var promiseEnd = Instant(nanos: .min)
+  /// The arbiter knows that nothing of a reign that is over runs here.
+  private var hasReleased = false
   private var isPromoting = false
   private var chance: RandomID?
 
@@ -82,7 +86,6 @@ package struct Supervisor: Sendable {
   private mutating func begin(_ handover: Lease?, _ now: Instant, _ orders: inout [Order]) {
     if let handover, settings.terms.mayHandOver(handover, now: now) {
       lease = handover
-      mayStartAt = now
       service = .starting
       orders.append(.start)
     } else {
@@ -94,8 +97,12 @@ package struct Supervisor: Sendable {
   // MARK: The agent
 
   private mutating func heard(_ report: AgentReport, _ now: Instant, _ orders: inout [Order]) {
+    if report.record != self.report?.record {
+      hasReleased = false
+      refusal = nil
+    }
     self.report = report
-    if report.promiseLeft > .zero { mayStartAt = max(mayStartAt, now + report.promiseLeft) }
+    if report.promiseLeft > .zero { promiseEnd = max(promiseEnd, now + report.promiseLeft) }
     if let done = intent, done.reign == report.record.reign, report.record.part == .primary {
       intent = nil
       isPromoting = false
@@ -104,8 +111,9 @@ package struct Supervisor: Sendable {
       intent = nil
       orders.append(.persist(nil))
     }
-    if fenceAt != nil, report.isRefused || report.record.part != .primary
-      || report.record.reign != lease?.reign
+    if fenceAt != nil,
+      report.isRefused || report.record.part != .primary
+        || report.record.reign != lease?.reign
     {
       fence(.superseded, &orders)
     }
@@ -124,14 +132,26 @@ package struct Supervisor: Sendable {
     if let intent {
       request = .acquire(intent.reign, isOrdered: intent.isOrdered)
     } else if record.part == .primary {
-      if report?.isRefused == true { return }
-      request = .renew
+      guard let given = isOver ? release : .renew else { return }
+      request = given
     } else {
       request = .ask
     }
     nextAsk = now + settings.terms.renewEvery
     let number = begin(.arbiter(request), intent?.reign ?? record.reign, now)
     orders.append(.askArbiter(number, request, record))
+  }
+
+  /// Whether the reign of this site is known to be over.
+  private var isOver: Bool {
+    if report?.isRefused == true { return true }
+    if case .superseded = refusal { return true }
+    return false
+  }
+
+  /// Said once nothing runs here.
+  private var release: ArbiterRequest? {
+    service == .stopped && lease == nil && !hasReleased ? .release : nil
   }
 
   private mutating func begin(
@@ -157,7 +177,7 @@ package struct Supervisor: Sendable {
 
   /// While both sites see one another nobody moves: the other promises not to serve.
   private mutating func withoutArbiter(_ now: Instant, _ orders: inout [Order]) {
-    guard let report, report.record.part == .primary, !report.isRefused, intent == nil else {
+    guard let report, report.record.part == .primary, !isOver, intent == nil else {
       return
     }
     let number = begin(.peer, report.record.reign, now)
@@ -173,17 +193,17 @@ package struct Supervisor: Sendable {
     refusal = nil
     switch answer {
     case .granted(let wait):
-      if fenceAt == nil { mayStartAt = max(mayStartAt, now + wait) }
+      othersLeaseEnd = now + wait
       extend(request.reign, from: request.sentAt, now, &orders)
       if let intent, intent.reign == request.reign, !isPromoting {
         isPromoting = true
         orders.append(.promote(intent.reign, intent.point))
       }
-    case .released: break
+    case .released: hasReleased = true
     case .held: if intent != nil { abandon(nil, &orders) }
     case .free(let reign):
       guard let report, settings.isAutomatic, report.role == .standby,
-        report.record.reign == reign, report.promiseLeft <= .zero, now >= mayStartAt,
+        report.record.reign == reign, report.promiseLeft <= .zero, now >= promiseEnd,
         let loss = report.loss, loss <= settings.maxLoss
       else { return }
       failover(isOrdered: false, nil, &orders)
@@ -193,6 +213,7 @@ package struct Supervisor: Sendable {
       case .superseded, .split:
         if intent != nil { return abandon(refusal, &orders) }
         if fenceAt != nil { fence(.superseded, &orders) }
+        lease = nil
       case .unheard, .foreign, .quiet: withoutArbiter(now, &orders)
       }
     }
@@ -242,6 +263,8 @@ package struct Supervisor: Sendable {
 
   private mutating func fence(_ reason: Reason, _ orders: inout [Order]) {
     guard service != .fencing else { return }
+    // What is left of it is another's to wait for, not this site's to use.
+    if reason == .superseded { lease = nil }
     service = .fencing
     orders.append(.fence(reason))
     orders.append(.note(nil))
@@ -250,7 +273,7 @@ package struct Supervisor: Sendable {
   private mutating func start(_ now: Instant, _ orders: inout [Order]) {
     guard service == .stopped, let report, report.role == .primary, !report.isRefused,
       report.record.part == .primary, let lease, lease.reign == report.record.reign,
-      lease.fenceAt > now, now >= mayStartAt
+      lease.fenceAt > now, now >= othersLeaseEnd, now >= promiseEnd
     else { return }
     run(&orders)
   }

@@ -90,7 +90,10 @@ package struct Witness: Sendable {
   ) -> [Order] {
     var known = hearsay[statement.pair] ?? []
     known.removeAll { $0.from == site }
-    if let other = known.first(where: { $0.from == statement.other && $0.statement.other == site }) {
+    let isOther = { (word: Hearsay) in
+      word.from == statement.other && word.statement.other == site
+    }
+    if let other = known.first(where: isOther) {
       let newest = [Hearsay(from: site, statement: statement), other].max {
         ($0.statement.record.reign.epoch, $0.statement.record.part.rank)
           < ($1.statement.record.reign.epoch, $1.statement.record.part.rank)
@@ -205,6 +208,12 @@ extension Witness.Entry {
   private mutating func release(
     _ site: Fingerprint, _ told: RoleRecord, _ now: Instant
   ) -> ArbiterAnswer {
+    if told.reign.epoch < record.reign.epoch, record.holder != site {
+      // Who was promoted past has stopped: nobody needs to wait for the end of that lease.
+      priorExpiry = min(priorExpiry, now)
+      record.isSettled = true
+      return .released
+    }
     guard record.holder == site, record.reign == told.reign else {
       return .refused(.superseded(record.reign))
     }

@@ -2,8 +2,8 @@ import CLinux
 import Glibc
 
 /// Two files in the control folder, gone with the boot, that say whether a pair's service may run
-/// here: `serve-PAIR`, which systemd asks for before it starts a unit of the plan, and `fence-PAIR`,
-/// which whoever thaws units asks for.
+/// here: `serve-PAIR`, which systemd asks for before it starts a unit of the plan, and
+/// `fence-PAIR`, which whoever thaws units asks for.
 final class ServiceFlags: Sendable {
   let serve: String
   private let fence: Descriptor?

@@ -77,7 +77,7 @@ struct ControllerCommand: AsyncParsableCommand {
         try? await Task.sleep(for: Limits.superviseEvery)
       }
     }
-    await Signals.untilStopped { log.warning("a changed configuration is in force after a restart") }
+    await Signals.untilStopped { log.warning("a new configuration is in force after a restart") }
     systemd.stopping()
     watchdog.cancel()
     for task in running { task.cancel() }
@@ -135,11 +135,6 @@ struct ControllerCommand: AsyncParsableCommand {
   ) async throws -> ControlServer {
     let path = "\(configuration.control)/\(socket)"
     return try await ControlSockets.open(path, "holdfast-admin", mayMove: true) { request, _ in
-      if request.method == "GET", request.path == "/status" {
-        var all: [ControllerStatus] = []
-        for controller in controllers { all.append(await controller.status()) }
-        return JSON.encode(all)
-      }
       let parts = request.path.split(separator: "/").map(String.init)
       guard request.method == "POST", parts.count == 3, parts[0] == "pairs",
         let controller = controllers.first(where: { $0.name == parts[1] })
@@ -177,17 +172,21 @@ struct ControlSocketAgent: AgentDesk {
 
   init(_ configuration: Configuration) { client = AgentClient(configuration: configuration) }
 
-  func serving(_ pair: String) async -> (report: AgentReport, names: PairNames?)? {
+  func serving(
+    _ pair: String, _ word: ServiceWord
+  ) async -> (report: AgentReport, names: PairNames?)? {
     guard
-      let answer = try? await client.get(
-        ServingAnswer.self, "/pairs/\(pair)/serving", within: Limits.agentAnswersWithin),
+      let answer = try? await client.post(
+        ServingAnswer.self, "/pairs/\(pair)/serving", ServingRequest(word),
+        within: Limits.agentAnswersWithin),
       let report = answer.report
     else { return nil }
     return (report, answer.names)
   }
 
   func grant(_ pair: String, _ reign: Reign) async {
-    _ = try? await client.post(TextAnswer.self, "/pairs/\(pair)/grant", ReignRequest(reign),
+    _ = try? await client.post(
+      TextAnswer.self, "/pairs/\(pair)/grant", ReignRequest(reign),
       within: Limits.agentAnswersWithin)
   }
 

@@ -42,6 +42,10 @@ struct StatusCommand: AsyncParsableCommand {
       if pair.rpoKept == false {
         lines.append("! \(pair.pair): the RPO of \(Terminal.seconds(pair.rpoSeconds)) is not kept")
       }
+      if let service = pair.service {
+        let lease = pair.leaseSeconds.map { ", lease for \(Terminal.seconds($0)) yet" } ?? ""
+        lines.append("  \(pair.pair): service \(service) here\(lease)")
+      }
       lines += pair.alarms.map { "! \(pair.pair): \($0)" }
       lines += pair.notes.map { "  \(pair.pair): \($0)" }
     }

@@ -230,7 +230,8 @@ struct ConfigurationReader {
     if arbiter != "none" {
       guard peers[arbiter]?.address != nil else {
         throw error(
-          map.node, "\(map.place).arbiter: \(arbiter) is not under `peers` with an address: add it")
+          map.node,
+          "\(map.place).arbiter: \(arbiter) is not under `peers` with an address: add it")
       }
     }
     if mode == "automatic", arbiter == "none" {
@@ -239,7 +240,8 @@ struct ConfigurationReader {
     }
     let boot = try map.word("on-boot", BootPolicy.allCases.map(\.rawValue)) ?? "wait"
     return FailoverConfiguration(
-      mode: mode, arbiter: arbiter, ttl: try map.duration("ttl", min: Limits.ttlMin, max: Limits.ttlMax) ?? .seconds(10),
+      mode: mode, arbiter: arbiter,
+      ttl: try map.duration("ttl", min: Limits.ttlMin, max: Limits.ttlMax) ?? .seconds(10),
       maxLoss: try map.duration("max-loss") ?? .zero, onBoot: BootPolicy(rawValue: boot) ?? .wait)
   }
 }

@@ -1,0 +1,174 @@
+import HoldfastCore
+import Testing
+
+private let pair = RandomID(high: 1, low: 2)
+private let left = Fingerprint(Digest32(words: SIMD4(1, 0, 0, 0)))
+private let right = Fingerprint(Digest32(words: SIMD4(2, 0, 0, 0)))
+private let stranger = Fingerprint(Digest32(words: SIMD4(3, 0, 0, 0)))
+private let ttl = Duration.seconds(10)
+
+private func reign(_ epoch: UInt64, _ id: UInt64 = 7) -> Reign {
+  Reign(epoch: Epoch(rawValue: epoch), id: RandomID(high: id, low: epoch))
+}
+private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_000_000) }
+private func word(
+  _ reign: Reign, _ part: RoleRecord.Part, to other: Fingerprint
+) -> SiteStatement {
+  SiteStatement(
+    pair: pair, other: other, record: RoleRecord(reign: reign, part: part), ttl: ttl)
+}
+
+/// A witness that is asked by name, and what it answers.
+private struct Asked {
+  var witness: Witness
+  var persisted: WitnessRecord?
+  init(_ records: [WitnessRecord] = [], now: Int64 = 0) {
+    witness = Witness(records: records, now: at(now))
+  }
+
+  mutating func primary(
+    _ request: ArbiterRequest, _ told: Reign = reign(1), now: Int64
+  ) -> ArbiterAnswer {
+    ask(request, left, word(told, .primary, to: right), now)
+  }
+  mutating func standby(
+    _ request: ArbiterRequest, _ told: Reign = reign(1), now: Int64
+  ) -> ArbiterAnswer {
+    ask(request, right, word(told, .standby, to: left), now)
+  }
+  mutating func ask(
+    _ request: ArbiterRequest, _ site: Fingerprint, _ statement: SiteStatement, _ now: Int64
+  ) -> ArbiterAnswer {
+    var answer: ArbiterAnswer?
+    for order in witness.on(request, from: site, statement, now: at(now)) {
+      switch order {
+      case .persist(let record):
+        #expect(answer == nil, "what is answered is durable before")
+        persisted = record
+      case .answer(let given): answer = given
+      }
+    }
+    return answer ?? .refused(.foreign)
+  }
+
+  /// Heard by both sites, and past the time in which nothing is granted.
+  static var begun: Asked {
+    var asked = Asked()
+    _ = asked.primary(.renew, now: 0)
+    _ = asked.standby(.ask, now: 0)
+    #expect(asked.primary(.renew, now: 10) == .granted(wait: .zero))
+    return asked
+  }
+}
+
+@Suite struct `A witness` {
+  @Test func `that knows nothing waits for both sites, and then for one ttl`() {
+    var asked = Asked()
+    #expect(asked.primary(.renew, now: 0) == .refused(.unheard))
+    #expect(asked.primary(.renew, now: 100) == .refused(.unheard))
+    #expect(asked.standby(.ask, .none, now: 101) == .refused(.quiet(left: ttl)))
+    #expect(asked.primary(.renew, now: 105) == .refused(.quiet(left: .seconds(6))))
+    #expect(asked.primary(.renew, now: 111) == .granted(wait: .zero))
+  }
+
+  @Test func `is bound to the two keys that named each other`() {
+    var asked = Asked()
+    _ = asked.primary(.renew, now: 0)
+    let lie = word(reign(9), .primary, to: left)
+    #expect(asked.ask(.renew, stranger, lie, 1) == .refused(.unheard))
+    _ = asked.standby(.ask, now: 2)
+    #expect(asked.ask(.renew, stranger, lie, 20) == .refused(.foreign))
+    #expect(asked.primary(.renew, now: 20) == .granted(wait: .zero))
+  }
+
+  @Test func `grants a new reign once the lease is over, and not before`() {
+    var asked = Asked.begun
+    let next = ArbiterRequest.acquire(reign(2), isOrdered: false)
+    #expect(asked.standby(.ask, now: 15) == .held(reign(1), left: .seconds(5)))
+    #expect(asked.standby(next, now: 19) == .held(reign(1), left: .seconds(1)))
+    #expect(asked.standby(.ask, now: 20) == .free(reign(1)))
+    #expect(asked.standby(next, now: 20) == .granted(wait: .zero))
+    #expect(asked.primary(.renew, now: 21) == .refused(.superseded(reign(2))))
+    #expect(asked.persisted?.holder == right)
+  }
+
+  @Test func `has who was ordered to take over wait for the other's lease`() {
+    var asked = Asked.begun
+    let next = ArbiterRequest.acquire(reign(2), isOrdered: true)
+    #expect(asked.standby(next, now: 13) == .granted(wait: .seconds(7)))
+    #expect(asked.primary(.renew, now: 14) == .refused(.superseded(reign(2))))
+    // Asked again, also by a witness that was restarted meanwhile, it still waits.
+    #expect(asked.standby(next, now: 15) == .granted(wait: .seconds(5)))
+    var again = Asked([asked.persisted].compactMap { $0 }, now: 100)
+    #expect(again.standby(next, now: 101) == .granted(wait: .seconds(9)))
+  }
+
+  @Test func `that was restarted goes on with the holder at once, and with others after a ttl`() {
+    let before = Asked.begun
+    var asked = Asked([before.persisted].compactMap { $0 }, now: 1000)
+    #expect(asked.standby(.ask, now: 1001) == .refused(.quiet(left: .seconds(9))))
+    let next = ArbiterRequest.acquire(reign(2), isOrdered: true)
+    #expect(asked.standby(next, now: 1001) == .refused(.quiet(left: .seconds(9))))
+    #expect(asked.primary(.renew, now: 1002) == .granted(wait: .zero))
+  }
+
+  @Test func `takes over a promotion that it did not decide, and grants nothing for a ttl`() {
+    var asked = Asked.begun
+    let told = word(reign(5), .primary, to: left)
+    #expect(asked.ask(.renew, right, told, 12) == .refused(.quiet(left: ttl)))
+    #expect(asked.primary(.renew, now: 13) == .refused(.superseded(reign(5))))
+    #expect(asked.ask(.renew, right, told, 22) == .granted(wait: .zero))
+  }
+
+  @Test func `has nobody wait for who says that it has stopped`() {
+    var asked = Asked.begun
+    let next = ArbiterRequest.acquire(reign(2), isOrdered: true)
+    #expect(asked.standby(next, now: 13) == .granted(wait: .seconds(7)))
+    #expect(asked.primary(.release, now: 14) == .released)
+    #expect(asked.standby(next, now: 15) == .granted(wait: .zero))
+    #expect(asked.primary(.renew, now: 15) == .refused(.superseded(reign(2))))
+  }
+
+  @Test func `refuses two reigns of one number`() {
+    var asked = Asked.begun
+    let told = word(reign(1, 8), .primary, to: left)
+    #expect(asked.ask(.renew, right, told, 12) == .refused(.split(reign(1))))
+  }
+
+  @Test func `lets a lease that was given back go at once`() {
+    var asked = Asked.begun
+    #expect(asked.primary(.release, now: 12) == .released)
+    let next = ArbiterRequest.acquire(reign(2), isOrdered: false)
+    #expect(asked.standby(next, now: 12) == .granted(wait: .zero))
+  }
+
+  @Test func `grants no number twice and skips none`() {
+    var asked = Asked.begun
+    let skipping = ArbiterRequest.acquire(reign(3), isOrdered: true)
+    #expect(asked.standby(skipping, now: 30) == .refused(.superseded(reign(1))))
+    let same = ArbiterRequest.acquire(reign(1, 9), isOrdered: true)
+    #expect(asked.standby(same, now: 30) == .refused(.superseded(reign(1))))
+  }
+}
+
+@Suite struct `The times of a lease` {
+  @Test func `hold for every ttl that may be configured`() {
+    for seconds in 5...600 {
+      let terms = LeaseTerms(ttl: .seconds(seconds))
+      #expect(terms.violations.isEmpty, "\(seconds) s: \(terms.violations)")
+    }
+  }
+
+  @Test func `that do not hold are said with their numbers`() {
+    var terms = LeaseTerms(ttl: .seconds(10))
+    terms.timeout = .seconds(4)
+    #expect(
+      terms.violations.first?.contains("12000 ms must be at most ttl - margin = 9500 ms") == true)
+    terms = LeaseTerms(ttl: .seconds(10))
+    terms.watchdog = .seconds(9)
+    #expect(terms.violations.first?.contains("a hung controller") == true)
+    terms = LeaseTerms(ttl: .seconds(10))
+    terms.margin = .milliseconds(50)
+    #expect(terms.violations.first?.contains("two clocks may come apart") == true)
+  }
+}
