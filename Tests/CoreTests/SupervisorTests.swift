@@ -138,6 +138,29 @@ private struct Told {
     #expect(told.tell(.arbiter(told.asked, .free(reign)), 1010).isEmpty)
   }
 
+  @Test func `starts on a person's word where the arbiter does not answer, and only there`() {
+    var told = Told()
+    _ = told.tell(.began(handover: nil, intent: nil), 0)
+    _ = told.tell(.fenced, 10)
+    var word = report(.primary, .primary)
+    word.isByWord = true
+    _ = told.tell(.agent(word), 20)
+    _ = told.tick(1000)
+    #expect(
+      !told.tell(.arbiter(told.asked, .refused(.quiet(left: .seconds(9)))), 1010).contains(.start))
+    _ = told.tell(.peer(told.asked, isPromised: false), 1020)
+    _ = told.tick(3000)
+    #expect(told.tell(.arbiterFailed(told.asked), 3010).last == .start)
+    #expect(told.supervisor.fenceAt == nil)
+    _ = told.tell(.peer(told.asked, isPromised: false), 3020)
+    _ = told.tick(100_000)
+    #expect(told.supervisor.service == .starting)
+    // The arbiter is back: its lease counts from now on.
+    let orders = told.tell(.arbiter(told.asked, .granted(wait: .zero)), 100_010)
+    #expect(orders.contains(.hand(reign)))
+    #expect(told.supervisor.fenceAt == at(107_500))
+  }
+
   @Test func `goes on under the lease of one that died, but not under the rest of one`() {
     var told = Told()
     let long = Lease(reign: reign, fenceAt: at(3000))

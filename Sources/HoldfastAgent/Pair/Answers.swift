@@ -91,6 +91,11 @@ package struct SyncAnswer: Codable, Sendable {
   package var point: UInt64
 }
 
+package struct ResumeRequest: Codable, Sendable {
+  package var otherSiteIsDown: Bool
+  package init(otherSiteIsDown: Bool) { self.otherSiteIsDown = otherSiteIsDown }
+}
+
 package struct FailoverRequest: Codable, Sendable {
   package var point: UInt64?
   package var acceptLoss: Bool

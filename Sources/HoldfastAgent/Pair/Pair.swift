@@ -46,6 +46,8 @@ package actor Pair {
   package var isAtMove: Bool { isMoving || isPromoting }
   /// The other site was told that this one does not serve before.
   var promisedUntil = Instant(nanos: .min)
+  /// A person has said that the other site is down, and no arbiter has granted since.
+  var isByWord = false
   /// Who waits for the other site's promise, by the number of the request.
   var promises: [UInt64: CheckedContinuation<Bool, Never>] = [:]
   var lastPromise: UInt64 = 0

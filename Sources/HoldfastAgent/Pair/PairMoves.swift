@@ -146,11 +146,12 @@ extension Pair {
   }
 
   /// A person says that this site goes on as what it was.
-  package func resume() async throws -> String {
+  package func resume(_ request: ResumeRequest) async throws -> String {
     guard let before = standing else {
       throw FailureAnswer(code: 3, "nothing to resume: type: holdfast adopt \(name)")
     }
     if let refusal = before.refusal { throw FailureAnswer(code: 3, "\(refusal)") }
+    isByWord = request.otherSiteIsDown
     try await obey(standing?.on(.resume) ?? [])
     if standing?.record.part == .primary { await greet() }
     return "\(name): \(standing?.role.rawValue ?? "unknown") in epoch \(before.record.reign.epoch)"
@@ -274,7 +275,8 @@ extension Pair {
       try await receiver.note(.pinned(chosen.number, true), reign: record.reign)
       phases.end("pin")
       let reign = granted ?? Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
-      return try await promote(to: chosen, reign, answer, &phases)
+      return try await promote(
+        to: chosen, reign, onWord: granted == nil && request.otherSiteIsDown, answer, &phases)
     } catch {
       if standing?.record.part == .standby { await receiver.release() }
       throw error
@@ -351,7 +353,8 @@ extension Pair {
 
   /// From the commit point on.
   private func promote(
-    to point: Point, _ reign: Reign, _ preview: FailoverAnswer, _ phases: inout Phases
+    to point: Point, _ reign: Reign, onWord: Bool, _ preview: FailoverAnswer,
+    _ phases: inout Phases
   ) async throws -> FailoverAnswer {
     let view = board.view
     let saved = PairFiles.Saved(
@@ -361,6 +364,7 @@ extension Pair {
     // From here on lower epochs are refused, whatever becomes of the steps that follow.
     _ = standing?.on(.promoted(reign))
     isPromoting = true
+    isByWord = isByWord || onWord
     isStalled = false
     showRole()
     host.probe.hit(.promoting)

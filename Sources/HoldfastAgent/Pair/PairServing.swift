@@ -16,7 +16,7 @@ extension Pair {
       epoch: record?.reign.epoch.rawValue ?? 0, reign: (record?.reign.id ?? .none).description,
       part: record?.part == .primary ? "primary" : "standby", role: role.rawValue,
       refused: standing?.refusal != nil, promiseSeconds: max(.zero, promisedUntil - now).seconds,
-      lossSeconds: loss(now).map(\.seconds))
+      lossSeconds: loss(now).map(\.seconds), byWord: isByWord)
   }
 
   /// Of a promotion now; `nil`: nothing is to be promoted without a person.
@@ -31,6 +31,7 @@ extension Pair {
 
   /// The arbiter has granted the lease of this reign here.
   package func granted(_ reign: Reign) async throws {
+    isByWord = false
     try await obey(standing?.on(.granted(reign)) ?? [])
     if standing?.record.part == .primary { await greet() }
   }
@@ -105,6 +106,8 @@ package struct ServingAnswer: Codable, Sendable {
   /// For how long this site promised not to serve.
   package var promiseSeconds: Double
   @Nullable package var lossSeconds: Double?
+  /// Whether a person has said that the other site is down, and no arbiter has granted since.
+  package var byWord: Bool
 
   /// - Returns: `nil` before the sites were joined and the secret has come.
   package var names: PairNames? {
@@ -123,7 +126,7 @@ package struct ServingAnswer: Codable, Sendable {
     return AgentReport(
       record: RoleRecord(reign: reign, part: part == "primary" ? .primary : .standby), role: role,
       isRefused: refused, promiseLeft: .seconds(promiseSeconds),
-      loss: lossSeconds.map { .seconds($0) })
+      loss: lossSeconds.map { .seconds($0) }, isByWord: byWord)
   }
 }
 

@@ -72,7 +72,9 @@ package struct Control: Sendable {
     switch verb {
     case "sync": return encode(try await pair.sync())
     case "adopt": return encode(TextAnswer(message: try await pair.adopt()))
-    case "resume": return encode(TextAnswer(message: try await pair.resume()))
+    case "resume":
+      let request = body.isEmpty ? ResumeRequest(otherSiteIsDown: false) : try decode(body)
+      return encode(TextAnswer(message: try await pair.resume(request)))
     case "repair": return encode(TextAnswer(message: try await pair.repair(decode(body))))
     case "failover": return encode(try await pair.failover(decode(body)))
     case "grant":

@@ -22,9 +22,13 @@ package struct AgentReport: Hashable, Sendable {
   package var promiseLeft: Duration
   /// What would be lost if this standby were promoted now; `nil`: nothing may be promoted.
   package var loss: Duration?
+  /// A person has said that the other site is down, and the arbiter was not heard since.
+  package var isByWord: Bool
   package init(
-    record: RoleRecord, role: Role, isRefused: Bool, promiseLeft: Duration, loss: Duration?
+    record: RoleRecord, role: Role, isRefused: Bool, promiseLeft: Duration, loss: Duration?,
+    isByWord: Bool = false
   ) {
+    self.isByWord = isByWord
     self.record = record
     self.role = role
     self.isRefused = isRefused

@@ -1,5 +1,6 @@
 /// Decides, for one pair on one site, when its service runs here: only under a lease of the
-/// arbiter, or, while that is lost, under the other site's promise not to serve.
+/// arbiter; while that is lost, under the other site's promise not to serve; while both are lost, on
+/// the word of a person who has made sure that the other site is down.
 package struct Supervisor: Sendable {
   package let settings: SupervisionSettings
   package private(set) var service = Service.stopped
@@ -29,6 +30,10 @@ package struct Supervisor: Sendable {
   private var promiseEnd = Instant(nanos: .min)
   /// The arbiter knows that nothing of a reign that is over runs here.
   private var hasReleased = false
+  /// The reign that a person's word is good for, until the arbiter is heard.
+  private var wordReign: Reign?
+  /// Whether the last question got no answer at all.
+  private var isArbiterLost = false
   private var isPromoting = false
   private var chance: RandomID?
 
@@ -50,6 +55,7 @@ package struct Supervisor: Sendable {
       answered(answer, to: asked, request, now, &orders)
     case .arbiterFailed(let number):
       guard settled(number) != nil else { break }
+      isArbiterLost = true
       withoutArbiter(now, &orders)
     case .peer(let number, let isPromised):
       guard let request = settled(number), isPromised else { break }
@@ -68,10 +74,13 @@ package struct Supervisor: Sendable {
 
   /// When the service here is to be fenced unless something better is heard before; `nil` where
   /// nothing runs.
-  package var fenceAt: Instant? {
+  package var fenceAt: Instant? { mayRun ? lease?.fenceAt : nil }
+
+  /// Whether something of the service may run here.
+  private var mayRun: Bool {
     switch service {
-    case .starting, .running, .failed: lease?.fenceAt
-    case .stopped, .fencing: nil
+    case .starting, .running, .failed: true
+    case .stopped, .fencing: false
     }
   }
 
@@ -111,10 +120,13 @@ package struct Supervisor: Sendable {
       intent = nil
       orders.append(.persist(nil))
     }
-    if fenceAt != nil,
-      report.isRefused || report.record.part != .primary
-        || report.record.reign != lease?.reign
-    {
+    if report.isByWord {
+      wordReign = report.record.reign
+    } else if wordReign != report.record.reign {
+      wordReign = nil
+    }
+    let basis = lease?.reign ?? wordReign
+    if mayRun, report.isRefused || report.record.part != .primary || report.record.reign != basis {
       fence(.superseded, &orders)
     }
     if let lease, lease.fenceAt > now, lease.reign == report.record.reign, !report.isRefused,
@@ -172,7 +184,9 @@ package struct Supervisor: Sendable {
   private mutating func timeOut(_ now: Instant, _ orders: inout [Order]) {
     guard let request = pending, now >= request.sentAt + settings.terms.timeout else { return }
     pending = nil
-    if case .arbiter = request.kind { withoutArbiter(now, &orders) }
+    guard case .arbiter = request.kind else { return }
+    isArbiterLost = true
+    withoutArbiter(now, &orders)
   }
 
   /// While both sites see one another nobody moves: the other promises not to serve.
@@ -191,6 +205,7 @@ package struct Supervisor: Sendable {
     _ orders: inout [Order]
   ) {
     refusal = nil
+    isArbiterLost = false
     switch answer {
     case .granted(let wait):
       othersLeaseEnd = now + wait
@@ -212,8 +227,9 @@ package struct Supervisor: Sendable {
       switch refusal {
       case .superseded, .split:
         if intent != nil { return abandon(refusal, &orders) }
-        if fenceAt != nil { fence(.superseded, &orders) }
+        if mayRun { fence(.superseded, &orders) }
         lease = nil
+        wordReign = nil
       case .unheard, .foreign, .quiet: withoutArbiter(now, &orders)
       }
     }
@@ -226,7 +242,12 @@ package struct Supervisor: Sendable {
     guard end > now else { return }
     if let lease, lease.reign == reign, lease.fenceAt >= end { return }
     lease = Lease(reign: reign, fenceAt: end)
-    if fenceAt != nil { orders.append(.note(lease)) }
+    if mayRun { orders.append(.note(lease)) }
+    if wordReign == reign {
+      // From now on the lease counts, and the agent is told so.
+      wordReign = nil
+      orders.append(.hand(reign))
+    }
   }
 
   // MARK: Promotion
@@ -272,10 +293,16 @@ package struct Supervisor: Sendable {
 
   private mutating func start(_ now: Instant, _ orders: inout [Order]) {
     guard service == .stopped, let report, report.role == .primary, !report.isRefused,
-      report.record.part == .primary, let lease, lease.reign == report.record.reign,
-      lease.fenceAt > now, now >= othersLeaseEnd, now >= promiseEnd
+      report.record.part == .primary, mayServe(report.record.reign, now)
     else { return }
     run(&orders)
+  }
+
+  private func mayServe(_ reign: Reign, _ now: Instant) -> Bool {
+    // Who can be asked knows better than who has looked.
+    if wordReign == reign, isArbiterLost { return true }
+    guard let lease, lease.reign == reign, lease.fenceAt > now else { return false }
+    return now >= othersLeaseEnd && now >= promiseEnd
   }
 
   private mutating func run(_ orders: inout [Order]) {

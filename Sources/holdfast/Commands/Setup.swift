@@ -122,6 +122,10 @@ struct Resume: AsyncParsableCommand {
     abstract: "Lets this site go on as what it was, without asking the other.")
   @OptionGroup var options: CommonOptions
   @Argument(help: "The pair.") var pair: String
+  @Flag(
+    name: .long,
+    help: "You have made sure that the other site is down: serve here, though no arbiter answers.")
+  var otherSiteIsDown = false
   @Flag(name: .long, help: "Do not ask.") var yes = false
 
   func run() async throws {
@@ -137,7 +141,8 @@ struct Resume: AsyncParsableCommand {
         || Terminal.agree(
           "Was \(row.peer.site) not promoted meanwhile, so that \(pair) may go on here?")
     else { throw CommandFailure(.refused, "not resumed: add --yes once you are sure") }
-    print(try await client.post(TextAnswer.self, "/pairs/\(pair)/resume").message)
+    let request = ResumeRequest(otherSiteIsDown: otherSiteIsDown)
+    print(try await client.post(TextAnswer.self, "/pairs/\(pair)/resume", request).message)
   }
 }
 
