@@ -55,13 +55,13 @@ private struct Told {
     let told = Told.serving
     #expect(told.supervisor.service == .running)
     // 10 s less margin, stopping and what killing a hung controller takes.
-    #expect(told.supervisor.fenceAt == at(1000 + 10_000 - 500 - 1000 - 1000))
+    #expect(told.supervisor.fenceAt == at(1000 + 10_000 - 500 - 1000 - 1000 - 200))
   }
 
   @Test func `fences when the lease is over, to the moment`() {
     var told = Told.serving
-    #expect(!told.tick(8499).contains(.fence(.leaseOver)))
-    #expect(told.tick(8500).contains(.fence(.leaseOver)))
+    #expect(!told.tick(8299).contains(.fence(.leaseOver)))
+    #expect(told.tick(8300).contains(.fence(.leaseOver)))
     #expect(told.supervisor.fenceAt == nil)
   }
 
@@ -71,7 +71,7 @@ private struct Told {
     let orders = told.tell(.arbiterFailed(told.asked), 3100)
     #expect(orders == [.askPeer(told.asked, reign)])
     _ = told.tell(.peer(told.asked, isPromised: true), 3200)
-    #expect(told.supervisor.fenceAt == at(3100 + 7500))
+    #expect(told.supervisor.fenceAt == at(3100 + 7300))
   }
 
   @Test func `takes an answer that comes too late for none`() {
@@ -80,7 +80,7 @@ private struct Told {
     let late = told.asked
     #expect(told.tick(5000).contains(.askPeer(late + 1, reign)))
     _ = told.tell(.arbiter(late, .granted(wait: .zero)), 5100)
-    #expect(told.supervisor.fenceAt == at(8500))
+    #expect(told.supervisor.fenceAt == at(8300))
   }
 
   @Test func `fences at once when the other site was promoted`() {
@@ -158,7 +158,7 @@ private struct Told {
     // The arbiter is back: its lease counts from now on.
     let orders = told.tell(.arbiter(told.asked, .granted(wait: .zero)), 100_010)
     #expect(orders.contains(.hand(reign)))
-    #expect(told.supervisor.fenceAt == at(107_500))
+    #expect(told.supervisor.fenceAt == at(107_300))
   }
 
   @Test func `goes on under the lease of one that died, but not under the rest of one`() {

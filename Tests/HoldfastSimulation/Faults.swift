@@ -2,6 +2,50 @@ import HoldfastCore
 
 /// What befalls the world.
 extension World {
+  /// One thing that goes wrong, or that a person does.
+  package enum Happening {
+    case powerLost(SimulatedSite)
+    case cutOff(SimulatedSite)
+    case sitesCut
+    case witnessCut
+    case linesWhole
+    case controllerStands(SimulatedSite, Duration)
+    case controllerKilled(SimulatedSite)
+    case failoverOrdered(SimulatedSite)
+  }
+
+  /// Has it happen then, in a world in which nothing else goes wrong.
+  package func plan(_ moment: Duration, _ happening: Happening) {
+    isLossy = false
+    at(moment.nanos) { $0.happen(happening) }
+  }
+
+  private func happen(_ happening: Happening) {
+    switch happening {
+    case .powerLost(let site): reboot(site)
+    case .cutOff(let site):
+      let far = place(site)
+      for near in Place.allCases where near != far { cuts.formUnion([[near, far], [far, near]]) }
+      say(site.name, "is cut off from everyone")
+    case .sitesCut:
+      cuts.formUnion([[.left, .right], [.right, .left]])
+      say("line", "between the sites cut")
+    case .witnessCut:
+      for site in [Place.left, .right] { cuts.formUnion([[site, .witness], [.witness, site]]) }
+      say("line", "to the witness cut")
+    case .linesWhole: heal()
+    case .controllerStands(let site, let duration):
+      say(site.name, "the controller stands still")
+      freezeController(site, for: duration)
+    case .controllerKilled(let site):
+      say(site.name, "the controller is killed")
+      killController(site)
+    case .failoverOrdered(let site):
+      say(site.name, "a person orders failover")
+      tell(site, .failoverOrdered(nil))
+    }
+  }
+
   /// One thing after the other goes wrong, at moments drawn from the seed.
   package func trouble(for duration: Duration) {
     let end = now + duration.nanos

@@ -39,7 +39,10 @@ package struct LeaseTerms: Hashable, Sendable {
   /// Until when, from the moment a renewal was sent, the holder may serve without another: then
   /// fencing begins, and ends before anybody else is granted the lease, also where the controller
   /// has to be killed or started first.
-  package var servingTime: Duration { ttl - margin - stopBudget - abortTimeout }
+  package var servingTime: Duration { ttl - margin - stopBudget - abortTimeout - watchdogLead }
+
+  /// A controller that lives fences by itself so long before its watchdog would have it killed.
+  package let watchdogLead = Duration.milliseconds(200)
 
   /// Whether a controller that follows one which died may go on under a lease that ends then: were
   /// it to hang as well, it would be killed in time to fence.
@@ -52,12 +55,12 @@ package struct LeaseTerms: Hashable, Sendable {
     func show(_ duration: Duration) -> String { "\(duration.nanos / 1_000_000) ms" }
     var found: [String] = []
     let left = ttl - margin
-    let renewal = renewEvery + timeout * 2 + stopBudget + abortTimeout
+    let renewal = renewEvery + timeout * 2 + stopBudget + abortTimeout + watchdogLead
     if renewal > left {
       found.append(
         """
-        renew-every + 2 timeout + stop-budget + abort-timeout = \(show(renewal)) must be at most \
-        ttl - margin = \(show(left)): one lost renewal would stop the service
+        renew-every + 2 timeout + stop-budget + abort-timeout + watchdog-lead = \(show(renewal)) \
+        must be at most ttl - margin = \(show(left)): one lost renewal would stop the service
         """)
     }
     let dying = watchdog + abortTimeout + stopBudget

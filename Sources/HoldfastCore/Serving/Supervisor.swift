@@ -1,6 +1,6 @@
 /// Decides, for one pair on one site, when its service runs here: only under a lease of the
-/// arbiter; while that is lost, under the other site's promise not to serve; while both are lost, on
-/// the word of a person who has made sure that the other site is down.
+/// arbiter; while that is lost, under the other site's promise not to serve; while both are lost,
+/// on the word of a person who has made sure that the other site is down.
 package struct Supervisor: Sendable {
   package let settings: SupervisionSettings
   package private(set) var service = Service.stopped
@@ -87,7 +87,9 @@ package struct Supervisor: Sendable {
   /// Whether the watchdog may be told that all is well: were this controller to hang from now on,
   /// it would be killed in time to fence.
   package func mayFeedWatchdog(now: Instant) -> Bool {
-    service != .fencing && (fenceAt.map { $0 >= now + settings.terms.watchdog } ?? true)
+    let terms = settings.terms
+    return service != .fencing
+      && (fenceAt.map { $0 + terms.watchdogLead >= now + terms.watchdog } ?? true)
   }
 
   // MARK: Beginning
@@ -144,8 +146,8 @@ package struct Supervisor: Sendable {
     if let intent {
       request = .acquire(intent.reign, isOrdered: intent.isOrdered)
     } else if record.part == .primary {
-      guard let given = isOver ? release : .renew else { return }
-      request = given
+      // An arbiter that has lost its memory has to hear of both sites.
+      request = isOver ? release ?? .ask : .renew
     } else {
       request = .ask
     }
