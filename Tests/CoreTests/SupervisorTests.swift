@@ -161,6 +161,22 @@ private struct Told {
     #expect(told.supervisor.fenceAt == at(107_300))
   }
 
+  @Test func `starts again on a person's word after its lease was over`() {
+    var told = Told.serving
+    _ = told.tick(3000)
+    _ = told.tell(.arbiterFailed(told.asked), 3100)
+    _ = told.tell(.peer(told.asked, isPromised: false), 3200)
+    #expect(told.tick(8300).contains(.fence(.leaseOver)))
+    _ = told.tell(.fenced, 8310)
+    _ = told.tell(.arbiterFailed(told.asked), 8400)
+    var word = report(.primary, .primary)
+    word.isByWord = true
+    #expect(told.tell(.agent(word), 8500).last == .start)
+    _ = told.tell(.started, 9000)
+    _ = told.tick(100_000)
+    #expect(told.supervisor.service == .running)
+  }
+
   @Test func `goes on under the lease of one that died, but not under the rest of one`() {
     var told = Told()
     let long = Lease(reign: reign, fenceAt: at(3000))

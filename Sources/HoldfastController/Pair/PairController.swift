@@ -19,7 +19,6 @@ package actor PairController {
   private var supervisor: Supervisor
   private var names: PairNames?
   private var shown = Shown()
-  private var waiters: [CheckedContinuation<Void, Never>] = []
   /// Why the last thing that was tried did not work.
   private var trouble: String?
   private var plan = PlanProgress()
@@ -55,11 +54,9 @@ package actor PairController {
         terms: pair.failover.terms, isAutomatic: pair.failover.isAutomatic,
         maxLoss: pair.failover.maxLoss))
     let announce = Announcement()
-    timer = makeTimer {
-      _ = service.fence()
-      announce.call()
-    }
-    announce.set { [weak self] in Task { await self?.tick() } }
+    timer = makeTimer { announce.call(service.fence()) }
+    // Maybe in the very moment in which the lease was renewed: then it is started again.
+    announce.set { [weak self] left in Task { await self?.fenced(left) } }
   }
 
   package nonisolated var name: String { pair.name }
@@ -213,6 +210,7 @@ package actor PairController {
   }
 
   private func fenced(_ left: [String]) async {
+    plan.abandon()
     for line in left { world.log.critical("\(name): fencing: \(line)") }
     // What still runs is fenced again, until nothing does.
     if !left.isEmpty {

@@ -127,8 +127,9 @@ package struct Supervisor: Sendable {
     } else if wordReign != report.record.reign {
       wordReign = nil
     }
-    let basis = lease?.reign ?? wordReign
-    if mayRun, report.isRefused || report.record.part != .primary || report.record.reign != basis {
+    let reign = report.record.reign
+    let isOthers = report.isRefused || report.record.part != .primary
+    if mayRun, isOthers || (lease?.reign != reign && wordReign != reign) {
       fence(.superseded, &orders)
     }
     if let lease, lease.fenceAt > now, lease.reign == report.record.reign, !report.isRefused,
@@ -287,7 +288,7 @@ package struct Supervisor: Sendable {
   private mutating func fence(_ reason: Reason, _ orders: inout [Order]) {
     guard service != .fencing else { return }
     // What is left of it is another's to wait for, not this site's to use.
-    if reason == .superseded { lease = nil }
+    lease = nil
     service = .fencing
     orders.append(.fence(reason))
     orders.append(.note(nil))
@@ -297,6 +298,8 @@ package struct Supervisor: Sendable {
     guard service == .stopped, let report, report.role == .primary, !report.isRefused,
       report.record.part == .primary, mayServe(report.record.reign, now)
     else { return }
+    // One that is over bounds nothing that runs on a person's word.
+    if let lease, lease.fenceAt <= now { self.lease = nil }
     run(&orders)
   }
 
