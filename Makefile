@@ -36,12 +36,12 @@ demo: build
 lint:
 	$(SWIFT) format lint --strict $(SOURCES)
 
-# Tests of processes run after the others: they want the machine for themselves.
+# Tests of processes run after the others: they want the machine for themselves. Hosts with systemd can be made by root alone, and
+# only where Debian's packages can be had.
 test: lint build-tests
 	$(SWIFT) test -c release --skip-build --skip EndToEndTests
 	$(SWIFT) test -c release --skip-build --filter EndToEndTests --no-parallel
 	scripts/check-units
-	# Hosts with systemd can be made by root alone, and only where Debian's packages can be had.
 	[ $$(id -u) != 0 ] || scripts/lab 2 3 || [ $$? = 75 ]
 
 # As root; figures of one machine are in docs/benchmarks.md.

@@ -39,7 +39,8 @@ extension Holdfast_ArbiterAsk {
   package var ask: ArbiterAsk? {
     guard let pair = RandomID(pairID), let digest = Digest32(Array(other)),
       let id = RandomID(reign), let part = RoleRecord.Part(rawValue: UInt8(clamping: part)),
-      let nanos = Int64(exactly: ttlNanos)
+      let nanos = Int64(exactly: ttlNanos), epoch <= Limits.epochMax,
+      nextEpoch <= Limits.epochMax
     else { return nil }
     let ttl = Duration.nanoseconds(nanos)
     guard Limits.ttlMin <= ttl, ttl <= Limits.ttlMax else { return nil }
@@ -85,7 +86,10 @@ extension Holdfast_ArbiterSays {
 
   /// - Returns: `nil` where it is no answer.
   package var answer: ArbiterAnswer? {
-    guard let nanos = Int64(exactly: nanos), let id = RandomID(reign) else { return nil }
+    // No lease is longer, and nothing is waited for but leases.
+    guard let nanos = Int64(exactly: nanos), nanos <= Limits.ttlMax.nanos,
+      epoch <= Limits.epochMax, let id = RandomID(reign)
+    else { return nil }
     let time = Duration.nanoseconds(nanos)
     let told = Reign(epoch: Epoch(rawValue: epoch), id: id)
     switch kind {

@@ -115,7 +115,7 @@ extension RandomID {
 extension Holdfast_PairHello {
   /// The durable record, if the message holds a valid one.
   package var record: RoleRecord? {
-    guard let id = RandomID(Array(reign)),
+    guard let id = RandomID(Array(reign)), epoch <= Limits.epochMax,
       let part = RoleRecord.Part(rawValue: UInt8(clamping: part))
     else { return nil }
     return RoleRecord(reign: Reign(epoch: Epoch(rawValue: epoch), id: id), part: part)

@@ -71,6 +71,17 @@ private struct Asked {
     #expect(asked.primary(.renew, now: 111) == .granted(wait: .zero))
   }
 
+  @Test func `forgets nothing of a site for another's many words`() {
+    var asked = Asked()
+    #expect(asked.primary(.renew, now: 0) == .refused(.unheard))
+    for number in 0..<UInt64(1000) {
+      var flood = word(reign(1), .primary, to: left)
+      flood.pair = RandomID(high: 99, low: number)
+      #expect(asked.ask(.renew, stranger, flood, 1) == .refused(.unheard))
+    }
+    #expect(asked.standby(.ask, now: 2) == .refused(.quiet(left: ttl)))
+  }
+
   @Test func `is bound to the two keys that named each other`() {
     var asked = Asked()
     _ = asked.primary(.renew, now: 0)

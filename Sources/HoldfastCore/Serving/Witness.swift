@@ -47,14 +47,9 @@ package struct Witness: Sendable {
     /// When the last lease of an earlier reign ends.
     var priorExpiry: Instant
   }
-  private struct Hearsay {
-    var from: Fingerprint
-    var statement: SiteStatement
-  }
-
   private var entries: [RandomID: Entry] = [:]
-  /// Of pairs that nothing is on record of: one word of each site.
-  private var hearsay: [RandomID: [Hearsay]] = [:]
+  /// Of pairs that nothing is on record of: what each site said last.
+  private var hearsay: [Fingerprint: [RandomID: SiteStatement]] = [:]
 
   /// - Parameter records: all that was ever persisted, the newest of each pair.
   package init(records: [WitnessRecord], now: Instant) {
@@ -88,40 +83,37 @@ package struct Witness: Sendable {
   private mutating func heard(
     _ site: Fingerprint, _ statement: SiteStatement, _ now: Instant
   ) -> [Order] {
-    var known = hearsay[statement.pair] ?? []
-    known.removeAll { $0.from == site }
-    let isOther = { (word: Hearsay) in
-      word.from == statement.other && word.statement.other == site
+    let pair = statement.pair
+    guard site != statement.other,
+      entries.values.count(where: { $0.record.sites.contains(site) }) < Limits.witnessPairsMax
+    else { return [.answer(.refused(.foreign))] }
+    guard let theirs = hearsay[statement.other]?[pair], theirs.other == site else {
+      var words = hearsay[site] ?? [:]
+      // What one site says too much of costs that site alone.
+      if words.count >= Limits.witnessUnheardMax { words = [:] }
+      words[pair] = statement
+      hearsay[site] = words
+      return [.answer(.refused(.unheard))]
     }
-    if let other = known.first(where: isOther) {
-      let newest = [Hearsay(from: site, statement: statement), other].max {
-        ($0.statement.record.reign.epoch, $0.statement.record.part.rank)
-          < ($1.statement.record.reign.epoch, $1.statement.record.part.rank)
-      }
-      guard let newest else { preconditionFailure("two words, and none the newest") }
-      let mine = statement.record.reign
-      let theirs = other.statement.record.reign
-      if mine.epoch == theirs.epoch, mine != theirs { return [.answer(.refused(.split(theirs)))] }
-      let ttl = max(statement.ttl, other.statement.ttl)
-      let record = WitnessRecord(
-        pair: statement.pair,
-        sites: [site, statement.other].sorted { $0.description < $1.description },
-        reign: newest.statement.record.reign,
-        holder: newest.statement.record.part == .primary ? newest.from : nil, ttl: ttl,
-        isReleased: false, isSettled: false)
-      entries[statement.pair] = Entry(
-        record: record, expiry: nil, quietForAll: now + ttl, quietForNew: now + ttl,
-        priorExpiry: now + ttl)
-      hearsay[statement.pair] = nil
-      return [.persist(record), .answer(.refused(.quiet(left: ttl)))]
+    let (mine, others) = (statement.record, theirs.record)
+    if mine.reign.epoch == others.reign.epoch, mine.reign != others.reign {
+      return [.answer(.refused(.split(others.reign)))]
     }
-    if hearsay[statement.pair] == nil, hearsay.count >= Limits.witnessUnheardMax {
-      // Whoever is left speaks again; nobody is shut out by another's many words.
-      hearsay.removeAll()
-    }
-    known.append(Hearsay(from: site, statement: statement))
-    hearsay[statement.pair] = known.suffix(Limits.witnessWordsMax)
-    return [.answer(.refused(.unheard))]
+    let isMineNewest =
+      (mine.reign.epoch, mine.part.rank) >= (others.reign.epoch, others.part.rank)
+    let newest = isMineNewest ? mine : others
+    let ttl = max(statement.ttl, theirs.ttl)
+    let record = WitnessRecord(
+      pair: pair, sites: [site, statement.other].sorted { $0.description < $1.description },
+      reign: newest.reign,
+      holder: newest.part != .primary ? nil : isMineNewest ? site : statement.other, ttl: ttl,
+      isReleased: false, isSettled: false)
+    entries[pair] = Entry(
+      record: record, expiry: nil, quietForAll: now + ttl, quietForNew: now + ttl,
+      priorExpiry: now + ttl)
+    hearsay[site]?[pair] = nil
+    hearsay[statement.other]?[pair] = nil
+    return [.persist(record), .answer(.refused(.quiet(left: ttl)))]
   }
 }
 

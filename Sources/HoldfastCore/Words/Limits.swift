@@ -51,9 +51,12 @@ package enum Limits {
   // Arbitration.
   package static let ttlMin = Duration.seconds(5)
   package static let ttlMax = Duration.seconds(600)
-  /// Pairs that a witness has heard of from one site only, and words of each.
-  package static let witnessUnheardMax = 256
-  package static let witnessWordsMax = 4
+  /// Pairs that a witness hears of from one site without having heard the other, and pairs of a
+  /// site that it keeps.
+  package static let witnessUnheardMax = 64
+  package static let witnessPairsMax = 1024
+  /// Nobody was ever promoted so often: what a peer says beyond it is a lie.
+  package static let epochMax: UInt64 = 1 << 48
   /// How often a controller looks at its pairs, and asks the agent.
   package static let superviseEvery = Duration.milliseconds(50)
   package static let agentAskedEvery = Duration.milliseconds(200)
