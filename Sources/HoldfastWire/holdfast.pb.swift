@@ -583,6 +583,9 @@ package nonisolated struct Holdfast_PromiseWanted: Sendable {
 
   package var reign: Data = Data()
 
+  /// By which the asker counts.
+  package var ttlNanos: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1792,7 +1795,7 @@ nonisolated extension Holdfast_ArbiterSays: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Holdfast_PromiseWanted: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PromiseWanted"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}number\0\u{1}epoch\0\u{1}reign\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}number\0\u{1}epoch\0\u{1}reign\0\u{3}ttl_nanos\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1804,6 +1807,7 @@ nonisolated extension Holdfast_PromiseWanted: SwiftProtobuf.Message, SwiftProtob
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
       case 4: try { try decoder.decodeSingularBytesField(value: &self.reign) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.ttlNanos) }()
       default: break
       }
     }
@@ -1822,6 +1826,9 @@ nonisolated extension Holdfast_PromiseWanted: SwiftProtobuf.Message, SwiftProtob
     if !self.reign.isEmpty {
       try visitor.visitSingularBytesField(value: self.reign, fieldNumber: 4)
     }
+    if self.ttlNanos != 0 {
+      try visitor.visitSingularUInt64Field(value: self.ttlNanos, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1830,6 +1837,7 @@ nonisolated extension Holdfast_PromiseWanted: SwiftProtobuf.Message, SwiftProtob
     if lhs.number != rhs.number {return false}
     if lhs.epoch != rhs.epoch {return false}
     if lhs.reign != rhs.reign {return false}
+    if lhs.ttlNanos != rhs.ttlNanos {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -45,7 +45,7 @@ package actor Pair {
   var isPromoting = false
   package var isAtMove: Bool { isMoving || isPromoting }
   /// The other site was told that this one does not serve before.
-  var promisedUntil = Instant(nanos: .min)
+  private(set) var promisedUntil = Instant(nanos: 0)
   /// A person has said that the other site is down, and no arbiter has granted since.
   var isByWord = false
   /// Who waits for the other site's promise, by the number of the request.
@@ -91,7 +91,7 @@ package actor Pair {
   package func start() async throws {
     // What was promised before this start is not on record: as much as it can have been.
     if configuration.failover.hasArbiter {
-      promisedUntil = host.clock.now() + configuration.failover.ttl
+      promised(until: host.clock.now() + configuration.failover.ttl)
     }
     identity = try files.identity()
     guard let saved = try files.role() else {
@@ -153,6 +153,9 @@ package actor Pair {
     try files.store(wanted.guarded)
     return "\(name): \(changed.joined(separator: ", ")) as in the configuration"
   }
+
+  /// What was promised before still holds.
+  package func promised(until moment: Instant) { promisedUntil = max(promisedUntil, moment) }
 
   func showRole() {
     let role = isPromoting ? .promoting : standing?.role ?? .unknown

@@ -56,6 +56,10 @@ extension Pair {
   }
 
   package nonisolated func heard(_ pulse: Holdfast_PairPulse) {
+    // What nobody can have captured is no news.
+    guard pulse.captured <= Limits.pointMax, pulse.point <= Limits.pointMax,
+      (0...Int64(Limits.pointMax)).contains(pulse.pendingPlaces)
+    else { return }
     let now = host.clock.now()
     let (offset, overflow) = host.clock.wall().nanos.subtractingReportingOverflow(pulse.wallNanos)
     board.update { view in

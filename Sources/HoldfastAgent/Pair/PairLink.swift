@@ -111,7 +111,9 @@ extension Pair {
   }
 
   func met(_ hello: Holdfast_PairHello, _ link: any Link) async throws {
-    guard let theirs = hello.record else { throw CodingError.invalid("record of a pair") }
+    guard let theirs = hello.record, max(hello.durable, hello.highest) <= Limits.pointMax else {
+      throw CodingError.invalid("record of a pair")
+    }
     disagreement(hello)
     guard let part = standing?.record.part else { return }
     board.hold(.peer, nil)

@@ -151,7 +151,7 @@ extension Pair {
       throw FailureAnswer(code: 3, "nothing to resume: type: holdfast adopt \(name)")
     }
     if let refusal = before.refusal { throw FailureAnswer(code: 3, "\(refusal)") }
-    isByWord = request.otherSiteIsDown
+    isByWord = request.otherSiteIsDown && before.record.part == .primary
     try await obey(standing?.on(.resume) ?? [])
     if standing?.record.part == .primary { await greet() }
     return "\(name): \(standing?.role.rawValue ?? "unknown") in epoch \(before.record.reign.epoch)"
@@ -364,7 +364,7 @@ extension Pair {
     // From here on lower epochs are refused, whatever becomes of the steps that follow.
     _ = standing?.on(.promoted(reign))
     isPromoting = true
-    isByWord = isByWord || onWord
+    isByWord = onWord
     isStalled = false
     showRole()
     host.probe.hit(.promoting)

@@ -46,6 +46,7 @@ extension Pair {
     wanted.number = lastPromise
     wanted.epoch = reign.epoch.rawValue
     wanted.reign = Data(reign.id.bytes)
+    wanted.ttlNanos = UInt64(configuration.failover.ttl.nanos)
     let number = lastPromise
     let limit = LeaseTerms(ttl: configuration.failover.ttl).timeout
     return await withCheckedContinuation { continuation in
@@ -67,11 +68,12 @@ extension Pair {
   func promise(_ wanted: Holdfast_PromiseWanted, _ link: any Link) async throws {
     guard let id = RandomID(wanted.reign) else { throw CodingError.invalid("reign of a promise") }
     let reign = Reign(epoch: Epoch(rawValue: wanted.epoch), id: id)
+    // Who asks counts with its own ttl.
+    let ttl = configuration.failover.ttl
     let isPromised =
       standing?.role == .standby && standing?.record.reign == reign && !isMoving && !isPromoting
-    if isPromised {
-      promisedUntil = max(promisedUntil, host.clock.now() + configuration.failover.ttl)
-    }
+      && !isStopped && wanted.ttlNanos <= UInt64(ttl.nanos)
+    if isPromised { promised(until: host.clock.now() + ttl) }
     var answer = Holdfast_PromiseAnswer()
     answer.pair = name
     answer.number = wanted.number

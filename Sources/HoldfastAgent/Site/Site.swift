@@ -98,12 +98,17 @@ package actor Site {
       for task in tasks { task.cancel() }
       tasks = []
     }
-    for pair in gone { await pair.stop() }
+    var promises: [String: Instant] = [:]
+    for pair in gone {
+      await pair.stop()
+      promises[pair.name] = await pair.promisedUntil
+    }
     pairs.removeAll { pair in gone.contains { $0 === pair } }
     for configuration in fresh {
       do {
         let pair = try Pair(
           configuration: configuration, site: self.configuration.site, siteKey: ownKey, host: host)
+        if let promise = promises[pair.name] { await pair.promised(until: promise) }
         await start(pair)
         pairs.append(pair)
       } catch {

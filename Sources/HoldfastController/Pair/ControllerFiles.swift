@@ -51,11 +51,14 @@ package struct ControllerFiles: Sendable {
   /// An older note only makes a controller that follows fence earlier: that it cannot be kept is
   /// no error.
   package func note(_ lease: Lease?) {
-    var out = Writer()
-    if let lease {
-      Self.write(lease.reign, &out)
-      out.fixed(UInt64(max(0, lease.fenceAt.nanos)))
+    guard let lease else {
+      // Needs no room, so that a full disk leaves nothing behind that is over.
+      try? volatile.remove(leaseName)
+      return
     }
+    var out = Writer()
+    Self.write(lease.reign, &out)
+    out.fixed(UInt64(max(0, lease.fenceAt.nanos)))
     try? volatile.replace(leaseName, with: out.bytes)
   }
 

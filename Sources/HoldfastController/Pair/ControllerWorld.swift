@@ -53,9 +53,9 @@ struct PlanProgress {
   }
 }
 
-/// Who is told what still runs after the timer has fenced: known only after the timer was made.
+/// Who is told that the timer has fenced: known only after the timer was made.
 final class Announcement: Sendable {
-  private let body = Mutex<(@Sendable ([String]) -> Void)?>(nil)
-  func set(_ body: @escaping @Sendable ([String]) -> Void) { self.body.withLock { $0 = body } }
-  func call(_ left: [String]) { body.withLock { $0 }?(left) }
+  private let body = Mutex<(@Sendable () -> Void)?>(nil)
+  func set(_ body: @escaping @Sendable () -> Void) { self.body.withLock { $0 = body } }
+  func call() { body.withLock { $0 }?() }
 }

@@ -54,23 +54,29 @@ package actor PairController {
         terms: pair.failover.terms, isAutomatic: pair.failover.isAutomatic,
         maxLoss: pair.failover.maxLoss))
     let announce = Announcement()
-    timer = makeTimer { announce.call(service.fence()) }
-    // Maybe in the very moment in which the lease was renewed: then it is started again.
-    announce.set { [weak self] left in Task { await self?.fenced(left) } }
+    timer = makeTimer {
+      _ = service.fence()
+      announce.call()
+    }
+    announce.set { [weak self] in Task { await self?.expired() } }
   }
 
   package nonisolated var name: String { pair.name }
 
   /// Runs until it is cancelled.
   package func run() async {
-    planner.run { [service, weak self] in
-      do throws(StepError) { try service.bind() } catch {
-        Task { [weak self] in await self?.notBound(error) }
-      }
+    let handover = files.handover()
+    let isFollowing = handover.map {
+      pair.failover.terms.mayHandOver($0, now: world.clock.now())
+    }
+    // Nothing is looked after before it can be started by nobody else.
+    if isFollowing != true {
+      await fenceNow()
+      await bind()
     }
     do {
       let intent = try files.intent()
-      tell(.began(handover: files.handover(), intent: intent))
+      tell(.began(handover: handover, intent: intent))
     } catch {
       trouble = "\(error)"
       tell(.began(handover: nil, intent: nil))
@@ -83,9 +89,50 @@ package actor PairController {
     polling.cancel()
   }
 
+  /// Ends the service here, whatever it is at.
+  package func end() async {
+    plan.abandon()
+    await fenceNow()
+    files.note(nil)
+  }
+
+  private func fenceNow() async {
+    let left = await withCheckedContinuation { continuation in
+      fencer.run { [service] in continuation.resume(returning: service.fence()) }
+    }
+    for line in left { world.log.critical("\(name): fencing: \(line)") }
+  }
+
+  private func bind() async {
+    while !Task.isCancelled {
+      let failure = await withCheckedContinuation { continuation in
+        planner.run { [service] in continuation.resume(returning: Self.failure(binding: service)) }
+      }
+      guard let failure else { return }
+      notBound(failure)
+      try? await world.clock.sleep(until: world.clock.now() + Limits.bindAgainAfter)
+    }
+  }
+
+  private static func failure(binding service: any ServiceHost) -> StepError? {
+    do throws(StepError) {
+      try service.bind()
+      return nil
+    } catch {
+      return error
+    }
+  }
+
   private func notBound(_ why: StepError) {
-    trouble = "its units can be started by others than this controller: \(why)"
+    trouble = "nothing is served here: systemd cannot be told who starts its units: \(why)"
     world.log.error("\(name): \(trouble ?? "")")
+  }
+
+  /// The timer has fenced, maybe in the very moment in which the lease was renewed or a plan began:
+  /// once more, now that no plan is wanted.
+  private func expired() {
+    plan.abandon()
+    fence()
   }
 
   private func tick() { tell(.tick(chance: RandomID(world.dice))) }
@@ -201,33 +248,33 @@ package actor PairController {
     case .fence(let reason):
       plan.abandon()
       world.log.critical("\(name): fenced: \(reason.words)")
-      fencer.run { [service, weak self] in
-        let left = service.fence()
-        Task { await self?.fenced(left) }
-      }
+      fence()
     case .refuse(let refusal): trouble = refusal?.description ?? "this site cannot be promoted now"
     }
   }
 
   private func fenced(_ left: [String]) async {
-    plan.abandon()
     for line in left { world.log.critical("\(name): fencing: \(line)") }
     // What still runs is fenced again, until nothing does.
     if !left.isEmpty {
       try? await world.clock.sleep(until: world.clock.now() + .milliseconds(100))
-      return fencer.run { [service, weak self] in
-        let left = service.fence()
-        Task { await self?.fenced(left) }
-      }
+      return fence()
     }
     tell(.fenced)
+  }
+
+  private func fence() {
+    fencer.run { [service, weak self] in
+      let left = service.fence()
+      Task { await self?.fenced(left) }
+    }
   }
 
   // MARK: Plan
 
   private func start(_ run: PlanProgress.Run) {
     planner.run { [service, pair, weak self] in
-      service.allow()
+      guard service.allow({ run.isWanted }) else { return }
       for (index, step) in pair.plan.enumerated() {
         guard run.isWanted else { return }
         let failure = Self.failure(of: step, service)

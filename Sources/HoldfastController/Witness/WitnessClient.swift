@@ -84,11 +84,13 @@ package actor WitnessClient: Arbiter {
   }
 
   private func drop(_ old: any Link, _ why: String) async {
+    if let link, link as AnyObject === old as AnyObject {
+      self.link = nil
+      trouble = why
+      for number in waiting.keys { _ = settle(number, nil) }
+    }
+    // A peer that is gone is said goodbye to for seconds: the next question does not wait for it.
     await old.close()
-    guard let link, link as AnyObject === old as AnyObject else { return }
-    self.link = nil
-    trouble = why
-    for number in waiting.keys { _ = settle(number, nil) }
   }
 
   /// - Returns: whether somebody waited for it.

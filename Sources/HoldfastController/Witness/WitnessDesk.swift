@@ -30,8 +30,8 @@ package actor WitnessDesk {
       else {
         throw Lost(
           description: """
-            the witness's record \(name) is damaged: bring it back from a backup, or move it away: \
-            nothing is granted then before both sites were heard
+            the witness's record \(name) is damaged: move it away, never put an old one in its \
+            place: nothing is granted then before both sites were heard
             """)
       }
       return record

@@ -91,7 +91,9 @@ package protocol ServiceHost: Sendable {
   /// - Returns: what still runs or could not be looked at.
   func fence() -> [String]
   /// The service may be started from now on; before, and after ``fence()``, by nobody.
-  func allow()
+  /// - Parameter isWanted: asked where no fencing can come between.
+  /// - Returns: whether it was.
+  func allow(_ isWanted: () -> Bool) -> Bool
   /// Does one step; doing it again changes nothing.
   /// - Throws: why it failed.
   func run(_ step: PlanStep) throws(StepError)

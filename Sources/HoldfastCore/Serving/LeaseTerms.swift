@@ -47,7 +47,8 @@ package struct LeaseTerms: Hashable, Sendable {
   /// Whether a controller that follows one which died may go on under a lease that ends then: were
   /// it to hang as well, it would be killed in time to fence.
   package func mayHandOver(_ lease: Lease, now: Instant) -> Bool {
-    lease.fenceAt >= now + watchdog
+    // One that lasts longer was never granted: it is of another boot.
+    lease.fenceAt >= now + watchdog && lease.fenceAt <= now + servingTime
   }
 
   /// What of these times does not keep two sites apart, with the numbers.

@@ -32,10 +32,14 @@ package struct Supervisor: Sendable {
   private var hasReleased = false
   /// The reign that a person's word is good for, until the arbiter is heard.
   private var wordReign: Reign?
+  private var wordCountsFrom = Instant(nanos: .min)
   /// Whether the last question got no answer at all.
   private var isArbiterLost = false
   private var isPromoting = false
   private var chance: RandomID?
+  /// Fencing is under way that another process may have to do in this one's stead. What a start
+  /// finds and cannot end is tried again and again, and keeps no other pair from serving.
+  private var isFencingFirst = false
 
   package init(_ settings: SupervisionSettings) { self.settings = settings }
 
@@ -63,7 +67,9 @@ package struct Supervisor: Sendable {
     case .promoted, .notPromoted: isPromoting = false
     case .started: if service == .starting { service = .running }
     case .startFailed: if service == .starting { service = .failed }
-    case .fenced: service = .stopped
+    case .fenced:
+      isFencingFirst = false
+      service = .stopped
     case .failoverOrdered(let point): failover(isOrdered: true, point, &orders)
     case .startOrdered: if service == .failed { run(&orders) }
     }
@@ -88,7 +94,7 @@ package struct Supervisor: Sendable {
   /// it would be killed in time to fence.
   package func mayFeedWatchdog(now: Instant) -> Bool {
     let terms = settings.terms
-    return service != .fencing
+    return !isFencingFirst
       && (fenceAt.map { $0 + terms.watchdogLead >= now + terms.watchdog } ?? true)
   }
 
@@ -122,11 +128,7 @@ package struct Supervisor: Sendable {
       intent = nil
       orders.append(.persist(nil))
     }
-    if report.isByWord {
-      wordReign = report.record.reign
-    } else if wordReign != report.record.reign {
-      wordReign = nil
-    }
+    hear(report.isByWord, of: report.record.reign, now, &orders)
     let reign = report.record.reign
     let isOthers = report.isRefused || report.record.part != .primary
     if mayRun, isOthers || (lease?.reign != reign && wordReign != reign) {
@@ -136,6 +138,19 @@ package struct Supervisor: Sendable {
       report.role == .unknown
     {
       orders.append(.hand(lease.reign))
+    }
+  }
+
+  /// A word counts until the arbiter has granted; what an agent said before it heard of that, not.
+  private mutating func hear(
+    _ isByWord: Bool, of reign: Reign, _ now: Instant, _ orders: inout [Order]
+  ) {
+    if isByWord, lease?.reign == reign, let lease, lease.fenceAt > now {
+      orders.append(.hand(reign))
+    } else if isByWord, now >= wordCountsFrom {
+      wordReign = reign
+    } else if wordReign != reign || !mayRun {
+      wordReign = nil
     }
   }
 
@@ -246,6 +261,7 @@ package struct Supervisor: Sendable {
     if let lease, lease.reign == reign, lease.fenceAt >= end { return }
     lease = Lease(reign: reign, fenceAt: end)
     if mayRun { orders.append(.note(lease)) }
+    wordCountsFrom = now + Limits.agentAnswersWithin
     if wordReign == reign {
       // From now on the lease counts, and the agent is told so.
       wordReign = nil
@@ -289,6 +305,7 @@ package struct Supervisor: Sendable {
     guard service != .fencing else { return }
     // What is left of it is another's to wait for, not this site's to use.
     lease = nil
+    isFencingFirst = reason != .began
     service = .fencing
     orders.append(.fence(reason))
     orders.append(.note(nil))

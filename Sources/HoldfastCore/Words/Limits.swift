@@ -57,9 +57,12 @@ package enum Limits {
   package static let witnessPairsMax = 1024
   /// Nobody was ever promoted so often: what a peer says beyond it is a lie.
   package static let epochMax: UInt64 = 1 << 48
+  /// Nor has anybody captured so many points.
+  package static let pointMax: UInt64 = 1 << 60
   /// How often a controller looks at its pairs, and asks the agent.
   package static let superviseEvery = Duration.milliseconds(50)
   package static let agentAskedEvery = Duration.milliseconds(200)
+  package static let bindAgainAfter = Duration.seconds(5)
   package static let agentAnswersWithin = Duration.seconds(5)
   /// A person who ordered a move is told by then how far it came.
   package static let moveWithin = Duration.seconds(600)

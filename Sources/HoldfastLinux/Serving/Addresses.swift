@@ -36,21 +36,20 @@ struct ServiceAddress: Hashable, Sendable {
   /// Once more for those who missed the first.
   private static let announcements = 3
 
+  /// - Throws: that another host answers for it.
+  func probe() throws(StepError) {
+    guard isIPv4, unsafe holdfast_arp_probe(device, bytes, Self.probeMillis) == 1 else { return }
+    throw StepError(
+      "\(text) answers from another host: is the service still running on the other site?")
+  }
+
   /// - Parameter socket: of rtnetlink(7).
   /// - Throws: why this host does not have the address.
   func add(_ socket: Int32) throws(StepError) {
     let index = unsafe if_nametoindex(device)
     guard index != 0 else { throw StepError("there is no device \(device)") }
-    if isIPv4 {
-      let found = unsafe holdfast_arp_probe(device, bytes, Self.probeMillis)
-      if found == 1 {
-        throw StepError(
-          "\(text) answers from another host: is the service still running on the other site?")
-      }
-    }
     let error = unsafe holdfast_change_address(socket, 1, family, bytes, prefix, index)
     guard error == 0 else { throw StepError("\(text) on \(device): \(errnoText(error))") }
-    announce()
   }
 
   /// Tells the segment, so that nobody goes on sending to the other site.

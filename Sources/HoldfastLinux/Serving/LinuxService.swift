@@ -1,38 +1,63 @@
 import CLinux
 import Glibc
 package import HoldfastCore
+import Synchronization
 
 /// A pair's service on this host: its addresses, its systemd units, its commands and checks.
 package final class LinuxService: ServiceHost {
+  /// What is to be stopped: of the plan, and of what an earlier plan may have left.
+  private let record: ServiceRecord
   private let units: [String]
   private let addresses: [ServiceAddress]
+  private let control: String
+  private let name: String
   private let flags: ServiceFlags
   private let fenced: UnitFence
   private let netlink: Descriptor?
   private let budget: Duration
   private let commands: LinuxSnapshots
   private let environment: [String: String]
+  /// Between ``allow(_:)`` and ``fence()``.
+  private let isAllowed = Mutex(false)
 
   /// - Parameters:
   ///   - control: the folder of the control sockets.
   ///   - folder: where output of commands goes while they run.
-  ///   - budget: how long fencing may take.
-  package init(
-    pair: PairConfiguration, control: String, folder: String, budget: Duration
-  ) {
-    units = pair.units
-    addresses = pair.plan.compactMap { step in
-      guard case .address(let text, let device) = step.kind else { return nil }
-      return ServiceAddress(text, device: device)
+  package convenience init(pair: PairConfiguration, control: String, folder: String) {
+    var record = ServiceRecord()
+    record.units = pair.units
+    record.ttl = pair.failover.ttl
+    for step in pair.plan {
+      guard case .address(let text, let device) = step.kind else { continue }
+      record.addresses.append((text, device))
     }
-    flags = ServiceFlags(control: control, pair: pair.name)
-    fenced = UnitFence(units: units)
+    self.init(pair.name, record, control: control, folder: folder)
+  }
+
+  private init(_ name: String, _ plan: ServiceRecord, control: String, folder: String) {
+    units = plan.units
+    record = plan.merged(ServiceRecord(control: control, pair: name))
+    self.name = name
+    self.control = control
+    addresses = record.addresses.compactMap { ServiceAddress($0.text, device: $0.device) }
+    flags = ServiceFlags(control: control, pair: name)
+    fenced = UnitFence(units: record.units)
     let number = holdfast_netlink()
     netlink = number >= 0 ? Descriptor(number) : nil
-    self.budget = budget
+    budget = LeaseTerms(ttl: record.ttl).stopBudget
     commands = LinuxSnapshots(folder: folder)
-    environment = ["HOLDFAST_PAIR": pair.name]
+    environment = ["HOLDFAST_PAIR": name]
     fenced.prepare()
+  }
+
+  /// Services that may run by what is on record, whatever is configured now; each with its ttl.
+  package static func recorded(
+    control: String
+  ) -> [(pair: String, ttl: Duration, service: LinuxService)] {
+    ServiceRecord.pairs(control: control).map { name in
+      let record = ServiceRecord(control: control, pair: name) ?? ServiceRecord()
+      return (name, record.ttl, LinuxService(name, record, control: control, folder: control))
+    }
   }
 
   /// What this host lacks for fencing.
@@ -63,20 +88,32 @@ package final class LinuxService: ServiceHost {
 
   package func prepare() { fenced.prepare() }
 
-  package func allow() {
-    fenced.clear()
-    flags.allow()
+  package func allow(_ isWanted: () -> Bool) -> Bool {
+    isAllowed.withLock { isAllowed in
+      guard isWanted(), record.store(control: control, pair: name) else { return false }
+      fenced.clear()
+      flags.allow()
+      isAllowed = true
+      return true
+    }
   }
 
   package func fence() -> [String] {
-    flags.forbid()
+    isAllowed.withLock { isAllowed in
+      isAllowed = false
+      flags.forbid()
+    }
+    // Before the addresses: taking those away can wait for a driver.
+    fenced.strike()
     var left: [String] = []
     for address in addresses {
       guard let netlink else { break }
       let error = address.remove(netlink.number)
       if error != 0 { left.append("address on \(address.device): \(errnoText(error))") }
     }
-    return left + fenced.fence(within: Int(budget.nanos / 1000))
+    left += fenced.fence(within: Int(budget.nanos / 1000))
+    if left.isEmpty { ServiceRecord.remove(control: control, pair: name) }
+    return left
   }
 
   // MARK: Steps
@@ -88,8 +125,19 @@ package final class LinuxService: ServiceHost {
         throw StepError("\(text) is no address")
       }
       guard let netlink else { throw StepError("there is no netlink socket") }
-      try address.add(netlink.number)
-    case .unit(let unit): try command("systemctl start -- '\(unit)'", step.within)
+      try address.probe()
+      // One step at a time with fencing, so that nothing is added behind its back.
+      try isAllowed.withLock { isAllowed throws(StepError) in
+        guard isAllowed else { throw StepError("this site was fenced meanwhile") }
+        try address.add(netlink.number)
+      }
+      address.announce()
+    case .unit(let unit):
+      try command("systemctl start -- '\(unit)'", step.within)
+      guard fenced.holds(unit) else {
+        throw StepError(
+          "no processes run under this name: if it stands for another unit, name that one")
+      }
     case .exec(let text): try command(text, step.within)
     case .check(let check): try ServiceCheck.pass(check, within: step.within, command)
     }

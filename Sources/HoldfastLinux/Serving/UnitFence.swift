@@ -76,7 +76,6 @@ final class UnitFence: Sendable {
   /// - Parameter limit: microseconds.
   /// - Returns: what still runs.
   func fence(within limit: Int) -> [String] {
-    strike()
     // What was started since: by now nothing of what was known before writes.
     prepare()
     var waited = 0
@@ -89,7 +88,11 @@ final class UnitFence: Sendable {
     }
   }
 
-  private func strike() {
+  /// Whether systemd runs processes under just this name.
+  func holds(_ unit: String) -> Bool { cgroups?.folders(of: unit).isEmpty == false }
+
+  /// What was known before neither runs nor writes once this returns.
+  func strike() {
     let groups = groups.withLock { $0 }
     for group in groups { group.set(group.freeze) }
     for group in groups { group.killAll() }

@@ -19,6 +19,7 @@ struct ControllerCommand: AsyncParsableCommand {
   var fence = false
 
   func run() async throws {
+    if fence { return Self.fence((try? options.load())?.control ?? Configuration.defaultControl) }
     let configuration = try options.load()
     LoggingSystem.bootstrap { StandardErrorLog(label: $0) }
     let log = Logger(label: "controller")
@@ -28,8 +29,11 @@ struct ControllerCommand: AsyncParsableCommand {
     let folder = "\(configuration.state)/\(Self.folder)"
     let disk = try host.disk([Self.folder])
     let volatile = try LinuxDisk(configuration.control)
-    if fence { return Self.fence(pairs, configuration, folder, disk, volatile, host.clock) }
-
+    // Of pairs that are not configured any more, or not with an arbiter.
+    for (name, _, service) in LinuxService.recorded(control: configuration.control)
+    where !pairs.contains(where: { $0.name == name }) {
+      for line in service.fence() { log.critical("\(name): fencing: \(line)") }
+    }
     let systemd = Systemd(environment: ProcessInfo.processInfo.environment)
     if let shortest = pairs.map(\.failover.terms.watchdog).min() {
       systemd.setWatchdog(shortest)
@@ -49,8 +53,7 @@ struct ControllerCommand: AsyncParsableCommand {
     var controllers: [PairController] = []
     for pair in pairs {
       let service = LinuxService(
-        pair: pair, control: configuration.control, folder: folder,
-        budget: pair.failover.terms.stopBudget)
+        pair: pair, control: configuration.control, folder: folder)
       for lack in service.shortcomings { log.error("\(pair.name): fencing: \(lack)") }
       guard let arbiter = arbiters[pair.failover.arbiter] else { preconditionFailure("arbiter") }
       controllers.append(
@@ -81,29 +84,24 @@ struct ControllerCommand: AsyncParsableCommand {
     systemd.stopping()
     watchdog.cancel()
     for task in running { task.cancel() }
+    for controller in controllers { await controller.end() }
     await server.shutdown()
-    // What runs is stopped by who starts after this one, or with --fence.
     _exit(0)
   }
 
   /// After a controller died: what may not run any longer is stopped. Its lease, where it lives, is
-  /// left to the controller that follows.
-  private static func fence(
-    _ pairs: [PairConfiguration], _ configuration: Configuration, _ folder: String,
-    _ disk: any Disk, _ volatile: any Disk, _ clock: any Timekeeper
-  ) {
+  /// left to the controller that follows. Goes by what is on record, not by what is configured.
+  private static func fence(_ control: String) {
+    guard let volatile = try? LinuxDisk(control) else { return }
     let result = ProcessInfo.processInfo.environment["SERVICE_RESULT"]
-    for pair in pairs {
-      let files = ControllerFiles(disk: disk, volatile: volatile, pair: pair.name)
-      let terms = pair.failover.terms
-      let next = clock.now() + terms.abortTimeout
+    for (name, ttl, service) in LinuxService.recorded(control: control) {
+      let files = ControllerFiles(disk: volatile, volatile: volatile, pair: name)
+      let terms = LeaseTerms(ttl: ttl)
+      let next = SystemClock().now() + terms.abortTimeout
       let isFollowed = files.handover().map { terms.mayHandOver($0, now: next) } ?? false
       // Nobody follows one that ended in order; what was hung once may hang again.
       if isFollowed, result != "watchdog", result != "success" { continue }
-      let service = LinuxService(
-        pair: pair, control: configuration.control, folder: folder,
-        budget: pair.failover.terms.stopBudget)
-      for line in service.fence() { Terminal.complain("\(pair.name): \(line)") }
+      for line in service.fence() { Terminal.complain("\(name): \(line)") }
       files.note(nil)
     }
   }

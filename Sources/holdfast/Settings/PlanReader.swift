@@ -56,7 +56,9 @@ struct PlanReader {
       (0x61...0x7A).contains(byte) || (0x41...0x5A).contains(byte) || (0x30...0x39).contains(byte)
         || ":-_.\\@".utf8.contains(byte)
     }
-    guard text.contains("."), isName, !text.hasPrefix("-"), text.utf8.count < 256 else {
+    // What else there is has no processes of its own that could be stopped.
+    let isService = text.hasSuffix(".service") || text.hasSuffix(".scope")
+    guard isService, isName, !text.hasPrefix("-"), text.utf8.count < 256 else {
       throw reader.error(step.node, "\(place).unit: write a unit such as nginx.service")
     }
     return text

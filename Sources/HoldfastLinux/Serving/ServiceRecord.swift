@@ -1,0 +1,69 @@
+import CLinux
+import Glibc
+import HoldfastCore
+
+/// What may run of a pair's service on this host, on record in the control folder (`started-PAIR`)
+/// from before it is started until it is fenced: whatever becomes of the configuration meanwhile.
+struct ServiceRecord {
+  var units: [String] = []
+  var addresses: [(text: String, device: String)] = []
+  var ttl = Duration.zero
+
+  private static let prefix = "started-"
+  private static func path(_ control: String, _ pair: String) -> String {
+    "\(control)/\(prefix)\(pair)"
+  }
+
+  init() {}
+
+  /// - Returns: `nil` where nothing is on record.
+  init?(control: String, pair: String) {
+    guard let text = readText(Self.path(control, pair)) else { return nil }
+    for line in text.split(separator: "\n") {
+      let words = line.split(separator: " ").map(String.init)
+      switch (words.first, words.count) {
+      case ("unit", 2): units.append(words[1])
+      case ("address", 3): addresses.append((words[1], words[2]))
+      case ("ttl", 2): ttl = .nanoseconds(Int64(words[1]) ?? 0)
+      default: break
+      }
+    }
+  }
+
+  /// Pairs that something is on record for.
+  static func pairs(control: String) -> [String] {
+    let number = unsafe holdfast_openat(
+      AT_FDCWD, control, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+    guard number >= 0 else { return [] }
+    return listNames(number).names.map { String(decoding: $0, as: UTF8.self) }
+      .filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }.sorted()
+  }
+
+  /// - Returns: whether it is on record now.
+  func store(control: String, pair: String) -> Bool {
+    let lines =
+      ["ttl \(ttl.nanos)"] + units.map { "unit \($0)" }
+      + addresses.map { "address \($0.text) \($0.device)" }
+    let number = unsafe holdfast_openat(
+      AT_FDCWD, Self.path(control, pair), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    guard number >= 0 else { return false }
+    // A boot stops all of it: no flush.
+    let file = Descriptor(number)
+    let bytes = Array((lines.joined(separator: "\n") + "\n").utf8)
+    return file.write(bytes, 0..<bytes.count, at: 0) == 0
+  }
+
+  static func remove(control: String, pair: String) { unsafe _ = unlink(path(control, pair)) }
+
+  /// With what another has besides.
+  func merged(_ other: ServiceRecord?) -> ServiceRecord {
+    guard let other else { return self }
+    var all = self
+    for unit in other.units where !units.contains(unit) { all.units.append(unit) }
+    for address in other.addresses
+    where !addresses.contains(where: { $0.text == address.text && $0.device == address.device }) {
+      all.addresses.append(address)
+    }
+    return all
+  }
+}
