@@ -21,6 +21,8 @@ package actor PairController {
   private var shown = Shown()
   /// Why the last thing that was tried did not work.
   private var trouble: String?
+  /// Why the arbiter did not answer.
+  private var silence: String?
   private var plan = PlanProgress()
   /// What the last promotion of this process came to.
   private var promotion: PromotionReport?
@@ -108,7 +110,7 @@ package actor PairController {
       let failure = await withCheckedContinuation { continuation in
         planner.run { [service] in continuation.resume(returning: Self.failure(binding: service)) }
       }
-      guard let failure else { return }
+      guard let failure else { return trouble = nil }
       notBound(failure)
       try? await world.clock.sleep(until: world.clock.now() + Limits.bindAgainAfter)
     }
@@ -218,6 +220,7 @@ package actor PairController {
         pair: names.pair, other: names.other, record: record, ttl: pair.failover.ttl)
       Task {
         let answer = await arbiter.ask(request, statement)
+        silence = answer == nil ? await arbiter.trouble ?? "no answer" : nil
         tell(answer.map { .arbiter(number, $0) } ?? .arbiterFailed(number))
       }
       if supervisor.fenceAt != nil { service.prepare() }
@@ -273,6 +276,7 @@ package actor PairController {
   // MARK: Plan
 
   private func start(_ run: PlanProgress.Run) {
+    trouble = nil
     planner.run { [service, pair, weak self] in
       guard service.allow({ run.isWanted }) else { return }
       for (index, step) in pair.plan.enumerated() {
@@ -330,7 +334,8 @@ package actor PairController {
     return ServiceWord(
       service: "\(supervisor.service)",
       leaseLeft: supervisor.lease.map { max(.zero, $0.fenceAt - now) },
-      trouble: trouble ?? supervisor.refusal?.description)
+      trouble: trouble ?? supervisor.refusal?.description
+        ?? silence.map { "the arbiter \(pair.failover.arbiter) does not answer: \($0)" })
   }
 }
 

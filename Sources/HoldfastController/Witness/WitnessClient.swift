@@ -13,7 +13,6 @@ package actor WitnessClient: Arbiter {
   private var waiting: [UInt64: CheckedContinuation<ArbiterAnswer?, Never>] = [:]
   private var lastNumber: UInt64 = 0
   private var nextDial = Instant(nanos: .min)
-  /// Why there is no link.
   package private(set) var trouble: String?
 
   /// - Parameters:

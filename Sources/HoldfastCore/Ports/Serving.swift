@@ -79,6 +79,8 @@ package struct PairNames: Hashable, Sendable {
 package protocol Arbiter: Sendable {
   /// - Returns: `nil` where no answer came, or none that means anything.
   func ask(_ request: ArbiterRequest, _ statement: SiteStatement) async -> ArbiterAnswer?
+  /// Why the last question got no answer, for people; `nil` where it got one.
+  var trouble: String? { get async }
 }
 
 /// The service of a pair on this host. All calls block.

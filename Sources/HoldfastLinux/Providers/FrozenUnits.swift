@@ -19,9 +19,12 @@ package struct FrozenUnits {
   private static let prefix = "frozen-"
 
   /// Pairs that something is on record for.
-  package static func recorded(control: String) -> [String] {
+  package static func recorded(control: String) -> [String] { names(in: control, behind: prefix) }
+
+  /// What the names of files in a folder have behind a prefix, sorted.
+  static func names(in folder: String, behind prefix: String) -> [String] {
     let number = unsafe holdfast_openat(
-      AT_FDCWD, control, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+      AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
     guard number >= 0 else { return [] }
     return listNames(number).names.map { String(decoding: $0, as: UTF8.self) }
       .filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }.sorted()

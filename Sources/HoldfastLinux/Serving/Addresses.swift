@@ -1,7 +1,6 @@
 import CLinux
 import Glibc
 import HoldfastCore
-import Synchronization
 
 /// An address that a service is reached by, on one device.
 struct ServiceAddress: Hashable, Sendable {

@@ -99,12 +99,15 @@ package final class LinuxService: ServiceHost {
   }
 
   package func fence() -> [String] {
+    // Before the addresses, and before waiting for one that is being added: either can hang in a
+    // driver.
+    fenced.strike()
+    flags.forbid()
     isAllowed.withLock { isAllowed in
       isAllowed = false
+      // Once more: a start may have come between.
       flags.forbid()
     }
-    // Before the addresses: taking those away can wait for a driver.
-    fenced.strike()
     var left: [String] = []
     for address in addresses {
       guard let netlink else { break }

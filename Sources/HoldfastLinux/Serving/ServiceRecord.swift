@@ -32,11 +32,7 @@ struct ServiceRecord {
 
   /// Pairs that something is on record for.
   static func pairs(control: String) -> [String] {
-    let number = unsafe holdfast_openat(
-      AT_FDCWD, control, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
-    guard number >= 0 else { return [] }
-    return listNames(number).names.map { String(decoding: $0, as: UTF8.self) }
-      .filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }.sorted()
+    FrozenUnits.names(in: control, behind: prefix)
   }
 
   /// - Returns: whether it is on record now.

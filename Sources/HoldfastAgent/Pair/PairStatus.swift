@@ -1,0 +1,91 @@
+import HoldfastCore
+import HoldfastStore
+
+/// What people are shown of a pair.
+extension Pair {
+  package func status() -> StatusAnswer.Pair {
+    let view = board.view
+    let now = host.clock.now()
+    let isKnown = view.role == .primary || view.role == .standby
+    let lag = isKnown ? view.lag.lag(at: now) : nil
+    func number(_ point: PointNumber) -> UInt64? { point == .none ? nil : point.rawValue }
+    var alarms = PairView.Hold.allCases.compactMap { view.held[$0] }
+    if standing == nil, isPrimaryByConfiguration {
+      alarms.append("the roots are not marked: type: holdfast adopt \(name)")
+    }
+    let held = alarms.first
+    if let advice = configuration.captureAdvice { alarms.append(advice) }
+    if view.peerConnected, abs(view.clockOffset.seconds) > Limits.clockOffsetMax.seconds {
+      alarms.append(
+        """
+        the clocks of the two sites are \(format(abs(view.clockOffset.seconds))) s apart: points \
+        carry the primary's time; set both by NTP
+        """)
+    }
+    let service = heardService(view, now)
+    if configuration.failover.hasArbiter {
+      if service == nil {
+        alarms.append(
+          """
+          the controller says nothing, so nothing is served from here: systemctl status \
+          holdfast-controller
+          """)
+      }
+      if let trouble = service?.trouble { alarms.append(trouble) }
+    }
+    if let error = view.linkError { alarms.append(error) }
+    if let error = view.lastError { alarms.append("last error: \(error)") }
+    return StatusAnswer.Pair(
+      pair: name, role: view.role.rawValue, epoch: view.reign.epoch.rawValue,
+      reign: view.reign == .none ? nil : view.reign.id.description,
+      peer: .init(site: peer, connected: view.peerConnected),
+      points: .init(
+        captured: number(view.marks.captured), received: number(view.marks.received),
+        durable: number(view.marks.durable), applied: number(view.marks.applied)),
+      lagSeconds: lag?.seconds, backlogBytes: isKnown ? view.backlogBytes : nil,
+      etaSeconds: isKnown ? eta(view) : nil,
+      rpoSeconds: configuration.rpo.seconds, rpoKept: lag.map { $0 <= configuration.rpo },
+      grade: view.grade?.word, watch: view.watch?.rawValue, held: held, lastProven: nil,
+      alarms: alarms,
+      notes: view.notes
+        + (configuration.dormantKeys.isEmpty
+          ? []
+          : ["accepted, not yet at work: \(configuration.dormantKeys.joined(separator: ", "))"]),
+      sentBytes: view.bytesSent, journalBytes: view.segmentBytes, service: service?.service,
+      leaseSeconds: service?.leaseSeconds)
+  }
+
+  /// What the controller said, unless that is long ago.
+  private func heardService(_ view: PairView, _ now: Instant) -> ServingRequest? {
+    guard let service = view.service, now - service.at < Limits.deadAfter else { return nil }
+    return service.word
+  }
+
+  /// Until the backlog is sent, at the pace of late.
+  private func eta(_ view: PairView) -> Double? {
+    if view.backlogBytes == 0 { return 0 }
+    return view.pace?.bytesPerSecond.map { Double(view.backlogBytes) / max($0, 1) }
+  }
+
+  package func points() async throws -> PointsAnswer {
+    var rows = try await receiver?.points() ?? []
+    if let capture {
+      let known = Set(rows.map(\.point.seal))
+      rows += capture.points.filter { !known.contains($0.seal) }.map { PointRow(point: $0) }
+    }
+    rows.sort { $0.point.number > $1.point.number }
+    return PointsAnswer(
+      pair: name,
+      points: rows.map { row in
+        let point = row.point
+        return PointsAnswer.Point(
+          point: point.number.rawValue, time: point.time.rfc3339, grade: point.grade.word,
+          provider: point.verdict.provider.word, frozenSeconds: point.verdict.frozen.seconds,
+          reason: point.verdict.reason,
+          seal: point.seal.description, parent: point.parent.description,
+          epoch: point.reign.epoch.rawValue, reign: point.reign.id.description,
+          branch: row.isBranch, files: point.totals.files, bytes: point.totals.bytes,
+          changes: point.changes, proven: nil, pinned: row.isPinned)
+      })
+  }
+}
