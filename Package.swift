@@ -112,6 +112,7 @@ let package = Package(
       path: "Tests/HoldfastSimulation", swiftSettings: settings),
     .testTarget(
       name: "SimulationTests", dependencies: ["HoldfastSimulation", "HoldfastCore"],
+      exclude: ["Transcripts"],
       swiftSettings: settings),
     .testTarget(name: "CoreTests", dependencies: ["HoldfastCore"], swiftSettings: settings),
     .testTarget(name: "BytesTests", dependencies: ["HoldfastBytes"], swiftSettings: settings),

@@ -170,6 +170,46 @@ package nonisolated struct Holdfast_Frame: Sendable {
     set {body = .promiseAnswer(newValue)}
   }
 
+  package var yieldWanted: Holdfast_YieldWanted {
+    get {
+      if case .yieldWanted(let v)? = body {return v}
+      return Holdfast_YieldWanted()
+    }
+    set {body = .yieldWanted(newValue)}
+  }
+
+  package var yieldStage: Holdfast_YieldStage {
+    get {
+      if case .yieldStage(let v)? = body {return v}
+      return Holdfast_YieldStage()
+    }
+    set {body = .yieldStage(newValue)}
+  }
+
+  package var moveWanted: Holdfast_MoveWanted {
+    get {
+      if case .moveWanted(let v)? = body {return v}
+      return Holdfast_MoveWanted()
+    }
+    set {body = .moveWanted(newValue)}
+  }
+
+  package var moveAnswer: Holdfast_MoveAnswer {
+    get {
+      if case .moveAnswer(let v)? = body {return v}
+      return Holdfast_MoveAnswer()
+    }
+    set {body = .moveAnswer(newValue)}
+  }
+
+  package var facts: Holdfast_Facts {
+    get {
+      if case .facts(let v)? = body {return v}
+      return Holdfast_Facts()
+    }
+    set {body = .facts(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -190,6 +230,11 @@ package nonisolated struct Holdfast_Frame: Sendable {
     case arbiterSays(Holdfast_ArbiterSays)
     case promiseWanted(Holdfast_PromiseWanted)
     case promiseAnswer(Holdfast_PromiseAnswer)
+    case yieldWanted(Holdfast_YieldWanted)
+    case yieldStage(Holdfast_YieldStage)
+    case moveWanted(Holdfast_MoveWanted)
+    case moveAnswer(Holdfast_MoveAnswer)
+    case facts(Holdfast_Facts)
 
   }
 
@@ -256,6 +301,36 @@ package nonisolated struct Holdfast_PairHello: Sendable {
 
   /// The journal holds nothing at all: there is nothing to give hints of.
   package var isEmptyJournal: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// What the plan will find on this host: sent behind a hello.
+package nonisolated struct Holdfast_Facts: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var pair: String = String()
+
+  package var facts: [Holdfast_Fact] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// One thing that matters to a plan and may differ between hosts.
+package nonisolated struct Holdfast_Fact: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  package var value: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -607,13 +682,99 @@ package nonisolated struct Holdfast_PromiseAnswer: Sendable {
   package init() {}
 }
 
+/// In a planned move the standby asks again and again that the primary yield to this reign.
+package nonisolated struct Holdfast_YieldWanted: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var pair: String = String()
+
+  package var epoch: UInt64 = 0
+
+  package var reign: Data = Data()
+
+  /// It is wanted no more.
+  package var isWithdrawn: Bool = false
+
+  /// Who ordered it, for people.
+  package var by: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// How far the primary is on its way to yield to this reign; once it has, said behind each hello.
+package nonisolated struct Holdfast_YieldStage: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var pair: String = String()
+
+  package var epoch: UInt64 = 0
+
+  package var reign: Data = Data()
+
+  /// 1 catching up, 2 stopping, 3 finishing, 4 ready, 5 yielded, 6 ended.
+  package var kind: UInt32 = 0
+
+  /// Of ready and yielded.
+  package var point: UInt64 = 0
+
+  /// Of ended.
+  package var reason: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// A person on the primary wants a move that the standby makes.
+package nonisolated struct Holdfast_MoveWanted: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var pair: String = String()
+
+  /// Names the answer.
+  package var number: UInt64 = 0
+
+  package var by: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Holdfast_MoveAnswer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var pair: String = String()
+
+  package var number: UInt64 = 0
+
+  /// An exit code, with what a control socket would answer.
+  package var code: Int32 = 0
+
+  package var body: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "holdfast"
 
 nonisolated extension Holdfast_Frame: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Frame"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}pair_hello\0\u{3}segment_begin\0\u{2}\u{2}progress\0\u{1}heartbeat\0\u{1}missing\0\u{1}hints\0\u{1}refusal\0\u{1}join\0\u{1}joined\0\u{1}secret\0\u{1}stalled\0\u{3}hints_wanted\0\u{3}arbiter_ask\0\u{3}arbiter_says\0\u{3}promise_wanted\0\u{3}promise_answer\0\u{c}\u{4}\u{1}\u{c}\u{1f}\u{1}")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}pair_hello\0\u{3}segment_begin\0\u{2}\u{2}progress\0\u{1}heartbeat\0\u{1}missing\0\u{1}hints\0\u{1}refusal\0\u{1}join\0\u{1}joined\0\u{1}secret\0\u{1}stalled\0\u{3}hints_wanted\0\u{3}arbiter_ask\0\u{3}arbiter_says\0\u{3}promise_wanted\0\u{3}promise_answer\0\u{3}yield_wanted\0\u{3}yield_stage\0\u{3}move_wanted\0\u{3}move_answer\0\u{1}facts\0\u{c}\u{4}\u{1}\u{c}\u{1f}\u{1}")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -842,6 +1003,71 @@ nonisolated extension Holdfast_Frame: SwiftProtobuf.Message, SwiftProtobuf._Mess
           self.body = .promiseAnswer(v)
         }
       }()
+      case 19: try {
+        var v: Holdfast_YieldWanted?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .yieldWanted(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .yieldWanted(v)
+        }
+      }()
+      case 20: try {
+        var v: Holdfast_YieldStage?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .yieldStage(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .yieldStage(v)
+        }
+      }()
+      case 21: try {
+        var v: Holdfast_MoveWanted?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .moveWanted(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .moveWanted(v)
+        }
+      }()
+      case 22: try {
+        var v: Holdfast_MoveAnswer?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .moveAnswer(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .moveAnswer(v)
+        }
+      }()
+      case 23: try {
+        var v: Holdfast_Facts?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .facts(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .facts(v)
+        }
+      }()
       default: break
       }
     }
@@ -920,6 +1146,26 @@ nonisolated extension Holdfast_Frame: SwiftProtobuf.Message, SwiftProtobuf._Mess
     case .promiseAnswer?: try {
       guard case .promiseAnswer(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
+    }()
+    case .yieldWanted?: try {
+      guard case .yieldWanted(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
+    }()
+    case .yieldStage?: try {
+      guard case .yieldStage(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
+    }()
+    case .moveWanted?: try {
+      guard case .moveWanted(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 21)
+    }()
+    case .moveAnswer?: try {
+      guard case .moveAnswer(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 22)
+    }()
+    case .facts?: try {
+      guard case .facts(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 23)
     }()
     case nil: break
     }
@@ -1073,6 +1319,76 @@ nonisolated extension Holdfast_PairHello: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs.highest != rhs.highest {return false}
     if lhs.applied != rhs.applied {return false}
     if lhs.isEmptyJournal != rhs.isEmptyJournal {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_Facts: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Facts"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}facts\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.pair) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.facts) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.pair.isEmpty {
+      try visitor.visitSingularStringField(value: self.pair, fieldNumber: 1)
+    }
+    if !self.facts.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.facts, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Holdfast_Facts, rhs: Holdfast_Facts) -> Bool {
+    if lhs.pair != rhs.pair {return false}
+    if lhs.facts != rhs.facts {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_Fact: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Fact"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}value\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.value) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.value.isEmpty {
+      try visitor.visitSingularStringField(value: self.value, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Holdfast_Fact, rhs: Holdfast_Fact) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.value != rhs.value {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1878,6 +2194,196 @@ nonisolated extension Holdfast_PromiseAnswer: SwiftProtobuf.Message, SwiftProtob
     if lhs.pair != rhs.pair {return false}
     if lhs.number != rhs.number {return false}
     if lhs.isPromised != rhs.isPromised {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_YieldWanted: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".YieldWanted"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}epoch\0\u{1}reign\0\u{3}is_withdrawn\0\u{1}by\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.pair) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.reign) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.isWithdrawn) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.by) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.pair.isEmpty {
+      try visitor.visitSingularStringField(value: self.pair, fieldNumber: 1)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 2)
+    }
+    if !self.reign.isEmpty {
+      try visitor.visitSingularBytesField(value: self.reign, fieldNumber: 3)
+    }
+    if self.isWithdrawn != false {
+      try visitor.visitSingularBoolField(value: self.isWithdrawn, fieldNumber: 4)
+    }
+    if !self.by.isEmpty {
+      try visitor.visitSingularStringField(value: self.by, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Holdfast_YieldWanted, rhs: Holdfast_YieldWanted) -> Bool {
+    if lhs.pair != rhs.pair {return false}
+    if lhs.epoch != rhs.epoch {return false}
+    if lhs.reign != rhs.reign {return false}
+    if lhs.isWithdrawn != rhs.isWithdrawn {return false}
+    if lhs.by != rhs.by {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_YieldStage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".YieldStage"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}epoch\0\u{1}reign\0\u{1}kind\0\u{1}point\0\u{1}reason\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.pair) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.reign) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.kind) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.point) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.pair.isEmpty {
+      try visitor.visitSingularStringField(value: self.pair, fieldNumber: 1)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 2)
+    }
+    if !self.reign.isEmpty {
+      try visitor.visitSingularBytesField(value: self.reign, fieldNumber: 3)
+    }
+    if self.kind != 0 {
+      try visitor.visitSingularUInt32Field(value: self.kind, fieldNumber: 4)
+    }
+    if self.point != 0 {
+      try visitor.visitSingularUInt64Field(value: self.point, fieldNumber: 5)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Holdfast_YieldStage, rhs: Holdfast_YieldStage) -> Bool {
+    if lhs.pair != rhs.pair {return false}
+    if lhs.epoch != rhs.epoch {return false}
+    if lhs.reign != rhs.reign {return false}
+    if lhs.kind != rhs.kind {return false}
+    if lhs.point != rhs.point {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_MoveWanted: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".MoveWanted"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}number\0\u{1}by\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.pair) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.by) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.pair.isEmpty {
+      try visitor.visitSingularStringField(value: self.pair, fieldNumber: 1)
+    }
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 2)
+    }
+    if !self.by.isEmpty {
+      try visitor.visitSingularStringField(value: self.by, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Holdfast_MoveWanted, rhs: Holdfast_MoveWanted) -> Bool {
+    if lhs.pair != rhs.pair {return false}
+    if lhs.number != rhs.number {return false}
+    if lhs.by != rhs.by {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_MoveAnswer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".MoveAnswer"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}number\0\u{1}code\0\u{1}body\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.pair) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 3: try { try decoder.decodeSingularInt32Field(value: &self.code) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.body) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.pair.isEmpty {
+      try visitor.visitSingularStringField(value: self.pair, fieldNumber: 1)
+    }
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 2)
+    }
+    if self.code != 0 {
+      try visitor.visitSingularInt32Field(value: self.code, fieldNumber: 3)
+    }
+    if !self.body.isEmpty {
+      try visitor.visitSingularBytesField(value: self.body, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Holdfast_MoveAnswer, rhs: Holdfast_MoveAnswer) -> Bool {
+    if lhs.pair != rhs.pair {return false}
+    if lhs.number != rhs.number {return false}
+    if lhs.code != rhs.code {return false}
+    if lhs.body != rhs.body {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -10,7 +10,8 @@ struct Holdfast: AsyncParsableCommand {
     subcommands: [
       Init.self, Invite.self, Join.self, Adopt.self, Check.self, Agent.self, ControllerCommand.self,
       WitnessCommand.self, StatusCommand.self,
-      Sync.self, Points.self, Restore.self, Verify.self, Failover.self, Resume.self, Approve.self,
+      Sync.self, Points.self, Restore.self, Verify.self, Failover.self,
+      Switchover.self, Failback.self, Resume.self, Approve.self,
       Demo.self, DemoService.self, FreezerCommand.self,
     ])
 

@@ -12,6 +12,7 @@ extension World {
     case controllerStands(SimulatedSite, Duration)
     case controllerKilled(SimulatedSite)
     case failoverOrdered(SimulatedSite)
+    case switchoverOrdered(SimulatedSite)
   }
 
   /// Has it happen then, in a world in which nothing else goes wrong.
@@ -43,6 +44,7 @@ extension World {
     case .failoverOrdered(let site):
       say(site.name, "a person orders failover")
       tell(site, .failoverOrdered(nil))
+    case .switchoverOrdered(let site): orderSwitchover(site)
     }
   }
 
@@ -61,7 +63,7 @@ extension World {
 
   private func befall() {
     let site = chance.pick(sites)
-    switch chance.below(16) {
+    switch chance.below(19) {
     case 0: cut([.left, .right], [.right, .left])
     case 1: cut([.left, .witness], [.witness, .left])
     case 2: cut([.right, .witness], [.witness, .right])
@@ -98,6 +100,8 @@ extension World {
       let reign = Reign(epoch: site.record.reign.epoch.next, id: chance.id())
       promote(site, reign, site.controllerRun)
     case 14: orderAtTheWorstMoment(site)
+    case 15, 16: orderSwitchover(site)
+    case 17: orderSwitchover(other(site))
     default: rejoin(site)
     }
   }

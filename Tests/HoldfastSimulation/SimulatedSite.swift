@@ -12,6 +12,9 @@ package final class SimulatedSite {
   var record: RoleRecord
   var superseded: Reign?
   var intent: PromotionIntent?
+  var yield: Yield?
+  /// How many writes its tree holds.
+  package internal(set) var tree = 0
 
   // Gone with the boot.
   var isUp = true
@@ -24,6 +27,9 @@ package final class SimulatedSite {
   var isPromoting = false
   var promisedUntil = Instant(nanos: .min)
   var lastHeard: Instant?
+  var isByWord = false
+  var yielding: Yielding?
+  var taking: Taking?
   package internal(set) var supervisor: Supervisor?
   /// What has come while the controller stood still; `nil` while it runs.
   var inbox: [Supervisor.Event]?
@@ -46,7 +52,7 @@ package final class SimulatedSite {
     return AgentReport(
       record: record, role: isPromoting ? .promoting : standing.role,
       isRefused: standing.refusal != nil, promiseLeft: max(.zero, promisedUntil - now),
-      loss: lastHeard.map { now - $0 })
+      loss: lastHeard.map { now - $0 }, isByWord: isByWord, move: plannedMove)
   }
 }
 

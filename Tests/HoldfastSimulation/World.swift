@@ -11,6 +11,7 @@ package final class World {
   package enum Probe: String, CaseIterable, Hashable {
     case handover, watchdogKilled, servedByPromise, waitedForLease, superseded, abandoned
     case quiet, unheard, automatic, ordered, byWord, refusedOrder, startFailed, leaseOver, rejoined
+    case released, yielded, wentBack, turned
   }
 
   package let terms: LeaseTerms
@@ -23,6 +24,8 @@ package final class World {
   private var agenda = Agenda()
   private var epochs: [Epoch]
   private var wasServing = [false, false]
+  /// Of reigns that a planned move brought: what the new primary's tree held.
+  var plannedTrees: [Reign: Int] = [:]
 
   let pair: RandomID
   var witness: Witness?
@@ -96,6 +99,12 @@ package final class World {
       wasServing = serving
       let names = sites.filter(\.isServing).map(\.name)
       say("==", names.isEmpty ? "nobody serves" : "\(names.joined(separator: " and ")) serves")
+    }
+    for site in sites where site.isServing {
+      guard let tree = plannedTrees[site.record.reign], other(site).tree > tree else { continue }
+      if other(site).record.reign.epoch < site.record.reign.epoch {
+        violations.append("a planned move lost \(other(site).tree - tree) writes")
+      }
     }
     if serving == [true, true] { violations.append("both sites serve") }
     for site in sites {

@@ -5,8 +5,13 @@ import HoldfastCore
 extension World {
   func startAgent(_ site: SimulatedSite) {
     site.agentRun += 1
-    site.standing = Standing(record: site.record, superseded: site.superseded)
+    site.standing = Standing(
+      record: site.record, superseded: site.superseded,
+      yielded: site.yield?.point == nil ? nil : site.yield?.next)
     site.isPromoting = false
+    site.isByWord = false
+    site.yielding = nil
+    site.taking = nil
     site.lastHeard = nil
     // What it promised before is forgotten: as much as it can have been.
     site.promisedUntil = site.clock.local(now) + terms.ttl
@@ -28,10 +33,19 @@ extension World {
       let record = site.record
       let other = other(site)
       let isLive = site.isServing
+      if isLive { site.tree += 1 }
+      let tree = site.tree
+      let isPrimary = site.standing?.role == .primary
       send(place(site), place(other)) { world in
         guard other.isUp, other.standing != nil else { return }
+        if world.turns(other, record) { return }
         world.obey(other.standing?.on(.peer(record)) ?? [], other)
         if isLive { other.lastHeard = other.clock.local(world.now) }
+        guard isPrimary, other.standing?.role == .standby, !other.isPromoting else { return }
+        other.tree = max(other.tree, tree)
+      }
+      if case .yielded(let next) = site.standing?.refusal, let point = site.yield?.point {
+        sayStage(site, next, .yielded(point))
       }
     }
     after(chance.duration(.milliseconds(400)...(.milliseconds(600)))) { $0.beat(site) }
@@ -59,7 +73,7 @@ extension World {
       guard other.isUp, let standing = other.standing else { return }
       let isPromised =
         standing.role == .standby && standing.record.reign == reign
-        && standing.refusal == nil && !other.isPromoting
+        && standing.refusal == nil && !other.isPromoting && other.taking == nil
       if isPromised {
         other.promisedUntil = max(
           other.promisedUntil, other.clock.local(world.now) + world.terms.ttl)
@@ -73,7 +87,8 @@ extension World {
   }
 
   /// The record first, then the tree; a crash between leads on.
-  func promote(_ site: SimulatedSite, _ reign: Reign, _ run: Int) {
+  /// - Parameter isPlanned: the other site has yielded, and nothing may be lost.
+  func promote(_ site: SimulatedSite, _ reign: Reign, _ run: Int, isPlanned: Bool = false) {
     let agentRun = site.agentRun
     after(chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
       guard site.agentRun == agentRun, let standing = site.standing,
@@ -82,12 +97,14 @@ extension World {
         if site.controllerRun == run { world.tell(site, .notPromoted) }
         return
       }
+      if isPlanned { world.plannedTrees[reign] = site.tree }
       world.obey(site.standing?.on(.promoted(reign)) ?? [], site)
       site.isPromoting = true
       world.say(site.name, "is promoted to epoch \(reign.epoch)")
       world.after(world.chance.duration(.milliseconds(1)...(.seconds(2)))) { world in
         guard site.agentRun == agentRun else { return }
         site.isPromoting = false
+        if site.taking?.next == reign { world.tellTaking(site, .promoted) }
         if site.controllerRun == run { world.tell(site, .promoted) }
       }
     }

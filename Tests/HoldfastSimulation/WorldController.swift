@@ -73,6 +73,9 @@ extension World {
     after(Self.poll) { world in
       guard site.controllerRun == run else { return }
       world.tell(site, .agent(site.report(site.clock.local(world.now))))
+      if site.inbox == nil, site.standing != nil {
+        world.hearWord(site, site.supervisor?.yieldingTo, site.supervisor?.yield)
+      }
       world.pollAgent(site, run: run)
     }
   }
@@ -119,7 +122,7 @@ extension World {
     case .persist(let intent):
       if let intent {
         say(site.name, "wants epoch \(intent.reign.epoch)")
-        probes.insert(intent.isOrdered ? .ordered : .automatic)
+        if intent.cause != .planned { probes.insert(intent.isOrdered ? .ordered : .automatic) }
       } else if site.intent?.reign != site.record.reign {
         probes.insert(.abandoned)
       }
@@ -137,8 +140,11 @@ extension World {
         world.hear(request, statement, from: site, number, run: run)
       }
     case .askPeer(let number, let reign): askPeer(site, number, reign, run)
-    case .hand(let reign): _ = site.standing?.on(.granted(reign))
-    case .promote(let reign, _): promote(site, reign, run)
+    case .hand(let reign):
+      site.isByWord = false
+      _ = site.standing?.on(.granted(reign))
+    case .promote(let reign, let point):
+      promote(site, reign, run, isPlanned: point != nil)
     case .start:
       say(site.name, "starts the service")
       site.isServing = true
@@ -147,6 +153,13 @@ extension World {
         guard site.controllerRun == run else { return }
         if isFailing { world.probes.insert(.startFailed) }
         world.tell(site, isFailing ? .startFailed : .started)
+      }
+    case .stop:
+      let isFailing = isLossy && chance.isTrue(oneIn: 20)
+      after(chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
+        guard site.controllerRun == run, site.supervisor?.service == .stopping else { return }
+        if !isFailing { site.isServing = false }
+        world.tell(site, isFailing ? .stopFailed : .stopped)
       }
     case .fence(let reason):
       if site.isServing {

@@ -80,6 +80,29 @@ import Testing
     }
   }
 
+  @Test func `of a planned move there and back`() throws {
+    try tell("switchover") { world in
+      world.plan(.seconds(40), .switchoverOrdered(world.sites[1]))
+      world.plan(.seconds(60), .switchoverOrdered(world.sites[0]))
+    }
+  }
+
+  @Test func `of a planned move while nobody reaches the witness`() throws {
+    try tell("switchover-witness-cut") { world in
+      world.plan(.seconds(40), .witnessCut)
+      world.plan(.seconds(50), .switchoverOrdered(world.sites[1]))
+      world.plan(.seconds(80), .linesWhole)
+    }
+  }
+
+  @Test func `of a planned move whose standby is cut off in its midst`() throws {
+    try tell("switchover-cut-off") { world in
+      world.plan(.seconds(40), .switchoverOrdered(world.sites[1]))
+      world.plan(.milliseconds(40_300), .cutOff(world.sites[1]))
+      world.plan(.seconds(80), .linesWhole)
+    }
+  }
+
   @Test func `of both sites that lose power`() throws {
     try tell("both-lost", for: .seconds(120)) { world in
       world.plan(.seconds(40), .powerLost(world.sites[0]))

@@ -87,6 +87,13 @@ package struct PointsAnswer: Codable, Sendable {
   package var points: [Point]
 }
 
+/// `GET /pairs/P/moves`.
+package struct MovesAnswer: Codable, Sendable {
+  package var pair: String
+  /// The newest first; the first of them may be under way.
+  package var moves: [MoveReport]
+}
+
 package struct SyncAnswer: Codable, Sendable {
   package var point: UInt64
 }

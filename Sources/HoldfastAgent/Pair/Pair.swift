@@ -43,7 +43,27 @@ package actor Pair {
   var isStalled = false
   /// Past the commit point of a promotion, with the tree not yet ready.
   var isPromoting = false
-  package var isAtMove: Bool { isMoving || isPromoting }
+  package var isAtMove: Bool {
+    isMoving || isPromoting || isReturning || (yielding?.isUnderWay ?? false)
+  }
+  /// What was and is done on people's orders.
+  package nonisolated let moves: MoveBoard
+  /// In a planned move: this site's part as the old primary, or as the new one.
+  var yielding: Yielding?
+  var yieldTask: Task<Void, Never>?
+  var taking: Taking?
+  var takenBy = ""
+  let takingWake = Signal()
+  /// What the promotion of a planned move came to.
+  var taken: FailoverAnswer?
+  /// Orders of a person here that the other site carries out, by number.
+  var orders: [UInt64: CheckedContinuation<OrderAnswer, Never>] = [:]
+  var lastOrder: UInt64 = 0
+  /// This site's journal does not hold its tree yet.
+  var isReturning = false
+  var returnTask: Task<Void, Never>?
+  /// What the other site said meanwhile.
+  var greeting: (hello: Holdfast_PairHello, link: any Link)?
   /// The other site was told that this one does not serve before.
   private(set) var promisedUntil = Instant(nanos: 0)
   /// A person has said that the other site is down, and no arbiter has granted since.
@@ -61,6 +81,7 @@ package actor Pair {
     wanted = configuration
     let files = try PairFiles(host, pair: configuration.name)
     self.files = files
+    moves = MoveBoard(host.clock, ended: files.moves())
     var settled = configuration
     // Before there is anything to protect, settings may be corrected freely.
     if try files.identity() != nil, let inForce = try files.guarded() {
@@ -101,7 +122,10 @@ package actor Pair {
       }
       return
     }
-    standing = Standing(record: saved.record, superseded: try files.superseded())
+    let yield = try files.yield()
+    standing = Standing(
+      record: saved.record, superseded: try files.superseded(),
+      yielded: yield?.point == nil ? nil : yield?.next)
     if let refusal = standing?.refusal { board.hold(.peer, "\(refusal)") }
     showRole()
     if saved.promoting != nil { return await finishPromotion(saved) }
@@ -111,7 +135,9 @@ package actor Pair {
       await openKept()
       startCapture()
       if configuration.failover.onBoot == .resume { try await obey(standing?.on(.resume) ?? []) }
-    case .standby: try await startStandby()
+    case .standby:
+      guard let returning = saved.returning else { return try await startStandby() }
+      returnTask = Task { await self.returnWhole(saved, returning) }
     }
   }
 
@@ -120,6 +146,8 @@ package actor Pair {
     shipTask?.cancel()
     retryTask?.cancel()
     promotionTask?.cancel()
+    yieldTask?.cancel()
+    returnTask?.cancel()
     for task in tasks { task.cancel() }
     capture?.wake.set()
     applier?.wake.set()
@@ -127,7 +155,9 @@ package actor Pair {
     for task in tasks { await task.value }
     tasks = []
     await promotionTask?.value
+    await returnTask?.value
     await shipTask?.value
+    (promotionTask, returnTask, shipTask) = (nil, nil, nil)
     // Whoever opens the same files next must find them closed.
     await capture?.close()
     await applier?.close()
@@ -153,6 +183,9 @@ package actor Pair {
     try files.store(wanted.guarded)
     return "\(name): \(changed.joined(separator: ", ")) as in the configuration"
   }
+
+  /// The other site serves no more: nobody counts on the promise.
+  func promisedEnded() { promisedUntil = host.clock.now() }
 
   /// What was promised before still holds.
   package func promised(until moment: Instant) { promisedUntil = max(promisedUntil, moment) }
@@ -266,7 +299,7 @@ package actor Pair {
         case .superseded(_, let reign):
           try files.store(superseded: reign)
           await pauseBoth()
-        case .split, .sameParts: await pauseBoth()
+        case .split, .sameParts, .yielded: await pauseBoth()
         }
         guard let reason = refusal.forOther else { continue }
         var message = Holdfast_Refusal()

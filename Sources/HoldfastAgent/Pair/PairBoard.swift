@@ -31,6 +31,8 @@ package struct PairView: Sendable {
   package var clockOffset = Duration.zero
   package var bytesSent: Int64 = 0
   package var segmentBytes: Int64 = 0
+  /// What the plan will find on the peer; `nil` before it has said so.
+  package var peerFacts: [String: String]?
 
   /// How a primary tells that its standby's replica is held.
   package static let appliesNothing = "applies nothing"

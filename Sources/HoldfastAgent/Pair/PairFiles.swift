@@ -33,6 +33,7 @@ package struct PairFiles: Sendable {
   private static let roleName = "role"
   private static let guardedName = "guarded"
   private static let supersededName = "superseded"
+  private static let yieldName = "yield"
 
   package func identity() throws -> Identity? {
     guard let bytes = try disk.contents(of: Self.secretName) else { return nil }
@@ -55,9 +56,60 @@ package struct PairFiles: Sendable {
     /// Of a promoted site: no point up to this number is its own to use, for the other site may
     /// have captured one that never came here.
     package var usedUpTo = PointNumber.none
+    /// Of an old primary that becomes the standby: its journal does not hold its tree yet.
+    package var returning: Returning?
 
     /// The same once the tree is ready.
     var completed: Saved { Saved(record: record, usedUpTo: usedUpTo) }
+  }
+
+  /// What an old primary that becomes the standby was.
+  package struct Returning: Hashable, Sendable {
+    /// The reign that its tree was written in.
+    package var from: Reign
+    /// Of its final point, which the other site went on from; `nil` where it was promoted past.
+    package var tree: TreeDigest?
+    package init(from: Reign, tree: TreeDigest?) {
+      self.from = from
+      self.tree = tree
+    }
+  }
+
+  /// A planned move in which this site is the old primary.
+  package struct Yield: Hashable, Sendable {
+    /// The other site's reign to come.
+    package var next: Reign
+    /// Of the final point.
+    package var tree: TreeDigest?
+    /// The final point, once only `next` may serve.
+    package var point: PointNumber?
+    package init(next: Reign, tree: TreeDigest? = nil, point: PointNumber? = nil) {
+      self.next = next
+      self.tree = tree
+      self.point = point
+    }
+  }
+
+  /// - Returns: the last one, whatever became of it.
+  package func yield() throws -> Yield? {
+    guard let bytes = try disk.contents(of: Self.yieldName), !bytes.isEmpty else { return nil }
+    var reader = Reader(bytes)
+    let next = Reign(epoch: Epoch(rawValue: try reader.fixed()), id: try reader.random())
+    let tree = TreeDigest(sum: try reader.digest())
+    let point = PointNumber(rawValue: try reader.fixed())
+    return Yield(
+      next: next, tree: tree == TreeDigest() ? nil : tree, point: point == .none ? nil : point)
+  }
+
+  package func store(_ yield: Yield?) throws(DiskError) {
+    var out = Writer()
+    if let yield {
+      out.fixed(yield.next.epoch.rawValue)
+      out.raw(yield.next.id.bytes)
+      out.digest((yield.tree ?? TreeDigest()).sum)
+      out.fixed((yield.point ?? .none).rawValue)
+    }
+    try disk.replace(Self.yieldName, with: out.bytes)
   }
 
   package func role() throws -> Saved? {
@@ -79,9 +131,15 @@ package struct PairFiles: Sendable {
     let isPromoting = try reader.fixed(UInt8.self) == 1
     let point = PointNumber(rawValue: try reader.fixed())
     let usedUpTo = reader.isAtEnd ? .none : PointNumber(rawValue: try reader.fixed())
+    var returning: Returning?
+    if !reader.isAtEnd {
+      let from = Reign(epoch: Epoch(rawValue: try reader.fixed()), id: try reader.random())
+      let tree = TreeDigest(sum: try reader.digest())
+      returning = Returning(from: from, tree: tree == TreeDigest() ? nil : tree)
+    }
     return Saved(
       record: RoleRecord(reign: reign, part: part), promoting: isPromoting ? point : nil,
-      usedUpTo: usedUpTo)
+      usedUpTo: usedUpTo, returning: returning)
   }
 
   package func store(_ saved: Saved) throws(DiskError) {
@@ -92,6 +150,11 @@ package struct PairFiles: Sendable {
     out.fixed(saved.promoting == nil ? UInt8(0) : 1)
     out.fixed(saved.promoting?.rawValue ?? 0)
     out.fixed(saved.usedUpTo.rawValue)
+    if let returning = saved.returning {
+      out.fixed(returning.from.epoch.rawValue)
+      out.raw(returning.from.id.bytes)
+      out.digest((returning.tree ?? TreeDigest()).sum)
+    }
     try disk.replace(Self.roleName, with: out.bytes)
   }
 
@@ -110,6 +173,20 @@ package struct PairFiles: Sendable {
       out.raw(reign.id.bytes)
     }
     try disk.replace(Self.supersededName, with: out.bytes)
+  }
+
+  // MARK: Moves
+
+  private static let movesName = "moves"
+
+  /// The newest first; what cannot be read is as if it had never been.
+  package func moves() -> [MoveReport] {
+    guard let bytes = try? disk.contents(of: Self.movesName) else { return [] }
+    return (try? JSON.decode([MoveReport].self, bytes)) ?? []
+  }
+
+  package func store(_ moves: [MoveReport]) throws(DiskError) {
+    try disk.replace(Self.movesName, with: JSON.encode(moves))
   }
 
   // MARK: Configuration in force

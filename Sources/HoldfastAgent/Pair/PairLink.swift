@@ -15,15 +15,19 @@ extension Pair {
     }
     // A standby answers when the primary has spoken, each time it does.
     if standing?.record.part != .standby { await greet() }
+    // In a planned move each waits for the other's word.
+    if taking != nil { await tellTaking(.tick) }
   }
 
   package func linkDown(_ link: any Link) async {
     guard let mine = self.link, mine as AnyObject === link as AnyObject else { return }
     self.link = nil
+    greeting = nil
     shipTask?.cancel()
     shipping.set()
     shipTask = nil
     board.update { $0.peerConnected = false }
+    ordersLost()
     capture?.gate.peerLeft()
     capture?.wake.set()
   }
@@ -85,6 +89,10 @@ extension Pair {
       hello.applied = board.view.marks.applied.rawValue
     }
     try await link.send(Frames.encode(.pairHello(hello)))
+    if case .yielded = standing?.refusal, let yield = try files.yield(), let point = yield.point {
+      let stage = Holdfast_YieldStage(pair: name, yield.next, .yielded(point))
+      try await link.send(Frames.encode(.yieldStage(stage)))
+    }
   }
 
   /// What the other side said of this pair.
@@ -106,6 +114,11 @@ extension Pair {
       board.hold(.peer, "the other site refuses: \(refusal.reason)")
     case .promiseWanted(let wanted): try await promise(wanted, link)
     case .promiseAnswer(let answer): promised(answer.number, answer.isPromised)
+    case .yieldWanted(let wanted): try await asked(wanted)
+    case .yieldStage(let stage): try await heard(stage)
+    case .moveWanted(let wanted): ordered(wanted, link)
+    case .moveAnswer(let answer): answered(answer)
+    case .facts(let facts): hear(facts)
     case .hello, .heartbeat, .join, .joined, .arbiterAsk, .arbiterSays: break
     }
   }
@@ -115,7 +128,14 @@ extension Pair {
       throw CodingError.invalid("record of a pair")
     }
     disagreement(hello)
-    guard let part = standing?.record.part else { return }
+    // What it has to say is asked for once its journal holds its tree.
+    greeting = (hello, link)
+    guard let part = standing?.record.part, !isReturning else { return }
+    if try isPlanned(theirs) {
+      let tree = try files.yield()?.tree
+      turn(to: theirs.reign, tree)
+      return
+    }
     board.hold(.peer, nil)
     if part == .primary { startCapture() }
     // Nothing is captured before it is known what the other side holds.

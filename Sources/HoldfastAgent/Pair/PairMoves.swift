@@ -62,6 +62,9 @@ extension Pair {
     guard let before = standing else {
       throw FailureAnswer(code: 3, "nothing to resume: type: holdfast adopt \(name)")
     }
+    if case .yielded(let next) = before.refusal, request.otherSiteIsDown {
+      return try await takeBack(after: next)
+    }
     if let refusal = before.refusal { throw FailureAnswer(code: 3, "\(refusal)") }
     isByWord = request.otherSiteIsDown && before.record.part == .primary
     try await obey(standing?.on(.resume) ?? [])
@@ -119,26 +122,57 @@ extension Pair {
 
   // MARK: Failover
 
-  private struct Phases {
-    let clock: any Timekeeper
-    var last: Instant
-    var done: [FailoverAnswer.Phase] = []
-    init(_ clock: any Timekeeper) {
-      self.clock = clock
-      last = clock.now()
+  /// Promotes this site. Before the new epoch is durable an abort restores everything; after it
+  /// the way is forward, over crashes too.
+  /// - Parameter by: who ordered it, for people.
+  package func failover(_ request: FailoverRequest, by: String) async throws -> FailoverAnswer {
+    let granted = request.granted?.value
+    let onWord = granted == nil && request.otherSiteIsDown
+    if let granted, granted == taking?.next {
+      // The arbiter's part of a planned move.
+      moves.enter("promote")
+      do {
+        let answer = try await failover(request, to: granted, onWord: false)
+        taken = answer
+        await tellTaking(.promoted)
+        return answer
+      } catch {
+        await tellTaking(.notPromoted((error as? FailureAnswer)?.message ?? "\(error)"))
+        throw error
+      }
     }
-    mutating func end(_ name: String) {
-      let now = clock.now()
-      done.append(.init(name: name, seconds: (now - last).seconds))
-      last = now
+    guard !isMoving, !isReturning else {
+      throw FailureAnswer(
+        code: 3,
+        moves.current.map {
+          "a \($0.kind) of \(name) is under way, ordered by \($0.by) at \($0.begun)"
+        } ?? "another move of \(name) is under way")
+    }
+    isMoving = true
+    defer { isMoving = false }
+    if request.preview { return try await failover(request, to: nil, onWord: onWord) }
+    try moves.begin("failover", of: name, by: by)
+    do {
+      var answer = try await failover(request, to: granted, onWord: onWord)
+      answer.phases =
+        moves.current?.phases.map { .init(name: $0.name, seconds: $0.seconds) } ?? []
+      moves.finish()
+      keepMoves()
+      return answer
+    } catch {
+      moves.finish((error as? FailureAnswer)?.message ?? "\(error)")
+      keepMoves()
+      throw error
     }
   }
 
-  /// Promotes this site. Before the new epoch is durable an abort restores everything; after it
-  /// the way is forward, over crashes too.
-  package func failover(_ request: FailoverRequest) async throws -> FailoverAnswer {
-    guard !isMoving else { throw FailureAnswer(code: 3, "another move of \(name) is under way") }
-    if let granted = request.granted?.value, granted == standing?.record.reign {
+  /// - Parameters:
+  ///   - granted: the reign to come; `nil` for one that is new.
+  ///   - onWord: the service may start though no arbiter grants it.
+  func failover(
+    _ request: FailoverRequest, to granted: Reign?, onWord: Bool
+  ) async throws -> FailoverAnswer {
+    if let granted, granted == standing?.record.reign {
       throw FailureAnswer(code: 3, "\(name) is promoted to epoch \(granted.epoch) already")
     }
     guard let record = standing?.record, record.part == .standby, let receiver, let applier
@@ -153,16 +187,14 @@ extension Pair {
     if case .split = standing?.refusal {
       throw FailureAnswer(code: 3, standing?.refusal?.description ?? "split")
     }
-    let granted = request.granted?.value
     guard request.granted == nil || granted?.epoch ?? .none > record.reign.epoch else {
       throw FailureAnswer(code: 2, "no reign that comes after \(record.reign)")
     }
-    isMoving = true
-    defer { isMoving = false }
-    var phases = Phases(host.clock)
+    let isStep = moves.current?.kind == "failover"
+    func end(_ phase: String) { if isStep { moves.end(phase) } }
     try await receiver.hold()
     do {
-      phases.end("hold")
+      end("hold")
       let rows = try await receiver.points()
       let chosen = try choose(request, from: rows)
       let (lag, lossFiles) = loss(of: chosen, rows)
@@ -185,10 +217,9 @@ extension Pair {
           code: 3, "nothing was changed: \(ApplyWorker.describe(error, pair: name))")
       }
       try await receiver.note(.pinned(chosen.number, true), reign: record.reign)
-      phases.end("pin")
+      end("pin")
       let reign = granted ?? Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
-      return try await promote(
-        to: chosen, reign, onWord: granted == nil && request.otherSiteIsDown, answer, &phases)
+      return try await promote(to: chosen, reign, onWord: onWord, answer, end)
     } catch {
       if standing?.record.part == .standby { await receiver.release() }
       throw error
@@ -266,7 +297,7 @@ extension Pair {
   /// From the commit point on.
   private func promote(
     to point: Point, _ reign: Reign, onWord: Bool, _ preview: FailoverAnswer,
-    _ phases: inout Phases
+    _ end: (String) -> Void
   ) async throws -> FailoverAnswer {
     let view = board.view
     let saved = PairFiles.Saved(
@@ -280,15 +311,15 @@ extension Pair {
     isStalled = false
     showRole()
     host.probe.hit(.promoting)
-    phases.end("epoch")
+    end("epoch")
     // A primary that lives hears of it at once.
     await greet()
     do {
       try await complete(saved, point.number)
-      phases.end("apply")
+      end("apply")
       try files.store(saved.completed)
       try await serveAfterPromotion(above: saved.usedUpTo)
-      phases.end("serve")
+      end("serve")
     } catch {
       holdPromotion(saved, error)
       throw FailureAnswer(
@@ -302,7 +333,6 @@ extension Pair {
     var answer = preview
     answer.epoch = reign.epoch.rawValue
     answer.reign = reign.id.description
-    answer.phases = phases.done
     return answer
   }
 

@@ -16,7 +16,8 @@ extension Pair {
       epoch: record?.reign.epoch.rawValue ?? 0, reign: (record?.reign.id ?? .none).description,
       part: record?.part == .primary ? "primary" : "standby", role: role.rawValue,
       refused: standing?.refusal != nil, promiseSeconds: max(.zero, promisedUntil - now).seconds,
-      lossSeconds: loss(now).map(\.seconds), byWord: isByWord)
+      lossSeconds: loss(now).map(\.seconds), byWord: isByWord,
+      move: plannedMove.map { PlannedMoveAnswer($0) })
   }
 
   /// Of a promotion now; `nil`: nothing is to be promoted without a person.
@@ -87,10 +88,48 @@ package struct ServingRequest: Codable, Sendable {
   package var service: String
   package var leaseSeconds: Double?
   package var trouble: String?
+  /// Where the agent is at a planned move that this site yields in.
+  package var yield: YieldWord?
   package init(_ word: ServiceWord) {
+    yield = word.yield.map { YieldWord(reign: ReignRequest($0.next), word: $0.word.rawValue) }
     service = word.service
     leaseSeconds = word.leaseLeft?.seconds
     trouble = word.trouble
+  }
+}
+
+/// How far a controller has come in yielding to a reign: the words of ``Supervisor/Yield``.
+package struct YieldWord: Codable, Sendable {
+  package var reign: ReignRequest
+  package var word: String
+}
+
+/// A ``PlannedMove``.
+package struct PlannedMoveAnswer: Codable, Sendable {
+  /// `yielding`, `ready` or `taking`.
+  package var part: String
+  package var reign: ReignRequest
+  /// Of `taking`.
+  @Nullable package var point: UInt64?
+
+  init(_ move: PlannedMove) {
+    switch move {
+    case .yielding(let next): (part, reign, point) = ("yielding", ReignRequest(next), nil)
+    case .ready(let next): (part, reign, point) = ("ready", ReignRequest(next), nil)
+    case .taking(let next, let number):
+      (part, reign, point) = ("taking", ReignRequest(next), number.rawValue)
+    }
+  }
+
+  /// - Returns: `nil` where it is none.
+  var value: PlannedMove? {
+    guard let next = reign.value else { return nil }
+    switch part {
+    case "yielding": return .yielding(next)
+    case "ready": return .ready(next)
+    case "taking": return point.map { .taking(next, PointNumber(rawValue: $0)) }
+    default: return nil
+    }
   }
 }
 
@@ -110,6 +149,8 @@ package struct ServingAnswer: Codable, Sendable {
   @Nullable package var lossSeconds: Double?
   /// Whether a person has said that the other site is down, and no arbiter has granted since.
   package var byWord: Bool
+  /// A planned move that the controller has a part in.
+  @Nullable package var move: PlannedMoveAnswer?
 
   /// - Returns: `nil` before the sites were joined and the secret has come.
   package var names: PairNames? {
@@ -128,7 +169,7 @@ package struct ServingAnswer: Codable, Sendable {
     return AgentReport(
       record: RoleRecord(reign: reign, part: part == "primary" ? .primary : .standby), role: role,
       isRefused: refused, promiseLeft: .seconds(promiseSeconds),
-      loss: lossSeconds.map { .seconds($0) }, isByWord: byWord)
+      loss: lossSeconds.map { .seconds($0) }, isByWord: byWord, move: move?.value)
   }
 }
 

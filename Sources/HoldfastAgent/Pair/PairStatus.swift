@@ -23,7 +23,7 @@ extension Pair {
         """)
     }
     let service = heardService(view, now)
-    if configuration.failover.hasArbiter {
+    if needsController {
       if service == nil {
         alarms.append(
           """
@@ -56,7 +56,7 @@ extension Pair {
   }
 
   /// What the controller said, unless that is long ago.
-  private func heardService(_ view: PairView, _ now: Instant) -> ServingRequest? {
+  func heardService(_ view: PairView, _ now: Instant) -> ServingRequest? {
     guard let service = view.service, now - service.at < Limits.deadAfter else { return nil }
     return service.word
   }

@@ -27,6 +27,10 @@ package struct RootGuard: Sendable {
     case sound([FileIdentity])
     /// Why the roots may not be read, with what to type.
     case problem(String)
+
+    var words: String {
+      if case .problem(let problem) = self { problem } else { "the roots are as they should be" }
+    }
   }
 
   package func look(id: RandomID) -> Look {

@@ -113,6 +113,17 @@ package actor CaptureWorker {
     watch = nil
   }
 
+  /// What the newest point here is.
+  package func head() throws -> CatalogHead? { try catalog?.head() }
+
+  /// Captures nothing more, if nothing changed since the point.
+  /// - Returns: whether that is so.
+  package func rest(at point: PointNumber) throws -> Bool {
+    guard try sync() == point else { return false }
+    pause()
+    return true
+  }
+
   package enum Agreement: Sendable {
     /// The spool holds all that the standby lacks.
     case inStep
@@ -134,6 +145,38 @@ package actor CaptureWorker {
     try startAnew(parent: seal)
     gate.expectHints(!isEmpty)
     return .anew(hints: !isEmpty)
+  }
+
+  /// Throws away what the spool holds, and what was known of the other side.
+  package func clearSpool(for parent: Seal) throws {
+    gate.proceed()
+    try openStore()
+    try startAnew(parent: parent)
+  }
+
+  /// Captures the whole tree as it stands, for this site's own journal.
+  /// - Parameters:
+  ///   - reign: the tree was written in.
+  ///   - highest: no number up to it is used.
+  ///   - hints: prefixes of the names of all chunks that the journal holds.
+  package func takeStock(
+    of reign: Reign, above highest: PointNumber, holding hints: [[UInt64]]
+  ) throws -> Point {
+    let now = host.clock.now()
+    guard case .sound(let identities) = rootGuard.look(id: identity.id) else {
+      throw SyncFailure(reason: rootGuard.look(id: identity.id).words)
+    }
+    watched = identities
+    self.reign = reign
+    self.highest = max(self.highest, highest)
+    try open()
+    for portion in hints { try catalog?.learn(portion) }
+    drain()
+    try captureOnce(now)
+    guard let stock = spoolBoard.view.points.last?.point else {
+      throw SyncFailure(reason: "nothing was captured")
+    }
+    return stock
   }
 
   /// The spool is of no use to the standby: it is thrown away for a whole point.

@@ -17,13 +17,14 @@ package struct Control: Sendable {
 
   /// - Parameters:
   ///   - mayMove: whether the request came through `move.sock`.
+  ///   - user: who asks, as the kernel knows it.
   /// - Returns: a JSON body.
   /// - Throws: ``FailureAnswer``, or what went wrong inside.
   package func answer(
-    method: String, path: String, body: [UInt8], mayMove: Bool
+    method: String, path: String, body: [UInt8], mayMove: Bool, user: UInt32
   ) async throws -> [UInt8] {
     if mayMove, method == "POST", let answer = try await forwarded(path, body) { return answer }
-    return try await route(method, path, body, mayMove)
+    return try await route(method, path, body, mayMove, user)
   }
 
   /// Where an arbiter decides who serves, moves are the controller's; the word of a person who has
@@ -39,13 +40,16 @@ package struct Control: Sendable {
   }
 
   private func route(
-    _ method: String, _ path: String, _ body: [UInt8], _ mayMove: Bool
+    _ method: String, _ path: String, _ body: [UInt8], _ mayMove: Bool, _ user: UInt32
   ) async throws -> [UInt8] {
     let parts = path.split(separator: "/").map(String.init)
     if method == "GET" {
       if parts == ["status"] { return encode(await site.status()) }
       if parts.count == 3, parts[0] == "pairs", parts[2] == "points" {
         return encode(try await site.pair(parts[1]).points())
+      }
+      if parts.count == 3, parts[0] == "pairs", parts[2] == "moves" {
+        return encode(MovesAnswer(pair: parts[1], moves: try await site.pair(parts[1]).moves.moves))
       }
     }
     guard method == "POST" else {
@@ -63,12 +67,15 @@ package struct Control: Sendable {
       return encode(TextAnswer(message: try await site.approve(parts[1])))
     }
     if parts.count == 3, parts[0] == "pairs" {
-      return try await move(parts[2], try await site.pair(parts[1]), body)
+      let by = "user \(user) on \(await site.configuration.site)"
+      return try await move(parts[2], try await site.pair(parts[1]), body, by)
     }
     throw FailureAnswer(code: 2, "no such request: \(method) \(path)")
   }
 
-  private func move(_ verb: String, _ pair: Pair, _ body: [UInt8]) async throws -> [UInt8] {
+  private func move(
+    _ verb: String, _ pair: Pair, _ body: [UInt8], _ by: String
+  ) async throws -> [UInt8] {
     switch verb {
     case "sync": return encode(try await pair.sync())
     case "adopt": return encode(TextAnswer(message: try await pair.adopt()))
@@ -76,7 +83,12 @@ package struct Control: Sendable {
       let request = body.isEmpty ? ResumeRequest(otherSiteIsDown: false) : try decode(body)
       return encode(TextAnswer(message: try await pair.resume(request)))
     case "repair": return encode(TextAnswer(message: try await pair.repair(decode(body))))
-    case "failover": return encode(try await pair.failover(decode(body)))
+    case "failover":
+      let request: FailoverRequest = try decode(body)
+      let cause = request.granted == nil ? by : "the controller on \(pair.site)"
+      return encode(try await pair.failover(request, by: cause))
+    case "switchover": return encode(try await pair.switchover(by: by))
+    case "failback": return encode(TextAnswer(message: try await pair.failback(by: by)))
     case "grant":
       try await pair.granted(reign(body))
       return encode(TextAnswer(message: "granted"))

@@ -126,6 +126,11 @@ extension Holdfast_Frame.OneOf_Body {
     case .stalled(let message): message.pair
     case .promiseWanted(let message): message.pair
     case .promiseAnswer(let message): message.pair
+    case .yieldWanted(let message): message.pair
+    case .yieldStage(let message): message.pair
+    case .moveWanted(let message): message.pair
+    case .moveAnswer(let message): message.pair
+    case .facts(let message): message.pair
     case .hello, .heartbeat, .join, .joined, .arbiterAsk, .arbiterSays: nil
     }
   }

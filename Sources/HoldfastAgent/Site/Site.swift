@@ -78,7 +78,7 @@ package actor Site {
     if next.memoryBytes != configuration.memoryBytes { fixed.append("memory") }
     let old = pairs
     for pair in old where await pair.isAtMove {
-      throw FailureAnswer(code: 3, "\(pair.name) is being promoted: reload again afterwards")
+      throw FailureAnswer(code: 3, "\(pair.name) is being moved: reload again afterwards")
     }
     let gone = old.filter { pair in !next.pairs.contains(pair.wanted) }
     let fresh = next.pairs.filter { pair in !old.contains { $0.wanted == pair } }
@@ -155,6 +155,7 @@ package actor Site {
   package func serving(_ name: String, _ request: ServingRequest) async throws -> ServingAnswer {
     let pair = try pair(name)
     pair.board.update { $0.service = (request, host.clock.now()) }
+    await pair.heard(request)
     return await pair.report(otherKey: pins.key(of: pair.peer))
   }
 

@@ -217,11 +217,13 @@ package actor ReceiveWorker {
     current = try tail(of: journal)
     let info = current.flatMap { journal.segments[$0] }
     let attempt = try index?.attempt()?.number ?? .none
+    // Also of branches, and of what the tree went back to behind them.
+    let highest = try index?.points().first?.point.number.next ?? .none
     return Greeting(
       journal: journalID, durable: ingest.newest,
       tail: info.map { ($0.header.id, $0.writerSize) },
       isEmpty: journal.segments.isEmpty,
-      highest: max(ingest.newest?.number ?? .none, attempt))
+      highest: max(highest, attempt))
   }
 
   /// The file at whose end receiving goes on. Records keep the order of their files, so behind one
@@ -237,7 +239,8 @@ package actor ReceiveWorker {
   // MARK: Receiving
 
   /// Begins the file of a new segment, or goes on with the one that was cut.
-  package func begin(_ bytes: [UInt8], reign: Reign) throws {
+  /// - Parameter isOwn: it is of this site's own tree.
+  package func begin(_ bytes: [UInt8], reign: Reign, isOwn: Bool = false) throws {
     guard !isHeld else { throw Failure.held }
     guard let journal else { throw Failure.disk("journal is not open") }
     let header: SegmentHeader
@@ -249,7 +252,7 @@ package actor ReceiveWorker {
     guard header.pair == identity.id else { throw Failure.protocolBroken("another pair's segment") }
     // A stale or split epoch changes nothing here.
     guard header.reign == reign || header.reign.epoch < reign.epoch,
-      header.writer != siteKey
+      (header.writer == siteKey) == isOwn
     else { throw Failure.protocolBroken("segment of reign \(header.reign), here is \(reign)") }
     if let known = journal.number(of: header.id) {
       guard known == current else {

@@ -22,17 +22,19 @@ package struct ControllerFiles: Sendable {
     guard let bytes = try disk.contents(of: intentName), !bytes.isEmpty else { return nil }
     var reader = Reader(bytes)
     let reign = try Self.reign(&reader)
-    let isOrdered = try reader.fixed(UInt8.self) == 1
+    guard let cause = PromotionIntent.Cause(rawValue: try reader.fixed()) else {
+      throw CodingError.invalid("cause of a promotion")
+    }
     let point = PointNumber(rawValue: try reader.fixed())
     return PromotionIntent(
-      reign: reign, isOrdered: isOrdered, point: point == .none ? nil : point)
+      reign: reign, cause: cause, point: point == .none ? nil : point)
   }
 
   package func store(intent: PromotionIntent?) throws(DiskError) {
     var out = Writer()
     if let intent {
       Self.write(intent.reign, &out)
-      out.fixed(UInt8(intent.isOrdered ? 1 : 0))
+      out.fixed(intent.cause.rawValue)
       out.fixed((intent.point ?? .none).rawValue)
     }
     try disk.replace(intentName, with: out.bytes)

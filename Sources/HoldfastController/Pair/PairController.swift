@@ -9,7 +9,8 @@ package actor PairController {
   private nonisolated let executor: any SerialExecutor
   package nonisolated let pair: PairConfiguration
   private let world: ControllerWorld
-  private let arbiter: any Arbiter
+  /// `nil` where a person decides.
+  private let arbiter: (any Arbiter)?
   private let files: ControllerFiles
   private let service: any ServiceHost
   private let timer: any DeadlineTimer
@@ -39,7 +40,7 @@ package actor PairController {
   ///   - service: what the plan starts.
   ///   - makeTimer: given what to call when its moment has come, on its own thread.
   package init(
-    pair: PairConfiguration, world: ControllerWorld, arbiter: any Arbiter,
+    pair: PairConfiguration, world: ControllerWorld, arbiter: (any Arbiter)?,
     files: ControllerFiles, service: any ServiceHost, executor: any SerialExecutor,
     makeTimer: (@escaping @Sendable () -> Void) -> any DeadlineTimer
   ) {
@@ -54,7 +55,7 @@ package actor PairController {
     supervisor = Supervisor(
       SupervisionSettings(
         terms: pair.failover.terms, isAutomatic: pair.failover.isAutomatic,
-        maxLoss: pair.failover.maxLoss))
+        maxLoss: pair.failover.maxLoss, hasArbiter: pair.failover.hasArbiter))
     let announce = Announcement()
     timer = makeTimer {
       _ = service.fence()
@@ -68,12 +69,13 @@ package actor PairController {
   /// Runs until it is cancelled.
   package func run() async {
     let handover = files.handover()
+    let hasArbiter = pair.failover.hasArbiter
     let isFollowing = handover.map {
-      pair.failover.terms.mayHandOver($0, now: world.clock.now())
+      !hasArbiter || pair.failover.terms.mayHandOver($0, now: world.clock.now())
     }
     // Nothing is looked after before it can be started by nobody else.
     if isFollowing != true {
-      await fenceNow()
+      if hasArbiter { await fenceNow() }
       await bind()
     }
     do {
@@ -91,9 +93,10 @@ package actor PairController {
     polling.cancel()
   }
 
-  /// Ends the service here, whatever it is at.
+  /// Ends the service here, whatever it is at; where no arbiter counts on that, it runs on.
   package func end() async {
     plan.abandon()
+    guard pair.failover.hasArbiter else { return }
     await fenceNow()
     files.note(nil)
   }
@@ -215,7 +218,7 @@ package actor PairController {
     case .persist(let intent): try files.store(intent: intent)
     case .note(let lease): files.note(lease)
     case .askArbiter(let number, let request, let record):
-      guard let names else { return }
+      guard let names, let arbiter else { return }
       let statement = SiteStatement(
         pair: names.pair, other: names.other, record: record, ttl: pair.failover.ttl)
       Task {
@@ -248,6 +251,7 @@ package actor PairController {
         }
       }
     case .start: start(plan.begin())
+    case .stop: stop()
     case .fence(let reason):
       plan.abandon()
       world.log.critical("\(name): fenced: \(reason.words)")
@@ -288,6 +292,24 @@ package actor PairController {
       }
       Task { await self?.ended(run) }
     }
+  }
+
+  /// In order, after the step that is being done.
+  private func stop() {
+    plan.abandon()
+    planner.run { [service, weak self] in
+      var failure: StepError?
+      do throws(StepError) { try service.stop() } catch { failure = error }
+      let outcome = failure
+      Task { await self?.stopped(outcome) }
+    }
+  }
+
+  private func stopped(_ failure: StepError?) {
+    guard let failure else { return tell(.stopped) }
+    trouble = "the service could not be ended in order: \(failure)"
+    world.log.error("\(name): \(trouble ?? "")")
+    tell(.stopFailed)
   }
 
   private static func failure(of step: PlanStep, _ service: any ServiceHost) -> StepError? {
@@ -331,11 +353,14 @@ package actor PairController {
   /// What `status` shows of it.
   private func word() -> ServiceWord {
     let now = world.clock.now()
+    var yield: (next: Reign, word: Supervisor.Yield)?
+    if let next = supervisor.yieldingTo, let word = supervisor.yield { yield = (next, word) }
     return ServiceWord(
       service: "\(supervisor.service)",
       leaseLeft: supervisor.lease.map { max(.zero, $0.fenceAt - now) },
       trouble: trouble ?? supervisor.refusal?.description
-        ?? silence.map { "the arbiter \(pair.failover.arbiter) does not answer: \($0)" })
+        ?? silence.map { "the arbiter \(pair.failover.arbiter) does not answer: \($0)" },
+      yield: yield)
   }
 }
 

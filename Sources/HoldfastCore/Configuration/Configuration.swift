@@ -179,6 +179,13 @@ package struct PairConfiguration: Hashable, Sendable {
 
   package func peer(of site: String) -> String { site == primary ? standby : primary }
 
+  /// The same, with no bound on what is sent a second.
+  package var unlimited: Self {
+    var copy = self
+    copy.bandwidth = nil
+    return copy
+  }
+
   /// Where each root lies on a site: the configuration says who served first, whatever the epoch.
   package func paths(on site: String) -> [String] {
     roots.map { site == primary ? $0.path : $0.replica }

@@ -24,6 +24,8 @@ package struct Standing: Equatable, Sendable {
     case granted(Reign)
     /// The epoch of a promotion here is durable.
     case promoted(Reign)
+    /// In a planned move this site has durably yielded to the other, which may reign from now on.
+    case yielded(Reign)
   }
 
   package enum Order: Equatable, Sendable {
@@ -42,6 +44,8 @@ package struct Standing: Equatable, Sendable {
     case stale(mine: Reign, theirs: Reign)
     /// Two promotions to one number.
     case split(mine: Reign, theirs: Reign)
+    /// This site has yielded to the other's new reign, which was not heard of yet.
+    case yielded(Reign)
     /// Both say that they are the same part.
     case sameParts(RoleRecord.Part)
 
@@ -62,6 +66,12 @@ package struct Standing: Equatable, Sendable {
         both sites were promoted to epoch \(mine.epoch) (\(mine) and \(theirs)): nothing is \
         exchanged and both trees are kept until a person names the loser
         """
+      case .yielded(let next):
+        """
+        this site has yielded to the other, which goes on with epoch \(next.epoch) once they are \
+        connected; if the other site is lost, type with its name: holdfast resume PAIR \
+        --other-site-is-down
+        """
       case .sameParts(let part):
         "both sites say that they are the \(part): check `primary` and `standby` on both"
       }
@@ -70,7 +80,7 @@ package struct Standing: Equatable, Sendable {
     /// What the other site is told; `nil` where it is the one that is right.
     package var forOther: String? {
       switch self {
-      case .superseded: nil
+      case .superseded, .yielded: nil
       case .stale(let mine, let theirs):
         """
         this site was promoted to epoch \(mine.epoch), yours is \(theirs.epoch): do not start the \
@@ -86,11 +96,14 @@ package struct Standing: Equatable, Sendable {
   /// Why nothing happens; that this site was promoted past outlives restarts.
   package private(set) var refusal: Refusal?
 
-  /// - Parameter superseded: by which reign, as it was once said.
-  package init(record: RoleRecord, superseded: Reign? = nil) {
+  /// - Parameters:
+  ///   - superseded: by which reign, as it was once said.
+  ///   - yielded: to which reign, as it was made durable.
+  package init(record: RoleRecord, superseded: Reign? = nil, yielded: Reign? = nil) {
     self.record = record
     role = .unknown
-    refusal = superseded.map { .superseded(mine: record.reign, theirs: $0) }
+    refusal =
+      superseded.map { .superseded(mine: record.reign, theirs: $0) } ?? yielded.map { .yielded($0) }
   }
 
   package mutating func on(_ event: Event) -> [Order] {
@@ -101,6 +114,9 @@ package struct Standing: Equatable, Sendable {
       role = .primary
       refusal = nil
       return [.persist(record), .serve]
+    case .yielded(let next):
+      precondition(next.epoch > record.reign.epoch, "yielding to \(next) from \(self)")
+      return refuse(.yielded(next), as: .unknown)
     case .resume:
       if refusal != nil { return [] }
       return settle()
@@ -114,6 +130,8 @@ package struct Standing: Equatable, Sendable {
 
   private mutating func met(_ theirs: RoleRecord) -> [Order] {
     let mine = record.reign
+    // Only the reign that was yielded to, or a later one, ends that.
+    if case .yielded(let next) = refusal, theirs.reign.epoch < next.epoch { return [] }
     if mine.epoch == .none, record.part == .standby, theirs.part == .primary {
       record.reign = theirs.reign
       return [.persist(record)] + settle()

@@ -15,14 +15,20 @@ package protocol AgentDesk: Sendable {
 }
 
 /// What a controller tells its agent of the service here.
-package struct ServiceWord: Hashable, Sendable {
+package struct ServiceWord: Sendable {
   /// One of the words of ``Supervisor/Service``.
   package var service: String
   /// Until fencing begins, unless the lease is renewed before.
   package var leaseLeft: Duration?
   /// What keeps the service from running, for people.
   package var trouble: String?
-  package init(service: String, leaseLeft: Duration?, trouble: String?) {
+  /// How far the service here has ended for a reign of the other site.
+  package var yield: (next: Reign, word: Supervisor.Yield)?
+  package init(
+    service: String, leaseLeft: Duration?, trouble: String?,
+    yield: (next: Reign, word: Supervisor.Yield)? = nil
+  ) {
+    self.yield = yield
     self.service = service
     self.leaseLeft = leaseLeft
     self.trouble = trouble
@@ -96,6 +102,9 @@ package protocol ServiceHost: Sendable {
   /// - Parameter isWanted: asked where no fencing can come between.
   /// - Returns: whether it was.
   func allow(_ isWanted: () -> Bool) -> Bool
+  /// Ends what the plan started in order, from the last step to the first.
+  /// - Throws: what did not end within its time. What ended before stays so.
+  func stop() throws(StepError)
   /// Does one step; doing it again changes nothing.
   /// - Throws: why it failed.
   func run(_ step: PlanStep) throws(StepError)

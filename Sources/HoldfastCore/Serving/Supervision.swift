@@ -5,11 +5,28 @@ package struct SupervisionSettings: Hashable, Sendable {
   package var isAutomatic: Bool
   /// Beyond it nothing is promoted without a person.
   package var maxLoss: Duration
-  package init(terms: LeaseTerms, isAutomatic: Bool, maxLoss: Duration) {
+  /// Whether a third party grants leases; otherwise the service runs wherever the agent says that
+  /// this site is primary.
+  package var hasArbiter: Bool
+  package init(
+    terms: LeaseTerms, isAutomatic: Bool, maxLoss: Duration, hasArbiter: Bool = true
+  ) {
     self.terms = terms
     self.isAutomatic = isAutomatic
     self.maxLoss = maxLoss
+    self.hasArbiter = hasArbiter
   }
+}
+
+/// How far the agents have brought a planned move that concerns this site's controller.
+package enum PlannedMove: Hashable, Sendable {
+  /// The other site is to reign so: the service here is to end in order.
+  case yielding(Reign)
+  /// All that was written here is in a point that the other site has applied: the lease may go.
+  case ready(Reign)
+  /// The other site serves no more, and the replica here is its final point: this site may be
+  /// granted the reign at it.
+  case taking(Reign, PointNumber)
 }
 
 /// What the agent on this site says of a pair.
@@ -24,11 +41,13 @@ package struct AgentReport: Hashable, Sendable {
   package var loss: Duration?
   /// A person has said that the other site is down, and the arbiter was not heard since.
   package var isByWord: Bool
+  package var move: PlannedMove?
   package init(
     record: RoleRecord, role: Role, isRefused: Bool, promiseLeft: Duration, loss: Duration?,
-    isByWord: Bool = false
+    isByWord: Bool = false, move: PlannedMove? = nil
   ) {
     self.isByWord = isByWord
+    self.move = move
     self.record = record
     self.role = role
     self.isRefused = isRefused
@@ -46,20 +65,33 @@ package struct Lease: Hashable, Sendable {
     self.reign = reign
     self.fenceAt = fenceAt
   }
+
+  /// Where no arbiter grants any: what a controller leaves to the one that follows.
+  package static func endless(_ reign: Reign) -> Self {
+    Self(reign: reign, fenceAt: Instant(nanos: .max))
+  }
 }
 
 /// A promotion that was begun: durable before the arbiter hears of it.
 package struct PromotionIntent: Hashable, Sendable {
+  package enum Cause: UInt8, Hashable, Sendable {
+    /// Nobody held the lease.
+    case automatic = 0
+    /// A person wants it, also while the other site's lease lives.
+    case ordered = 1
+    /// The other site has yielded.
+    case planned = 2
+  }
   package var reign: Reign
-  /// A person wants it, also while the other site's lease lives.
-  package var isOrdered: Bool
+  package var cause: Cause
   /// `nil` for the newest that the pair requires.
   package var point: PointNumber?
-  package init(reign: Reign, isOrdered: Bool, point: PointNumber? = nil) {
+  package init(reign: Reign, cause: Cause, point: PointNumber? = nil) {
     self.reign = reign
-    self.isOrdered = isOrdered
+    self.cause = cause
     self.point = point
   }
+  package var isOrdered: Bool { cause == .ordered }
 }
 
 extension Supervisor {
@@ -81,6 +113,9 @@ extension Supervisor {
     case notPromoted
     case started
     case startFailed
+    /// The plan's units were stopped in order, or not within their time.
+    case stopped
+    case stopFailed
     case fenced
     /// A person wants this site promoted, the loss and the end of the other site's lease accepted.
     case failoverOrdered(PointNumber?)
@@ -101,6 +136,8 @@ extension Supervisor {
     case promote(Reign, PointNumber?)
     /// Run the plan, from its beginning or from where it was left.
     case start
+    /// Stop the plan's units in order, from the last to the first, and say `stopped`.
+    case stop
     /// Stop all at once, for good, and say `fenced`.
     case fence(Reason)
     /// The order of a person cannot be obeyed.
@@ -121,7 +158,20 @@ extension Supervisor {
     case running
     /// The plan ended at a step that failed; what it started before runs.
     case failed
+    /// It is ended in order.
+    case stopping
     case fencing
+  }
+
+  /// What the agent is to know of a planned move that this site yields in.
+  package enum Yield: String, Hashable, Sendable {
+    /// Nothing of the plan runs any more.
+    case stopped
+    case stopFailed
+    /// The arbiter knows it too.
+    case released
+    /// The arbiter could not be told.
+    case arbiterLost
   }
 
   package typealias RequestNumber = UInt64

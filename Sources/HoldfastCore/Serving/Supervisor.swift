@@ -40,6 +40,14 @@ package struct Supervisor: Sendable {
   /// Fencing is under way that another process may have to do in this one's stead. What a start
   /// finds and cannot end is tried again and again, and keeps no other pair from serving.
   private var isFencingFirst = false
+  /// Something of the plan may run that nothing is known of.
+  private var mayFind = false
+  /// The reign that the service here was, or is to be, ended for.
+  package private(set) var yieldingTo: Reign?
+  /// All that was written here is on the other site.
+  private var isReady = false
+  /// How far it came.
+  package private(set) var yield: Yield?
 
   package init(_ settings: SupervisionSettings) { self.settings = settings }
 
@@ -67,6 +75,15 @@ package struct Supervisor: Sendable {
     case .promoted, .notPromoted: isPromoting = false
     case .started: if service == .starting { service = .running }
     case .startFailed: if service == .starting { service = .failed }
+    case .stopped:
+      guard service == .stopping else { break }
+      service = .stopped
+      if yieldingTo != nil { yield = .stopped }
+      orders.append(.note(nil))
+    case .stopFailed:
+      guard service == .stopping else { break }
+      service = .failed
+      if yieldingTo != nil { yield = .stopFailed }
     case .fenced:
       isFencingFirst = false
       service = .stopped
@@ -85,7 +102,7 @@ package struct Supervisor: Sendable {
   /// Whether something of the service may run here.
   private var mayRun: Bool {
     switch service {
-    case .starting, .running, .failed: true
+    case .starting, .running, .failed, .stopping: true
     case .stopped, .fencing: false
     }
   }
@@ -101,13 +118,20 @@ package struct Supervisor: Sendable {
   // MARK: Beginning
 
   private mutating func begin(_ handover: Lease?, _ now: Instant, _ orders: inout [Order]) {
-    if let handover, settings.terms.mayHandOver(handover, now: now) {
+    if handover != nil, !settings.hasArbiter {
+      // Nothing ends it but the other site's promotion, of which the agent hears.
+      service = .starting
+      orders.append(.start)
+    } else if let handover, settings.terms.mayHandOver(handover, now: now) {
       lease = handover
       service = .starting
       orders.append(.start)
-    } else {
+    } else if settings.hasArbiter {
       // What an earlier boot or a person started must not run without a lease.
       fence(.began, &orders)
+    } else {
+      // Without one it may run where the agent says that this site is primary.
+      mayFind = true
     }
   }
 
@@ -119,7 +143,7 @@ package struct Supervisor: Sendable {
       refusal = nil
     }
     self.report = report
-    if report.promiseLeft > .zero { promiseEnd = max(promiseEnd, now + report.promiseLeft) }
+    promiseEnd = now + report.promiseLeft
     if let done = intent, done.reign == report.record.reign, report.record.part == .primary {
       intent = nil
       isPromoting = false
@@ -131,14 +155,70 @@ package struct Supervisor: Sendable {
     hear(report.isByWord, of: report.record.reign, now, &orders)
     let reign = report.record.reign
     let isOthers = report.isRefused || report.record.part != .primary
-    if mayRun, isOthers || (lease?.reign != reign && wordReign != reign) {
+    if mayRun, isOthers || (settings.hasArbiter && lease?.reign != reign && wordReign != reign) {
       fence(.superseded, &orders)
     }
+    if mayFind, isOthers { fence(.began, &orders) }
+    hear(report.move, report, &orders)
     if let lease, lease.fenceAt > now, lease.reign == report.record.reign, !report.isRefused,
       report.role == .unknown
     {
       orders.append(.hand(lease.reign))
     }
+  }
+
+  /// A planned move that both agents are at.
+  private mutating func hear(
+    _ move: PlannedMove?, _ report: AgentReport, _ orders: inout [Order]
+  ) {
+    switch move {
+    case .yielding(let next): yield(to: next, isReady: false, &orders)
+    case .ready(let next): yield(to: next, isReady: true, &orders)
+    case .taking(let next, let point):
+      goOn(&orders)
+      guard settings.hasArbiter, intent == nil, report.role == .standby,
+        next.epoch == report.record.reign.epoch.next
+      else { return }
+      let begun = PromotionIntent(reign: next, cause: .planned, point: point)
+      intent = begun
+      nextAsk = Instant(nanos: .min)
+      orders.append(.persist(begun))
+    case nil: goOn(&orders)
+    }
+  }
+
+  private mutating func yield(to next: Reign, isReady: Bool, _ orders: inout [Order]) {
+    if yieldingTo != next {
+      yieldingTo = next
+      yield = nil
+      hasReleased = false
+    }
+    if isReady, !self.isReady { nextAsk = Instant(nanos: .min) }
+    self.isReady = isReady
+    switch service {
+    case .starting, .running: stop(&orders)
+    case .failed: if yield != .stopFailed { stop(&orders) }
+    case .stopped: yield = yield ?? .stopped
+    case .stopping, .fencing: break
+    }
+    // The other site's promise is over too: to go on, this one has to be granted anew.
+    if isReady, service == .stopped { lease = nil }
+  }
+
+  private mutating func stop(_ orders: inout [Order]) {
+    service = .stopping
+    orders.append(.stop)
+  }
+
+  /// A move that this site was to yield in is off.
+  private mutating func goOn(_ orders: inout [Order]) {
+    guard yieldingTo != nil else { return }
+    yieldingTo = nil
+    isReady = false
+    hasReleased = false
+    // What could not be stopped is made whole again; what was stopped starts under its lease.
+    if yield == .stopFailed, service == .failed { run(&orders) }
+    yield = nil
   }
 
   /// A word counts until the arbiter has granted; what an agent said before it heard of that, not.
@@ -157,13 +237,17 @@ package struct Supervisor: Sendable {
   // MARK: Asking
 
   private mutating func ask(_ now: Instant, _ orders: inout [Order]) {
-    guard pending == nil, now >= nextAsk, let record = report?.record else { return }
+    guard settings.hasArbiter, pending == nil, now >= nextAsk, let record = report?.record else {
+      return
+    }
     let request: ArbiterRequest
     if let intent {
-      request = .acquire(intent.reign, isOrdered: intent.isOrdered)
+      // The other site may have gone on since: only what was granted before still counts.
+      let isOver = intent.cause == .planned && intent.point != nil && !isOffered(intent)
+      request = isOver ? .ask : .acquire(intent.reign, isOrdered: intent.isOrdered)
     } else if record.part == .primary {
       // An arbiter that has lost its memory has to hear of both sites.
-      request = isOver ? release ?? .ask : .renew
+      request = isOver || isReady ? release ?? .ask : .renew
     } else {
       request = .ask
     }
@@ -181,7 +265,8 @@ package struct Supervisor: Sendable {
 
   /// Said once nothing runs here.
   private var release: ArbiterRequest? {
-    service == .stopped && lease == nil && !hasReleased ? .release : nil
+    guard service == .stopped, !hasReleased else { return nil }
+    return lease == nil || report?.isRefused == true ? .release : nil
   }
 
   private mutating func begin(
@@ -209,6 +294,10 @@ package struct Supervisor: Sendable {
 
   /// While both sites see one another nobody moves: the other promises not to serve.
   private mutating func withoutArbiter(_ now: Instant, _ orders: inout [Order]) {
+    if isReady {
+      if yield != .released { yield = .arbiterLost }
+      return
+    }
     guard let report, report.record.part == .primary, !isOver, intent == nil else {
       return
     }
@@ -232,10 +321,18 @@ package struct Supervisor: Sendable {
         isPromoting = true
         orders.append(.promote(intent.reign, intent.point))
       }
-    case .released: hasReleased = true
-    case .held: if intent != nil { abandon(nil, &orders) }
+    case .released:
+      hasReleased = true
+      lease = nil
+      if isReady { yield = .released }
+    case .held(let reign, _) where asked == .ask: settle(reign, &orders)
+    case .held:
+      // Of a planned move the other site's release is on its way.
+      guard let intent else { break }
+      if isOffered(intent) { nextAsk = now + Limits.superviseEvery } else { abandon(nil, &orders) }
     case .free(let reign):
-      guard let report, settings.isAutomatic, report.role == .standby,
+      settle(reign, &orders)
+      guard intent == nil, let report, settings.isAutomatic, report.role == .standby,
         report.record.reign == reign, report.promiseLeft <= .zero, now >= promiseEnd,
         let loss = report.loss, loss <= settings.maxLoss
       else { return }
@@ -251,6 +348,19 @@ package struct Supervisor: Sendable {
       case .unheard, .foreign, .quiet: withoutArbiter(now, &orders)
       }
     }
+  }
+
+  /// The arbiter names the newest reign while a planned move that is off has left an intent.
+  private mutating func settle(_ newest: Reign, _ orders: inout [Order]) {
+    guard let intent, intent.cause == .planned, intent.point != nil, !isOffered(intent) else {
+      return
+    }
+    guard newest == intent.reign else { return abandon(nil, &orders) }
+    // It was granted, and nobody else can serve any more: whatever is newest here goes on.
+    let granted = PromotionIntent(reign: newest, cause: .planned)
+    self.intent = granted
+    nextAsk = Instant(nanos: .min)
+    orders.append(.persist(granted))
   }
 
   private mutating func extend(
@@ -281,10 +391,17 @@ package struct Supervisor: Sendable {
     guard let chance else { return orders.append(.refuse(nil)) }
     self.chance = nil
     let reign = intent?.reign ?? Reign(epoch: report.record.reign.epoch.next, id: chance)
-    let begun = PromotionIntent(reign: reign, isOrdered: isOrdered, point: point)
+    let begun = PromotionIntent(
+      reign: reign, cause: isOrdered ? .ordered : .automatic, point: point)
     intent = begun
     nextAsk = Instant(nanos: .min)
     orders.append(.persist(begun))
+  }
+
+  /// Whether the move that an intent is of is still under way.
+  private func isOffered(_ intent: PromotionIntent) -> Bool {
+    guard intent.cause == .planned, case .taking(let next, _) = report?.move else { return false }
+    return next == intent.reign
   }
 
   private mutating func abandon(_ why: ArbiterRefusal?, _ orders: inout [Order]) {
@@ -303,6 +420,7 @@ package struct Supervisor: Sendable {
 
   private mutating func fence(_ reason: Reason, _ orders: inout [Order]) {
     guard service != .fencing else { return }
+    mayFind = false
     // What is left of it is another's to wait for, not this site's to use.
     lease = nil
     isFencingFirst = reason != .began
@@ -312,8 +430,8 @@ package struct Supervisor: Sendable {
   }
 
   private mutating func start(_ now: Instant, _ orders: inout [Order]) {
-    guard service == .stopped, let report, report.role == .primary, !report.isRefused,
-      report.record.part == .primary, mayServe(report.record.reign, now)
+    guard service == .stopped, yieldingTo == nil, let report, report.role == .primary,
+      !report.isRefused, report.record.part == .primary, mayServe(report.record.reign, now)
     else { return }
     // One that is over bounds nothing that runs on a person's word.
     if let lease, lease.fenceAt <= now { self.lease = nil }
@@ -321,6 +439,7 @@ package struct Supervisor: Sendable {
   }
 
   private func mayServe(_ reign: Reign, _ now: Instant) -> Bool {
+    if !settings.hasArbiter { return true }
     // Who can be asked knows better than who has looked.
     if wordReign == reign, isArbiterLost { return true }
     guard let lease, lease.reign == reign, lease.fenceAt > now else { return false }
@@ -329,7 +448,9 @@ package struct Supervisor: Sendable {
 
   private mutating func run(_ orders: inout [Order]) {
     service = .starting
-    orders.append(.note(lease))
+    mayFind = false
+    let handed = settings.hasArbiter ? lease : report.map { Lease.endless($0.record.reign) }
+    orders.append(.note(handed))
     orders.append(.start)
   }
 }

@@ -62,12 +62,26 @@ package enum Limits {
   /// How often a controller looks at its pairs, and asks the agent.
   package static let superviseEvery = Duration.milliseconds(50)
   package static let agentAskedEvery = Duration.milliseconds(200)
+  /// For a controller that no lease depends on.
+  package static let watchdogWithoutLease = Duration.seconds(10)
   package static let bindAgainAfter = Duration.seconds(5)
   package static let agentAnswersWithin = Duration.seconds(5)
   /// A person who ordered a move is told by then how far it came.
   package static let moveWithin = Duration.seconds(600)
+  /// In a planned move each side says so often that it is at it; one that is silent for longer is
+  /// not waited for.
+  package static let moveEvery = Duration.milliseconds(250)
+  package static let moveSilence = Duration.seconds(10)
+  /// Once the old primary serves no more, the new one must be granted its reign within this.
+  package static let offeredWithin = Duration.seconds(60)
+  /// Tries for a point after which nothing changed.
+  package static let finalPointsMax = 20
+  /// Moves of a pair that stay on record.
+  package static let movesKept = 200
   /// Of a plan's step.
   package static let stepWithin = Duration.seconds(60)
+  /// Facts that one host tells the other of.
+  package static let factsMax = 256
   /// Questions to an arbiter that wait for an answer.
   package static let arbiterAsksMax = 256
 

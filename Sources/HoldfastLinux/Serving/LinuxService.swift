@@ -8,6 +8,7 @@ package final class LinuxService: ServiceHost {
   /// What is to be stopped: of the plan, and of what an earlier plan may have left.
   private let record: ServiceRecord
   private let units: [String]
+  private let steps: [PlanStep]
   private let addresses: [ServiceAddress]
   private let control: String
   private let name: String
@@ -27,14 +28,18 @@ package final class LinuxService: ServiceHost {
     var record = ServiceRecord()
     record.units = pair.units
     record.ttl = pair.failover.ttl
+    record.hasArbiter = pair.failover.hasArbiter
     for step in pair.plan {
       guard case .address(let text, let device) = step.kind else { continue }
       record.addresses.append((text, device))
     }
-    self.init(pair.name, record, control: control, folder: folder)
+    self.init(pair.name, record, control: control, folder: folder, steps: pair.plan)
   }
 
-  private init(_ name: String, _ plan: ServiceRecord, control: String, folder: String) {
+  private init(
+    _ name: String, _ plan: ServiceRecord, control: String, folder: String, steps: [PlanStep] = []
+  ) {
+    self.steps = steps
     units = plan.units
     record = plan.merged(ServiceRecord(control: control, pair: name))
     self.name = name
@@ -50,13 +55,13 @@ package final class LinuxService: ServiceHost {
     fenced.prepare()
   }
 
-  /// Services that may run by what is on record, whatever is configured now; each with its ttl.
+  /// Services that may run by what is on record, whatever is configured now.
   package static func recorded(
     control: String
-  ) -> [(pair: String, ttl: Duration, service: LinuxService)] {
+  ) -> [(pair: String, record: ServiceRecord, service: LinuxService)] {
     ServiceRecord.pairs(control: control).map { name in
       let record = ServiceRecord(control: control, pair: name) ?? ServiceRecord()
-      return (name, record.ttl, LinuxService(name, record, control: control, folder: control))
+      return (name, record, LinuxService(name, record, control: control, folder: control))
     }
   }
 
@@ -117,6 +122,26 @@ package final class LinuxService: ServiceHost {
     left += fenced.fence(within: Int(budget.nanos / 1000))
     if left.isEmpty { ServiceRecord.remove(control: control, pair: name) }
     return left
+  }
+
+  package func stop() throws(StepError) {
+    // What is stopped nobody starts again; what is frozen just now may still be thawed.
+    isAllowed.withLock { isAllowed in
+      isAllowed = false
+      flags.endStarting()
+    }
+    for step in steps.reversed() {
+      switch step.kind {
+      case .unit(let unit): try command("systemctl stop -- '\(unit)'", step.within)
+      case .address(let text, let device):
+        guard let netlink, let address = ServiceAddress(text, device: device) else { continue }
+        let error = address.remove(netlink.number)
+        if error != 0 { throw StepError("address \(text) on \(device): \(errnoText(error))") }
+      case .exec, .check: break
+      }
+    }
+    let left = fence()
+    if let first = left.first { throw StepError(first) }
   }
 
   // MARK: Steps

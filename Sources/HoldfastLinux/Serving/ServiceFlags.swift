@@ -24,6 +24,9 @@ final class ServiceFlags: Sendable {
     setFence("1")
   }
 
+  /// Nothing more is started; what runs may still be thawed.
+  func endStarting() { unsafe _ = unlink(serve) }
+
   /// Where it fails systemd starts nothing, and says why.
   func allow() {
     setFence("0")

@@ -4,10 +4,12 @@ import HoldfastCore
 
 /// What may run of a pair's service on this host, on record in the control folder (`started-PAIR`)
 /// from before it is started until it is fenced: whatever becomes of the configuration meanwhile.
-struct ServiceRecord {
+package struct ServiceRecord {
   var units: [String] = []
   var addresses: [(text: String, device: String)] = []
-  var ttl = Duration.zero
+  package var ttl = Duration.zero
+  /// Whether somebody counts on it being fenced.
+  package var hasArbiter = true
 
   private static let prefix = "started-"
   private static func path(_ control: String, _ pair: String) -> String {
@@ -24,6 +26,7 @@ struct ServiceRecord {
       switch (words.first, words.count) {
       case ("unit", 2): units.append(words[1])
       case ("address", 3): addresses.append((words[1], words[2]))
+      case ("arbiter", 2): hasArbiter = words[1] != "none"
       case ("ttl", 2): ttl = .nanoseconds(Int64(words[1]) ?? 0)
       default: break
       }
@@ -38,7 +41,7 @@ struct ServiceRecord {
   /// - Returns: whether it is on record now.
   func store(control: String, pair: String) -> Bool {
     let lines =
-      ["ttl \(ttl.nanos)"] + units.map { "unit \($0)" }
+      ["ttl \(ttl.nanos)"] + (hasArbiter ? [] : ["arbiter none"]) + units.map { "unit \($0)" }
       + addresses.map { "address \($0.text) \($0.device)" }
     let number = unsafe holdfast_openat(
       AT_FDCWD, Self.path(control, pair), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)

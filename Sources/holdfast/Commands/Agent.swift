@@ -136,7 +136,8 @@ struct Agent: AsyncParsableCommand {
     }
     return try await ControlSockets.open(configuration) { request, mayMove in
       try await control.answer(
-        method: request.method, path: request.path, body: request.body, mayMove: mayMove)
+        method: request.method, path: request.path, body: request.body, mayMove: mayMove,
+        user: request.user)
     }
   }
 }

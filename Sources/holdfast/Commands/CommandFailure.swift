@@ -82,3 +82,18 @@ enum Terminal {
     return unit == 0 ? "\(bytes) B" : "\((value * 10).rounded() / 10) \(units[unit])"
   }
 }
+
+/// What a long work is at, on standard error: lines that stay, and on a terminal one that changes.
+struct MoveProgress {
+  private let isTerminal = isatty(STDERR_FILENO) == 1
+  private static let clearLine = "\r\u{1B}[K"
+
+  func show(_ text: String) {
+    if isTerminal { Terminal.write(Self.clearLine + String(text.prefix(99)), to: STDERR_FILENO) }
+  }
+  func tell(_ line: String) {
+    clear()
+    Terminal.write("  \(line)\n", to: STDERR_FILENO)
+  }
+  func clear() { if isTerminal { Terminal.write(Self.clearLine, to: STDERR_FILENO) } }
+}

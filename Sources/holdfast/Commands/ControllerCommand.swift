@@ -23,19 +23,22 @@ struct ControllerCommand: AsyncParsableCommand {
     let configuration = try options.load()
     LoggingSystem.bootstrap { StandardErrorLog(label: $0) }
     let log = Logger(label: "controller")
-    let pairs = configuration.pairs.filter(\.failover.hasArbiter)
+    let pairs = configuration.pairs.filter { $0.failover.hasArbiter || !$0.plan.isEmpty }
     try StateFiles.makeDirectory(configuration.control, mode: 0o755)
     let host = SystemHost(configuration)
     let folder = "\(configuration.state)/\(Self.folder)"
     let disk = try host.disk([Self.folder])
     let volatile = try LinuxDisk(configuration.control)
     // Of pairs that are not configured any more, or not with an arbiter.
-    for (name, _, service) in LinuxService.recorded(control: configuration.control)
-    where !pairs.contains(where: { $0.name == name }) {
+    for (name, record, service) in LinuxService.recorded(control: configuration.control)
+    where record.hasArbiter && !pairs.contains(where: { $0.name == name }) {
       for line in service.fence() { log.critical("\(name): fencing: \(line)") }
     }
     let systemd = Systemd(environment: ProcessInfo.processInfo.environment)
-    if let shortest = pairs.map(\.failover.terms.watchdog).min() {
+    let watchdogs = pairs.map { pair in
+      pair.failover.hasArbiter ? pair.failover.terms.watchdog : Limits.watchdogWithoutLease
+    }
+    if let shortest = watchdogs.min() {
       systemd.setWatchdog(shortest)
       systemd.alive()
     }
@@ -55,10 +58,9 @@ struct ControllerCommand: AsyncParsableCommand {
       let service = LinuxService(
         pair: pair, control: configuration.control, folder: folder)
       for lack in service.shortcomings { log.error("\(pair.name): fencing: \(lack)") }
-      guard let arbiter = arbiters[pair.failover.arbiter] else { preconditionFailure("arbiter") }
       controllers.append(
         PairController(
-          pair: pair, world: world, arbiter: arbiter,
+          pair: pair, world: world, arbiter: arbiters[pair.failover.arbiter],
           files: ControllerFiles(disk: disk, volatile: volatile, pair: pair.name),
           service: service, executor: host.executor("controller \(pair.name)"),
           makeTimer: { expired in
@@ -70,7 +72,7 @@ struct ControllerCommand: AsyncParsableCommand {
     }
     let server = try await Self.control(configuration, controllers)
     let running = controllers.map { controller in Task { await controller.run() } }
-    systemd.ready("\(pairs.count) pairs with an arbiter")
+    systemd.ready("\(pairs.count) pairs")
     log.notice("\(configuration.site) controls \(pairs.count) pairs")
     let watchdog = Task {
       while !Task.isCancelled {
@@ -94,9 +96,10 @@ struct ControllerCommand: AsyncParsableCommand {
   private static func fence(_ control: String) {
     guard let volatile = try? LinuxDisk(control) else { return }
     let result = ProcessInfo.processInfo.environment["SERVICE_RESULT"]
-    for (name, ttl, service) in LinuxService.recorded(control: control) {
+    for (name, record, service) in LinuxService.recorded(control: control)
+    where record.hasArbiter {
       let files = ControllerFiles(disk: volatile, volatile: volatile, pair: name)
-      let terms = LeaseTerms(ttl: ttl)
+      let terms = LeaseTerms(ttl: record.ttl)
       let next = SystemClock().now() + terms.abortTimeout
       let isFollowed = files.handover().map { terms.mayHandOver($0, now: next) } ?? false
       // Nobody follows one that ended in order; what was hung once may hang again.
@@ -111,7 +114,7 @@ struct ControllerCommand: AsyncParsableCommand {
     _ host: SystemHost
   ) throws -> [String: WitnessClient] {
     var found: [String: WitnessClient] = [:]
-    for name in Set(pairs.map(\.failover.arbiter)) {
+    for name in Set(pairs.filter(\.failover.hasArbiter).map(\.failover.arbiter)) {
       guard let address = configuration.peers[name]?.address else {
         throw CommandFailure(.usage, "\(name) is not under `peers` with an address")
       }

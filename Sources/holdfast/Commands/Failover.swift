@@ -28,14 +28,20 @@ struct Failover: AsyncParsableCommand {
       }
     }
     request.preview = false
-    let answer = try await client.post(
-      FailoverAnswer.self, "/pairs/\(pair)/failover", request)
+    let order = request
+    let answer = try await Moving.following(client, pair) {
+      try await client.post(FailoverAnswer.self, "/pairs/\(pair)/failover", order)
+    }
     if json { return print(String(decoding: JSON.encode(answer), as: UTF8.self)) }
     print("\(pair) is primary here: point \(answer.point), epoch \(answer.epoch)")
     print(
       Terminal.table(
         [["PHASE", "TIME"]] + answer.phases.map { [$0.name, Terminal.seconds($0.seconds)] }))
-    print("The tree is writable. Start the service, and keep the old primary's stopped.")
+    let plan = client.configuration.pair(pair)?.plan ?? []
+    print(
+      plan.isEmpty
+        ? "The tree is writable. Start the service, and keep the old primary's stopped."
+        : "The controller runs the plan: holdfast status \(pair). Keep the old primary's stopped.")
   }
 
   private func statement(_ preview: FailoverAnswer) -> String {

@@ -100,7 +100,6 @@ struct ConfigurationReader {
     let plan = try PlanReader(self, keys).steps()
     let hasUnit = plan.contains { if case .unit = $0.kind { true } else { false } }
     let failover = try self.failover(keys, &dormant, peers)
-    if !failover.hasArbiter, keys.has("plan") { dormant.append("plan (without an arbiter)") }
     return PairConfiguration(
       name: name, primary: primary, standby: standby, roots: try roots(keys),
       rpo: try keys.duration("rpo", min: .milliseconds(100)) ?? .seconds(5),

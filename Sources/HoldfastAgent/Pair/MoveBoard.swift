@@ -1,0 +1,104 @@
+import HoldfastCore
+import Synchronization
+
+/// A move of a pair, as it goes and as it stays on record: `GET /pairs/P/moves`.
+package struct MoveReport: Codable, Hashable, Sendable {
+  package struct Phase: Codable, Hashable, Sendable {
+    package var name: String
+    package var seconds: Double
+    package init(name: String, seconds: Double) {
+      self.name = name
+      self.seconds = seconds
+    }
+  }
+  /// `failover`, `switchover` or `failback`.
+  package var kind: String
+  /// Who ordered it, and where.
+  package var by: String
+  package var begun: String
+  package var phases: [Phase]
+  /// What is done now, and for how long; not on record.
+  package var phase: Phase?
+  /// `nil` while it goes on, empty once it is done, or why it was not.
+  package var failure: String?
+}
+
+/// The move that a pair is in, and those before it. Read from anywhere; one move at a time writes.
+package final class MoveBoard: Sendable {
+  private struct State {
+    var current: MoveReport?
+    var phaseBegan = Instant(nanos: 0)
+    var ended: [MoveReport] = []
+  }
+  private let state = Mutex(State())
+  private let clock: any Timekeeper
+
+  init(_ clock: any Timekeeper, ended: [MoveReport]) {
+    self.clock = clock
+    state.withLock { $0.ended = ended }
+  }
+
+  /// The newest first.
+  package var moves: [MoveReport] {
+    let now = clock.now()
+    return state.withLock { state in
+      var current = state.current
+      current?.phase?.seconds = (now - state.phaseBegan).seconds
+      return (current.map { [$0] } ?? []) + state.ended
+    }
+  }
+
+  package var current: MoveReport? { state.withLock { $0.current } }
+
+  /// - Throws: ``FailureAnswer``: another is under way, and whose.
+  func begin(_ kind: String, of pair: String, by: String) throws {
+    let now = clock.now()
+    let wall = clock.wall()
+    try state.withLock { state in
+      if let other = state.current {
+        throw FailureAnswer(
+          code: 3,
+          """
+          a \(other.kind) of \(pair) is under way, ordered by \(other.by) at \(other.begun): wait \
+          for its end, see holdfast status \(pair)
+          """)
+      }
+      state.current = MoveReport(
+        kind: kind, by: by, begun: wall.rfc3339, phases: [], phase: nil, failure: nil)
+      state.phaseBegan = now
+    }
+  }
+
+  /// What was done until now was this.
+  func end(_ phase: String) {
+    let now = clock.now()
+    state.withLock { state in
+      let seconds = (now - state.phaseBegan).seconds
+      state.current?.phases.append(.init(name: phase, seconds: seconds))
+      state.current?.phase = nil
+      state.phaseBegan = now
+    }
+  }
+
+  /// What is done from now on; what was done before is over.
+  func enter(_ phase: String) {
+    guard let before = state.withLock({ $0.current?.phase?.name }) else {
+      return state.withLock { $0.current?.phase = .init(name: phase, seconds: 0) }
+    }
+    guard before != phase else { return }
+    end(before)
+    state.withLock { $0.current?.phase = .init(name: phase, seconds: 0) }
+  }
+
+  /// - Parameter failure: `nil` where it was done.
+  func finish(_ failure: String? = nil) {
+    if let open = state.withLock({ $0.current?.phase?.name }) { end(open) }
+    state.withLock { state in
+      guard var done = state.current else { return }
+      done.failure = failure ?? ""
+      state.current = nil
+      state.ended.insert(done, at: 0)
+      if state.ended.count > Limits.movesKept { state.ended.removeLast() }
+    }
+  }
+}

@@ -1,0 +1,253 @@
+import FoundationEssentials
+import HoldfastCore
+import HoldfastStore
+import HoldfastWire
+
+/// The standby's part of a planned move: obeys ``Taking``.
+extension Pair {
+  /// Moves the service here, with nothing lost; ordered on the primary it is this site's peer that
+  /// does it.
+  /// - Parameter by: who ordered it, for people.
+  package func switchover(by: String) async throws -> FailoverAnswer {
+    if standing?.role == .primary { return try await orderOther(by) }
+    if let refusal = refusalToTake { throw refusal }
+    guard let record = standing?.record else { preconditionFailure("a standby without a record") }
+    try moves.begin("switchover", of: name, by: by)
+    moves.enter("catch up")
+    isMoving = true
+    defer { isMoving = false }
+    let next = Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
+    taking = Taking(next, now: host.clock.now(), within: Limits.moveWithin)
+    takenBy = by
+    defer { taking = nil }
+    do {
+      let answer = try await followTaking()
+      moves.finish()
+      keepMoves()
+      return answer
+    } catch {
+      moves.finish((error as? FailureAnswer)?.message ?? "\(error)")
+      keepMoves()
+      throw error
+    }
+  }
+
+  private func followTaking() async throws -> FailoverAnswer {
+    while let taking {
+      switch taking.stage {
+      case .done:
+        guard var answer = taken else { preconditionFailure("taken without an answer") }
+        // The service had ended before the final point.
+        answer.lossSeconds = 0
+        answer.lossFiles = 0
+        if needsController { try await untilServed() }
+        if let open = moves.current?.phase?.name { moves.end(open) }
+        answer.phases =
+          moves.current?.phases.map { .init(name: $0.name, seconds: $0.seconds) } ?? []
+        return answer
+      case .failed(let why):
+        throw FailureAnswer(code: 3, "\(name) was not moved, and goes on where it was: \(why)")
+      case .asking, .offered, .promoting: break
+      }
+      await takingWake.wait(until: host.clock.now() + Limits.moveEvery, host.clock)
+      await tellTaking(.tick)
+    }
+    throw FailureAnswer(code: 1, "the move of \(name) was cut short: see holdfast status \(name)")
+  }
+
+  /// The controller runs the plan once this site has the reign.
+  private func untilServed() async throws {
+    moves.enter("plan")
+    let end = host.clock.now() + Limits.moveWithin
+    while host.clock.now() < end {
+      let word = heardService(board.view, host.clock.now())
+      switch word?.service {
+      case "\(Supervisor.Service.running)": return
+      case "\(Supervisor.Service.failed)":
+        throw FailureAnswer(
+          code: 1,
+          """
+          \(name) was moved here, and its plan failed: \(word?.trouble ?? "see its log"): put that \
+          right, then: systemctl restart holdfast-controller
+          """)
+      default: break
+      }
+      try await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
+    }
+    throw FailureAnswer(
+      code: 1, "\(name) was moved here, and is not served yet: see holdfast status \(name)")
+  }
+
+  /// Why this site does not even begin.
+  private var refusalToTake: FailureAnswer? {
+    let view = board.view
+    guard standing?.role == .standby else {
+      return FailureAnswer(
+        code: 3,
+        """
+        \(name) is \(view.role.rawValue) here: a planned move wants a primary and its standby, \
+        connected; see holdfast status \(name)
+        """)
+    }
+    if isMoving || isPromoting {
+      return FailureAnswer(code: 3, "another move of \(name) is under way")
+    }
+    guard view.peerConnected else {
+      return FailureAnswer(
+        code: 4,
+        """
+        \(peer) is not connected, and a planned move wants both: if it is lost, type: holdfast \
+        failover \(name)
+        """)
+    }
+    for hold in [PairView.Hold.replica, .journal, .disk, .change, .configuration] {
+      if let reason = view.held[hold] { return FailureAnswer(code: 3, reason) }
+    }
+    guard view.marks.durable != .none else {
+      return FailureAnswer(code: 3, "no point of \(name) is durable here yet: wait for the first")
+    }
+    if needsController, heardService(view, host.clock.now()) == nil {
+      return FailureAnswer(
+        code: 4, "the controller here says nothing: systemctl start holdfast-controller")
+    }
+    return nil
+  }
+
+  func tellTaking(_ event: Taking.Event) async {
+    guard let orders = taking?.on(event, now: host.clock.now()), let next = taking?.next else {
+      return
+    }
+    for order in orders {
+      switch order {
+      case .ask: await want(next, isWithdrawn: false)
+      case .withdraw: await want(next, isWithdrawn: true)
+      case .offer:
+        moves.enter("lease")
+        // The primary serves no more, and has to be granted anew to do so.
+        promisedEnded()
+      case .promote(let point): Task { await self.take(next, at: point) }
+      }
+    }
+    takingWake.set()
+  }
+
+  private func want(_ next: Reign, isWithdrawn: Bool) async {
+    let message = Holdfast_YieldWanted(
+      pair: name, next, isWithdrawn: isWithdrawn, by: takenBy)
+    try? await link?.send(Frames.encode(.yieldWanted(message)))
+  }
+
+  /// What the primary says of its way.
+  func heard(_ message: Holdfast_YieldStage) async throws {
+    guard let next = message.next, let stage = message.stage else {
+      throw CodingError.invalid("stage of a planned move")
+    }
+    guard taking?.next == next else {
+      if case .yielded(let point) = stage { await met(yielded: next, at: point) }
+      return
+    }
+    switch stage {
+    case .catchingUp: moves.enter("catch up")
+    case .stopping: moves.enter("stop")
+    case .finishing: moves.enter("final point")
+    case .ready, .yielded, .ended: break
+    }
+    await tellTaking(.heard(stage, isApplied: await isHere(stage)))
+  }
+
+  private func isHere(_ stage: Yielding.Stage) async -> Bool {
+    switch stage {
+    case .ready(let point): board.view.marks.applied == point
+    case .yielded(let point): await isDurable(point)
+    case .catchingUp, .stopping, .finishing, .ended: false
+    }
+  }
+
+  private func isDurable(_ point: PointNumber) async -> Bool {
+    let rows = try? await receiver?.points()
+    return rows?.contains { $0.point.number == point && !$0.isBranch } ?? false
+  }
+
+  /// Promotes this site to the reign that the other has yielded to.
+  private func take(_ next: Reign, at point: PointNumber) async {
+    promisedEnded()
+    do {
+      let request = FailoverRequest(
+        point: point.rawValue, acceptLoss: true, otherSiteIsDown: true, preview: false)
+      taken = try await failover(request, to: next, onWord: configuration.failover.hasArbiter)
+      await tellTaking(.promoted)
+    } catch {
+      await tellTaking(.notPromoted((error as? FailureAnswer)?.message ?? "\(error)"))
+    }
+  }
+
+  /// The other site has durably yielded, in a move that this site had begun before it was started
+  /// anew: nobody serves before this one does.
+  private func met(yielded next: Reign, at point: PointNumber) async {
+    guard standing?.role == .standby, next.epoch == standing?.record.reign.epoch.next,
+      await isDurable(point)
+    else { return }
+    guard !isMoving, !isPromoting else { return }
+    Task { await self.take(next, at: point) }
+  }
+
+  // MARK: Ordered on the primary
+
+  private func orderOther(_ by: String) async throws -> FailoverAnswer {
+    guard let link else {
+      throw FailureAnswer(code: 4, "\(peer) is not connected, and a planned move wants both sites")
+    }
+    if let current = moves.current {
+      throw FailureAnswer(
+        code: 3, "a \(current.kind) of \(name) is under way, ordered by \(current.by)")
+    }
+    lastOrder += 1
+    var wanted = Holdfast_MoveWanted()
+    wanted.pair = name
+    wanted.number = lastOrder
+    wanted.by = by
+    try await link.send(Frames.encode(.moveWanted(wanted)))
+    let number = lastOrder
+    let answer = await withCheckedContinuation { orders[number] = $0 }
+    guard answer.code == 0 else { throw FailureAnswer(code: answer.code, answer.text) }
+    return try JSON.decode(FailoverAnswer.self, answer.body)
+  }
+
+  struct OrderAnswer: Sendable {
+    var code: Int32
+    var body: [UInt8]
+    var text: String { String(decoding: body, as: UTF8.self) }
+  }
+
+  /// The primary's administrator wants the move.
+  func ordered(_ wanted: Holdfast_MoveWanted, _ link: any Link) {
+    Task {
+      var answer = Holdfast_MoveAnswer()
+      answer.pair = name
+      answer.number = wanted.number
+      do {
+        answer.body = Data(JSON.encode(try await switchover(by: wanted.by)))
+      } catch {
+        let failure = error as? FailureAnswer ?? FailureAnswer(code: 1, "\(error)")
+        answer.code = failure.code
+        answer.body = Data(failure.message.utf8)
+      }
+      try? await link.send(Frames.encode(.moveAnswer(answer)))
+    }
+  }
+
+  func answered(_ answer: Holdfast_MoveAnswer) {
+    orders.removeValue(forKey: answer.number)?.resume(
+      returning: OrderAnswer(code: answer.code, body: Array(answer.body)))
+  }
+
+  /// Nobody answers any more.
+  func ordersLost() {
+    let lost = FailureAnswer(
+      code: 4, "the link to \(peer) was cut meanwhile: see holdfast status \(name) on both sites")
+    for order in orders.values {
+      order.resume(returning: OrderAnswer(code: lost.code, body: Array(lost.message.utf8)))
+    }
+    orders = [:]
+  }
+}

@@ -1,0 +1,217 @@
+import FoundationEssentials
+import HoldfastCore
+import HoldfastStore
+import HoldfastWire
+
+/// The old primary's part of a planned move: obeys ``Yielding``.
+extension Pair {
+  /// What the standby wants of a planned move.
+  func asked(_ wanted: Holdfast_YieldWanted) async throws {
+    guard let next = wanted.next else { throw CodingError.invalid("reign to yield to") }
+    if let yielding, yielding.next == next {
+      return await tellYielding(wanted.isWithdrawn ? .withdrawn : .asked)
+    }
+    guard !wanted.isWithdrawn else { return }
+    if let refusal = refusal(toYield: next) { return await say(.ended(refusal), to: next) }
+    do {
+      try files.store(PairFiles.Yield(next: next))
+      try moves.begin("switchover", of: name, by: wanted.by)
+    } catch {
+      return await say(.ended("\(error)"), to: next)
+    }
+    let fresh = Yielding(
+      to: next, hasService: needsController, hasArbiter: configuration.failover.hasArbiter,
+      now: host.clock.now())
+    yielding = fresh
+    await obey(fresh.first)
+    yieldTask = Task { [host] in
+      while self.isYielding, !Task.isCancelled {
+        try? await host.clock.sleep(until: host.clock.now() + Limits.moveEvery)
+        await self.tickYielding()
+      }
+    }
+  }
+
+  /// Why this site does not even begin.
+  private func refusal(toYield next: Reign) -> String? {
+    guard let standing, standing.role == .primary, next.epoch == standing.record.reign.epoch.next
+    else { return "\(name) is \(board.view.role.rawValue) on \(site), not primary" }
+    if let yielding, yielding.isUnderWay { return "\(site) is at another planned move already" }
+    let view = board.view
+    for hold in [PairView.Hold.root, .spool, .journal, .change, .configuration] {
+      if let reason = view.held[hold] { return "on \(site): \(reason)" }
+    }
+    if needsController, heardService(view, host.clock.now()) == nil {
+      return """
+        the controller on \(site) says nothing, so the service cannot be ended in order: type \
+        there: systemctl start holdfast-controller
+        """
+    }
+    return nil
+  }
+
+  private var isYielding: Bool { yielding?.isUnderWay ?? false }
+
+  private func tickYielding() async {
+    if case .stopping = yielding?.stage, heardService(board.view, host.clock.now()) == nil {
+      return await tellYielding(.failed("the controller on \(site) says nothing"))
+    }
+    await tellYielding(.tick)
+  }
+
+  func tellYielding(_ event: Yielding.Event) async {
+    guard let orders = yielding?.on(event, now: host.clock.now()) else { return }
+    await obey(orders)
+  }
+
+  /// What the controller said of the yield that it is asked for.
+  func heard(_ word: ServingRequest) async {
+    guard let yielding, let told = word.yield, told.reign.value == yielding.next else { return }
+    switch Supervisor.Yield(rawValue: told.word) {
+    case .stopped: await tellYielding(.stopped)
+    case .stopFailed:
+      await tellYielding(.failed(word.trouble ?? "the service on \(site) could not be stopped"))
+    case .arbiterLost: await tellYielding(.arbiterLost)
+    case .released, nil: break
+    }
+  }
+
+  private func obey(_ orders: [Yielding.Order]) async {
+    guard let yielding else { return }
+    for order in orders {
+      switch order {
+      case .catchUp:
+        moves.enter("catch up")
+        attempt { try await self.reach() } then: { _ in .caughtUp }
+      case .stopService: moves.enter("stop")
+      case .finish:
+        moves.enter("final point")
+        attempt { try await self.finish(yielding.next) } then: { .finished($0) }
+      case .persist(let point):
+        attempt {
+          try await self.yield(to: yielding.next, at: point)
+          return point
+        } then: { _ in .persisted }
+      case .say: await say(yielding.stage, to: yielding.next)
+      case .goBack: await goBack()
+      }
+    }
+    if case .ready = yielding.stage { moves.enter("hand over") }
+  }
+
+  private func attempt(
+    _ body: @escaping @Sendable () async throws -> PointNumber,
+    then event: @escaping @Sendable (PointNumber) -> Yielding.Event
+  ) {
+    Task {
+      do {
+        await self.tellYielding(event(try await body()))
+      } catch {
+        let reason = (error as? FailureAnswer)?.message ?? "\(error)"
+        await self.tellYielding(.failed(reason))
+      }
+    }
+  }
+
+  private func say(_ stage: Yielding.Stage, to next: Reign) async {
+    let message = Holdfast_YieldStage(pair: name, next, stage)
+    try? await link?.send(Frames.encode(.yieldStage(message)))
+  }
+
+  private func goBack() async {
+    guard case .ended(let why) = yielding?.stage else { return }
+    moves.finish(why)
+    if let record = standing?.record, standing?.role == .primary {
+      await capture?.serve(record.reign, highest: board.view.marks.captured)
+    }
+    keepMoves()
+  }
+
+  // MARK: The final point
+
+  /// Captures now and waits until the standby has applied it.
+  private func reach() async throws -> PointNumber {
+    let point = PointNumber(rawValue: try await sync().point)
+    while board.view.marks.applied < point {
+      guard isYielding else { throw FailureAnswer(code: 1, "the move is over") }
+      let view = board.view
+      if let held = view.held[.peer] { throw FailureAnswer(code: 3, held) }
+      // Of what counts, the replica never gets this far.
+      if view.marks.durable >= point, let grade = view.grade, grade < configuration.require {
+        throw FailureAnswer(
+          code: 3,
+          """
+          the newest point is \(grade.word), and \(configuration.require.word) is required: \
+          \(view.notes.first ?? "see holdfast points \(name)")
+          """)
+      }
+      try await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
+    }
+    return point
+  }
+
+  /// Nothing writes any more: the same point twice proves that nothing changed since.
+  private func finish(_ next: Reign) async throws -> PointNumber {
+    for _ in 0..<Limits.finalPointsMax {
+      let point = try await reach()
+      guard let head = try await capture?.head(), head.number == point,
+        try await capture?.sync() == point
+      else { continue }
+      try files.store(PairFiles.Yield(next: next, tree: head.tree))
+      return point
+    }
+    throw FailureAnswer(
+      code: 3,
+      """
+      something on \(site) goes on writing to the roots though the service was ended: find it \
+      (fuser -vm, holdfast check) and stop it
+      """)
+  }
+
+  /// The commit point where no arbiter decides.
+  private func yield(to next: Reign, at point: PointNumber) async throws {
+    guard let capture, try await capture.rest(at: point) else {
+      throw FailureAnswer(code: 3, "something on \(site) wrote to the roots after the final point")
+    }
+    var yield = try files.yield() ?? PairFiles.Yield(next: next)
+    yield.point = point
+    try files.store(yield)
+    try await obey(standing?.on(.yielded(next)) ?? [])
+    moves.finish()
+    keepMoves()
+  }
+
+  /// A person says that the site which this one has yielded to is lost: it reigns anew, from its
+  /// own tree.
+  func takeBack(after next: Reign) async throws -> String {
+    let reign = Reign(epoch: next.epoch.next, id: RandomID(host.dice))
+    let used = max(board.view.marks.captured, try files.role()?.usedUpTo ?? .none)
+    try files.store(
+      PairFiles.Saved(record: RoleRecord(reign: reign, part: .primary), usedUpTo: used))
+    try files.store(nil as PairFiles.Yield?)
+    yielding = nil
+    isByWord = configuration.failover.hasArbiter
+    _ = standing?.on(.promoted(reign))
+    board.hold(.peer, nil)
+    startCapture()
+    await capture?.serve(reign, highest: used, isPromoted: true)
+    showRole()
+    await greet()
+    return "\(name): primary in epoch \(reign.epoch), from this site's own tree"
+  }
+
+  // MARK: What others are told
+
+  /// What this site's controller is to know of a planned move.
+  var plannedMove: PlannedMove? {
+    if let taking, let point = taking.offer { return .taking(taking.next, point) }
+    switch yielding?.stage {
+    case .stopping, .finishing: return yielding.map { .yielding($0.next) }
+    case .ready: return yielding.map { .ready($0.next) }
+    case .catchingUp, .yielded, .ended, nil: return nil
+    }
+  }
+
+  /// Whether the controller has something to do in a planned move.
+  var needsController: Bool { configuration.failover.hasArbiter || !configuration.plan.isEmpty }
+}

@@ -1,0 +1,101 @@
+import Glibc
+import TestKit
+import Testing
+
+@Suite(.serialized) struct `A planned move` {
+  @Test(arguments: ["a", "b"])
+  func `goes there and back with nothing lost, ordered on either site`(_ site: String) throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("mkdir '\(pair.source)/d'; echo one > '\(pair.source)/d/file'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    // Not yet captured when the move begins.
+    Shell.run("echo two > '\(pair.source)/d/late'; ln '\(pair.source)/d/file' '\(pair.source)/link'")
+    let there = pair.run("switchover p --yes --json", on: site)
+    #expect(there.code == 0 && there.output.contains("\"lossSeconds\":0"), "\(there.output)")
+    #expect(Judge.differences(pair.source, pair.replica) == "", "\(pair.story)")
+    // The old primary follows by itself, with what is written on the new one.
+    Shell.run("echo three > '\(pair.replica)/d/new'; rm '\(pair.replica)/link'")
+    #expect(pair.wait { pair.status("a").contains("\"role\":\"standby\"") }, "\(pair.story)")
+    let synced = pair.run("sync p --wait applied --timeout 60s", on: "b")
+    #expect(synced.code == 0, "\(synced.output) \(pair.story)")
+    #expect(Judge.differences(pair.replica, pair.source) == "")
+    // Home again.
+    Shell.run("echo four > '\(pair.replica)/d/newer'")
+    let back = pair.run("switchover p --yes --json", on: site)
+    #expect(back.code == 0, "\(back.output) \(pair.story)")
+    #expect(Judge.differences(pair.replica, pair.source) == "", "\(pair.story)")
+    Shell.run("echo five > '\(pair.source)/d/newest'")
+    #expect(pair.wait { pair.status("b").contains("\"role\":\"standby\"") }, "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    #expect(pair.status("a").contains("\"epoch\":3"))
+  }
+
+  @Test func `ships no content that the other site holds`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("head -c 20M /dev/urandom > '\(pair.source)/blob'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let there = pair.run("switchover p --yes", on: "b")
+    #expect(there.code == 0, "\(there.output) \(pair.story)")
+    #expect(
+      pair.wait { pair.run("sync p --wait applied --timeout 5s", on: "b").code == 0 },
+      "\(pair.story)")
+    #expect(pair.sentBytes("b") < 200_000, "\(pair.sentBytes("b"))")
+  }
+
+  @Test func `of which one side dies before its commit point leads back`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo one > '\(pair.source)/file'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    // What the standby never applies the primary waits for.
+    pair.signal("b", SIGSTOP)
+    Shell.run(
+      "HOLDFAST_CONFIG='\(pair.configuration("a"))' '\(TestPair.binary)' switchover p --yes "
+        + "> '\(pair.scratch("order"))' 2>&1 & sleep 1")
+    pair.kill("b")
+    #expect(
+      pair.wait { !Shell.run("cat '\(pair.scratch("order"))'").output.isEmpty }, "\(pair.story)")
+    pair.start("b")
+    Shell.run("echo two > '\(pair.source)/file'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.status("a").contains("\"epoch\":1"))
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+}
+
+@Suite(.serialized) struct `An old primary` {
+  @Test func `comes home with its unshipped writes in a branch`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo one > '\(pair.source)/file'; head -c 5M /dev/urandom > '\(pair.source)/blob'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    pair.kill("b")
+    // Never shipped.
+    Shell.run("echo lost > '\(pair.source)/unshipped'; echo changed > '\(pair.source)/file'")
+    #expect(pair.run("sync p", on: "a").code == 0)
+    Shell.run("cp -a '\(pair.source)' '\(pair.scratch("before"))'")
+    pair.kill("a")
+    pair.start("b")
+    let moved = pair.run("failover p --yes --accept-loss --other-site-is-down", on: "b")
+    #expect(moved.code == 0, "\(moved.output)")
+    Shell.run("echo new > '\(pair.replica)/new'")
+    #expect(pair.run("failback p --yes", on: "b").code == 3)
+    pair.start("a")
+    #expect(pair.wait { pair.status("a").contains("was promoted") }, "\(pair.story)")
+    let back = pair.run("failback p --yes --json", on: "a")
+    #expect(back.code == 0, "\(back.output) \(pair.story)")
+    #expect(pair.status("a").contains("\"role\":\"primary\""), "\(pair.story)")
+    #expect(Judge.differences(pair.replica, pair.source) == "", "\(pair.story)")
+    // Content that it held did not travel.
+    #expect(pair.sentBytes("b") < 300_000, "\(pair.sentBytes("b"))")
+    let branch = pair.kept("a").first { $0.branch }
+    #expect(branch != nil, "\(pair.kept("a"))")
+    let target = pair.scratch("restored")
+    let restored = pair.run("restore p --point \(branch?.point ?? 0) --to '\(target)'", on: "a")
+    #expect(restored.code == 0, "\(restored.output)")
+    #expect(Judge.differences(pair.scratch("before"), target) == "")
+  }
+}
