@@ -44,7 +44,6 @@ extension World {
   private func takeYielded(_ site: SimulatedSite, _ next: Reign) {
     probes.insert(.yielded)
     site.promisedUntil = site.clock.local(now)
-    site.isByWord = true
     promote(site, next, site.controllerRun, isPlanned: true)
   }
 

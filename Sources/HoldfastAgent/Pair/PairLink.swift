@@ -130,7 +130,12 @@ extension Pair {
     disagreement(hello)
     // What it has to say is asked for once its journal holds its tree.
     greeting = (hello, link)
-    guard let part = standing?.record.part, !isReturning else { return }
+    guard let part = standing?.record.part else { return }
+    if isReturning {
+      // It is known whose standby this is, and that it does not serve.
+      _ = standing?.on(.peer(theirs))
+      return
+    }
     if try isPlanned(theirs) {
       let tree = try files.yield()?.tree
       turn(to: theirs.reign, tree)

@@ -174,7 +174,9 @@ extension Pair {
     do {
       let request = FailoverRequest(
         point: point.rawValue, acceptLoss: true, otherSiteIsDown: true, preview: false)
-      taken = try await failover(request, to: next, onWord: configuration.failover.hasArbiter)
+      // Where no arbiter answers the service runs on the other site's promise, not on this word:
+      // that site may be promoted again.
+      taken = try await failover(request, to: next, onWord: false)
       await tellTaking(.promoted)
     } catch {
       await tellTaking(.notPromoted((error as? FailureAnswer)?.message ?? "\(error)"))
