@@ -9,7 +9,7 @@ BINARY = .build/release/holdfast
 
 BUILD_PACKAGES = libz-dev libssl-dev libzstd-dev libsqlite3-dev
 TEST_PACKAGES = rsync acl attr openssl netcat-openbsd git systemd util-linux e2fsprogs btrfs-progs \
-  xfsprogs postgresql-15 sqlite3 socat procps faketime
+  xfsprogs postgresql-15 sqlite3 socat procps faketime etcd-server
 SOURCES = Package.swift $(shell git ls-files '*.swift' ':!:*.pb.swift' ':!:Package.swift')
 
 .PHONY: all build build-tests demo test lint sanitize bench night lab install clean \

@@ -125,6 +125,12 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "AgentTests", dependencies: ["HoldfastAgent", "HoldfastCore"], swiftSettings: settings),
+    .testTarget(
+      name: "PortTests",
+      dependencies: [
+        "TestKit", "HoldfastController", "HoldfastCore", "HoldfastLinux", "HoldfastWire",
+      ],
+      swiftSettings: settings),
     .testTarget(name: "TidyTests", swiftSettings: settings),
     .testTarget(
       name: "EndToEndTests", dependencies: ["TestKit"], swiftSettings: settings),

@@ -172,6 +172,7 @@ extension World {
         site.isServing = false
         world.tell(site, .fenced)
       }
+    case .fenceOther, .settle, .moveAway: break
     case .refuse: probes.insert(.refusedOrder)
     }
   }

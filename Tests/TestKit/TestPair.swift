@@ -4,10 +4,10 @@ import HoldfastLinux
 import Synchronization
 
 /// Ports that nobody listens on, below those that the kernel gives to clients.
-enum Ports {
+package enum Ports {
   private static let taken = Mutex<Set<Int>>([])
 
-  static func take() -> Int {
+  package static func take() -> Int {
     while true {
       let port = Int.random(in: 10_000..<32_000)
       if isFree(port), taken.withLock({ $0.insert(port).inserted }) { return port }

@@ -103,6 +103,12 @@ package struct ResumeRequest: Codable, Sendable {
   package init(otherSiteIsDown: Bool) { self.otherSiteIsDown = otherSiteIsDown }
 }
 
+package struct SwitchoverRequest: Codable, Sendable {
+  /// Of a controller: why the service is to leave this site.
+  package var illness: String?
+  package init(illness: String? = nil) { self.illness = illness }
+}
+
 package struct FailoverRequest: Codable, Sendable {
   package var point: UInt64?
   package var acceptLoss: Bool

@@ -59,6 +59,8 @@ package actor Pair {
   /// Orders of a person here that the other site carries out, by number.
   var orders: [UInt64: CheckedContinuation<OrderAnswer, Never>] = [:]
   var lastOrder: UInt64 = 0
+  /// This site was promoted when the other had yielded.
+  var isPlanned = false
   /// This site's journal does not hold its tree yet.
   var isReturning = false
   var returnTask: Task<Void, Never>?
@@ -122,6 +124,7 @@ package actor Pair {
       }
       return
     }
+    isPlanned = saved.isPlanned
     let yield = try files.yield()
     standing = Standing(
       record: saved.record, superseded: try files.superseded(),

@@ -58,9 +58,11 @@ package struct PairFiles: Sendable {
     package var usedUpTo = PointNumber.none
     /// Of an old primary that becomes the standby: its journal does not hold its tree yet.
     package var returning: Returning?
+    /// Of a promoted site: the other had yielded.
+    package var isPlanned = false
 
     /// The same once the tree is ready.
-    var completed: Saved { Saved(record: record, usedUpTo: usedUpTo) }
+    var completed: Saved { Saved(record: record, usedUpTo: usedUpTo, isPlanned: isPlanned) }
   }
 
   /// What an old primary that becomes the standby was.
@@ -131,6 +133,7 @@ package struct PairFiles: Sendable {
     let isPromoting = try reader.fixed(UInt8.self) == 1
     let point = PointNumber(rawValue: try reader.fixed())
     let usedUpTo = reader.isAtEnd ? .none : PointNumber(rawValue: try reader.fixed())
+    let isPlanned = reader.isAtEnd ? false : try reader.fixed(UInt8.self) == 1
     var returning: Returning?
     if !reader.isAtEnd {
       let from = Reign(epoch: Epoch(rawValue: try reader.fixed()), id: try reader.random())
@@ -139,7 +142,7 @@ package struct PairFiles: Sendable {
     }
     return Saved(
       record: RoleRecord(reign: reign, part: part), promoting: isPromoting ? point : nil,
-      usedUpTo: usedUpTo, returning: returning)
+      usedUpTo: usedUpTo, returning: returning, isPlanned: isPlanned)
   }
 
   package func store(_ saved: Saved) throws(DiskError) {
@@ -150,6 +153,7 @@ package struct PairFiles: Sendable {
     out.fixed(saved.promoting == nil ? UInt8(0) : 1)
     out.fixed(saved.promoting?.rawValue ?? 0)
     out.fixed(saved.usedUpTo.rawValue)
+    out.fixed(saved.isPlanned ? UInt8(1) : 0)
     if let returning = saved.returning {
       out.fixed(returning.from.epoch.rawValue)
       out.raw(returning.from.id.bytes)

@@ -132,7 +132,8 @@ extension Pair {
       // The arbiter's part of a planned move.
       moves.enter("promote")
       do {
-        let answer = try await failover(request, to: granted, onWord: false)
+        let answer = try await failover(
+          request, to: granted, onWord: false, isPlanned: true)
         taken = answer
         await tellTaking(.promoted)
         return answer
@@ -169,8 +170,9 @@ extension Pair {
   /// - Parameters:
   ///   - granted: the reign to come; `nil` for one that is new.
   ///   - onWord: the service may start though no arbiter grants it.
+  ///   - isPlanned: the other site has yielded.
   func failover(
-    _ request: FailoverRequest, to granted: Reign?, onWord: Bool
+    _ request: FailoverRequest, to granted: Reign?, onWord: Bool, isPlanned: Bool = false
   ) async throws -> FailoverAnswer {
     if let granted, granted == standing?.record.reign {
       throw FailureAnswer(code: 3, "\(name) is promoted to epoch \(granted.epoch) already")
@@ -219,7 +221,8 @@ extension Pair {
       try await receiver.note(.pinned(chosen.number, true), reign: record.reign)
       end("pin")
       let reign = granted ?? Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
-      return try await promote(to: chosen, reign, onWord: onWord, answer, end)
+      return try await promote(
+        to: chosen, reign, onWord: onWord, isPlanned: isPlanned, answer, end)
     } catch {
       if standing?.record.part == .standby { await receiver.release() }
       throw error
@@ -296,13 +299,15 @@ extension Pair {
 
   /// From the commit point on.
   private func promote(
-    to point: Point, _ reign: Reign, onWord: Bool, _ preview: FailoverAnswer,
-    _ end: (String) -> Void
+    to point: Point, _ reign: Reign, onWord: Bool, isPlanned: Bool,
+    _ preview: FailoverAnswer, _ end: (String) -> Void
   ) async throws -> FailoverAnswer {
     let view = board.view
     let saved = PairFiles.Saved(
       record: RoleRecord(reign: reign, part: .primary), promoting: point.number,
-      usedUpTo: max(view.peerCaptured, view.marks.captured, view.marks.durable))
+      usedUpTo: max(view.peerCaptured, view.marks.captured, view.marks.durable),
+      isPlanned: isPlanned)
+    self.isPlanned = isPlanned
     try files.store(saved)
     // From here on lower epochs are refused, whatever becomes of the steps that follow.
     _ = standing?.on(.promoted(reign))

@@ -17,7 +17,8 @@ extension Pair {
       part: record?.part == .primary ? "primary" : "standby", role: role.rawValue,
       refused: standing?.refusal != nil, promiseSeconds: max(.zero, promisedUntil - now).seconds,
       lossSeconds: loss(now).map(\.seconds), byWord: isByWord,
-      move: plannedMove.map { PlannedMoveAnswer($0) })
+      move: plannedMove.map { PlannedMoveAnswer($0) },
+      planned: isPlanned || (record?.reign.epoch.rawValue ?? 0) <= 1)
   }
 
   /// Of a promotion now; `nil`: nothing is to be promoted without a person.
@@ -151,6 +152,8 @@ package struct ServingAnswer: Codable, Sendable {
   package var byWord: Bool
   /// A planned move that the controller has a part in.
   @Nullable package var move: PlannedMoveAnswer?
+  /// Whether the other site yielded to this reign, or never reigned.
+  package var planned: Bool
 
   /// - Returns: `nil` before the sites were joined and the secret has come.
   package var names: PairNames? {
@@ -169,7 +172,8 @@ package struct ServingAnswer: Codable, Sendable {
     return AgentReport(
       record: RoleRecord(reign: reign, part: part == "primary" ? .primary : .standby), role: role,
       isRefused: refused, promiseLeft: .seconds(promiseSeconds),
-      loss: lossSeconds.map { .seconds($0) }, isByWord: byWord, move: move?.value)
+      loss: lossSeconds.map { .seconds($0) }, isByWord: byWord, move: move?.value,
+      isPlanned: planned)
   }
 }
 

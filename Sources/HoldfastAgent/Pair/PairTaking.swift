@@ -32,6 +32,25 @@ extension Pair {
     }
   }
 
+  /// How a move that nobody ordered begins to say whose it is.
+  private static let illnessMark = "the checks of the service"
+
+  /// The service is ill here: the other site takes it, unless that was tried of late.
+  package func moveAway() async throws -> FailoverAnswer {
+    let last = moves.moves.first { $0.by.hasPrefix(Self.illnessMark) }
+    if let last, let begun = WallTime(rfc3339: last.begun),
+      host.clock.wall() - begun < Limits.illMovesEvery
+    {
+      throw FailureAnswer(
+        code: 3,
+        """
+        \(name) was moved for that at \(last.begun) already, and may be ill wherever it runs: look \
+        into the service; to move it all the same, type: holdfast switchover \(name)
+        """)
+    }
+    return try await switchover(by: "\(Self.illnessMark) on \(site)")
+  }
+
   private func followTaking() async throws -> FailoverAnswer {
     while let taking {
       switch taking.stage {
@@ -176,7 +195,7 @@ extension Pair {
         point: point.rawValue, acceptLoss: true, otherSiteIsDown: true, preview: false)
       // Where no arbiter answers the service runs on the other site's promise, not on this word:
       // that site may be promoted again.
-      taken = try await failover(request, to: next, onWord: false)
+      taken = try await failover(request, to: next, onWord: false, isPlanned: true)
       await tellTaking(.promoted)
     } catch {
       await tellTaking(.notPromoted((error as? FailureAnswer)?.message ?? "\(error)"))

@@ -190,6 +190,7 @@ extension Pair {
       PairFiles.Saved(record: RoleRecord(reign: reign, part: .primary), usedUpTo: used))
     try files.store(nil as PairFiles.Yield?)
     yielding = nil
+    isPlanned = false
     isByWord = configuration.failover.hasArbiter
     _ = standing?.on(.promoted(reign))
     board.hold(.peer, nil)

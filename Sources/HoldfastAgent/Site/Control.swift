@@ -87,7 +87,10 @@ package struct Control: Sendable {
       let request: FailoverRequest = try decode(body)
       let cause = request.granted == nil ? by : "the controller on \(pair.site)"
       return encode(try await pair.failover(request, by: cause))
-    case "switchover": return encode(try await pair.switchover(by: by))
+    case "switchover":
+      let request: SwitchoverRequest = body.isEmpty ? SwitchoverRequest() : try decode(body)
+      guard request.illness != nil else { return encode(try await pair.switchover(by: by)) }
+      return encode(try await pair.moveAway())
     case "failback": return encode(TextAnswer(message: try await pair.failback(by: by)))
     case "grant":
       try await pair.granted(reign(body))

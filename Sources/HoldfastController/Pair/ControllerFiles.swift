@@ -7,6 +7,7 @@ package struct ControllerFiles: Sendable {
   private let volatile: any Disk
   private let pair: String
   private var intentName: String { "intent-\(pair)" }
+  private var settledName: String { "settled-\(pair)" }
   private var leaseName: String { "lease-\(pair)" }
 
   /// - Parameters:
@@ -38,6 +39,19 @@ package struct ControllerFiles: Sendable {
       out.fixed((intent.point ?? .none).rawValue)
     }
     try disk.replace(intentName, with: out.bytes)
+  }
+
+  /// See ``Supervisor/Order/settle(_:)``.
+  package func settled() throws -> Reign? {
+    guard let bytes = try disk.contents(of: settledName), !bytes.isEmpty else { return nil }
+    var reader = Reader(bytes)
+    return try Self.reign(&reader)
+  }
+
+  package func store(settled reign: Reign) throws(DiskError) {
+    var out = Writer()
+    Self.write(reign, &out)
+    try disk.replace(settledName, with: out.bytes)
   }
 
   /// - Returns: `nil` where none is on record or it cannot be read.

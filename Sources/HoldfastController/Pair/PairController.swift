@@ -17,6 +17,8 @@ package actor PairController {
   /// Runs plans, and fences; one after the other each.
   private let planner: any Helper
   private let fencer: any Helper
+  /// Runs the plan's checks while the service runs, and what may take long besides.
+  private let checker: any Helper
   private var supervisor: Supervisor
   private var names: PairNames?
   private var shown = Shown()
@@ -27,6 +29,9 @@ package actor PairController {
   private var plan = PlanProgress()
   /// What the last promotion of this process came to.
   private var promotion: PromotionReport?
+  /// What the checks found wrong with the service that runs.
+  private var illness: String?
+  private var isMovingAway = false
 
   /// What was said of late, so that each is said once.
   private struct Shown: Equatable {
@@ -52,10 +57,14 @@ package actor PairController {
     self.executor = executor
     planner = world.helper("plan \(pair.name)")
     fencer = world.helper("fence \(pair.name)")
+    checker = world.helper("check \(pair.name)")
+    let fencing: SupervisionSettings.Fencing =
+      pair.failover.fence.map { $0.isRequired ? .required : .wanted } ?? .none
     supervisor = Supervisor(
       SupervisionSettings(
         terms: pair.failover.terms, isAutomatic: pair.failover.isAutomatic,
-        maxLoss: pair.failover.maxLoss, hasArbiter: pair.failover.hasArbiter))
+        maxLoss: pair.failover.maxLoss, hasArbiter: pair.failover.hasArbiter, fencing: fencing,
+        movesUnhealthy: pair.failover.onUnhealthy == .release))
     let announce = Announcement()
     timer = makeTimer {
       _ = service.fence()
@@ -80,17 +89,19 @@ package actor PairController {
     }
     do {
       let intent = try files.intent()
-      tell(.began(handover: handover, intent: intent))
+      tell(.began(handover: handover, intent: intent, settled: try files.settled()))
     } catch {
       trouble = "\(error)"
       tell(.began(handover: nil, intent: nil))
     }
     let polling = Task { await self.poll() }
+    let checking = Task { await self.check() }
     while !Task.isCancelled {
       tick()
       try? await world.clock.sleep(until: world.clock.now() + Limits.superviseEvery)
     }
     polling.cancel()
+    checking.cancel()
   }
 
   /// Ends the service here, whatever it is at; where no arbiter counts on that, it runs on.
@@ -252,6 +263,9 @@ package actor PairController {
       }
     case .start: start(plan.begin())
     case .stop: stop()
+    case .fenceOther: fenceOther()
+    case .settle(let reign): try files.store(settled: reign)
+    case .moveAway: moveAway()
     case .fence(let reason):
       plan.abandon()
       world.log.critical("\(name): fenced: \(reason.words)")
@@ -334,6 +348,76 @@ package actor PairController {
     if run.isWanted { tell(.started) }
   }
 
+  // MARK: Health
+
+  /// Looks again and again whether the service is well.
+  private func check() async {
+    let checks = pair.plan.compactMap { step -> PlanStep? in
+      guard case .check = step.kind else { return nil }
+      // One try each time; a command gets its time.
+      let within = if case .check(.exec) = step.kind { Limits.healthWithin } else { Duration.zero }
+      return PlanStep(kind: step.kind, within: within, onFailure: .stop)
+    }
+    while !Task.isCancelled, !checks.isEmpty {
+      try? await world.clock.sleep(until: world.clock.now() + Limits.healthEvery)
+      guard supervisor.service == .running else {
+        illness = nil
+        continue
+      }
+      let found = await withCheckedContinuation { continuation in
+        checker.run { [service] in
+          continuation.resume(returning: Self.illness(checks, service))
+        }
+      }
+      if let found, illness == nil { world.log.error("\(name): \(found)") }
+      if found == nil, illness != nil { world.log.notice("\(name): well again") }
+      illness = found
+      tell(.health(isWell: found == nil))
+    }
+  }
+
+  private static func illness(_ checks: [PlanStep], _ service: any ServiceHost) -> String? {
+    for check in checks {
+      if let failure = failure(of: check, service) {
+        return "the service is ill: \(check): \(failure)"
+      }
+    }
+    return nil
+  }
+
+  private func moveAway() {
+    guard !isMovingAway else { return }
+    isMovingAway = true
+    let why = illness ?? "the service is ill"
+    world.log.error("\(name): \(why): the other site is asked to take it")
+    Task {
+      if let refusal = await world.agent.moveAway(name, why) {
+        trouble = "it is not moved: \(refusal)"
+        world.log.error("\(name): \(trouble ?? "")")
+      }
+      isMovingAway = false
+    }
+  }
+
+  private func fenceOther() {
+    guard let command = pair.failover.fence else { return tell(.otherFenced(true)) }
+    world.log.notice("\(name): makes sure that the other host is off: \(command.command)")
+    checker.run { [service, weak self] in
+      var failure: StepError?
+      do throws(StepError) { try service.fenceOther(command) } catch { failure = error }
+      let outcome = failure
+      Task { await self?.otherFenced(outcome) }
+    }
+  }
+
+  private func otherFenced(_ failure: StepError?) {
+    let isRequired = pair.failover.fence?.isRequired == true
+    let way = isRequired ? "; nothing starts here before it has worked: it is tried again" : ""
+    trouble = failure.map { "the fencing command failed: \($0)\(way)" }
+    if let trouble { world.log.critical("\(name): \(trouble)") }
+    tell(.otherFenced(failure == nil))
+  }
+
   // MARK: Saying
 
   private func say() {
@@ -353,13 +437,17 @@ package actor PairController {
   /// What `status` shows of it.
   private func word() -> ServiceWord {
     let now = world.clock.now()
+    var troubles = [illness, trouble].compactMap { $0 }
+    if troubles.isEmpty, let refusal = supervisor.refusal { troubles = ["\(refusal)"] }
+    if troubles.isEmpty, let silence {
+      troubles = ["the arbiter \(pair.failover.arbiter) does not answer: \(silence)"]
+    }
     var yield: (next: Reign, word: Supervisor.Yield)?
     if let next = supervisor.yieldingTo, let word = supervisor.yield { yield = (next, word) }
     return ServiceWord(
       service: "\(supervisor.service)",
       leaseLeft: supervisor.lease.map { max(.zero, $0.fenceAt - now) },
-      trouble: trouble ?? supervisor.refusal?.description
-        ?? silence.map { "the arbiter \(pair.failover.arbiter) does not answer: \($0)" },
+      trouble: troubles.isEmpty ? nil : troubles.joined(separator: "; "),
       yield: yield)
   }
 }

@@ -9,11 +9,15 @@ package struct Configuration: Hashable, Sendable {
   package var memoryBytes: Int64
   package var peers: [String: PeerConfiguration]
   package var pairs: [PairConfiguration]
+  /// Arbiters that are no site of ours, by the names that `failover.arbiter` uses.
+  package var arbiters: [String: EtcdSettings]
 
   package init(
     site: String, listen: HostPort, state: String, control: String, memoryBytes: Int64,
-    peers: [String: PeerConfiguration], pairs: [PairConfiguration]
+    peers: [String: PeerConfiguration], pairs: [PairConfiguration],
+    arbiters: [String: EtcdSettings] = [:]
   ) {
+    self.arbiters = arbiters
     self.site = site
     self.listen = listen
     self.state = state
@@ -28,6 +32,28 @@ package struct Configuration: Hashable, Sendable {
   package var partners: Set<String> { Set(pairs.map { $0.peer(of: site) }) }
 
   package func pair(_ name: String) -> PairConfiguration? { pairs.first { $0.name == name } }
+}
+
+/// How a cluster of etcd is reached.
+package struct EtcdSettings: Hashable, Sendable {
+  /// Files in PEM.
+  package struct TLS: Hashable, Sendable {
+    package var authority: String
+    package var certificate: String
+    package var key: String
+    package init(authority: String, certificate: String, key: String) {
+      self.authority = authority
+      self.certificate = certificate
+      self.key = key
+    }
+  }
+  package var endpoints: [HostPort]
+  /// `nil`: in the clear.
+  package var tls: TLS?
+  package init(endpoints: [HostPort], tls: TLS?) {
+    self.endpoints = endpoints
+    self.tls = tls
+  }
 }
 
 /// Where something listens.
@@ -80,12 +106,35 @@ package enum BootPolicy: String, Hashable, Sendable, CaseIterable {
   case resume
 }
 
+/// What is done where the plan's checks fail while the service runs.
+package enum UnhealthyPolicy: String, Hashable, Sendable, CaseIterable {
+  /// Say so.
+  case alarm
+  /// Move the service to the other site as well, once.
+  case release
+}
+
+/// A command that makes sure that the other host is off: a switch, a hypervisor, a cloud.
+package struct FenceCommand: Hashable, Sendable {
+  package var command: String
+  package var within: Duration
+  /// Whether nothing starts here before it has ended with 0.
+  package var isRequired: Bool
+  package init(command: String, within: Duration, isRequired: Bool) {
+    self.command = command
+    self.within = within
+    self.isRequired = isRequired
+  }
+}
+
 package struct FailoverConfiguration: Hashable, Sendable {
   package var mode: String
   package var arbiter: String
   package var ttl: Duration
   package var maxLoss: Duration
   package var onBoot: BootPolicy
+  package var onUnhealthy: UnhealthyPolicy
+  package var fence: FenceCommand?
 
   /// Whether a third party decides who serves.
   package var hasArbiter: Bool { arbiter != "none" }
@@ -94,8 +143,11 @@ package struct FailoverConfiguration: Hashable, Sendable {
 
   package init(
     mode: String = "manual", arbiter: String = "none", ttl: Duration = .seconds(10),
-    maxLoss: Duration = .zero, onBoot: BootPolicy = .wait
+    maxLoss: Duration = .zero, onBoot: BootPolicy = .wait,
+    onUnhealthy: UnhealthyPolicy = .alarm, fence: FenceCommand? = nil
   ) {
+    self.onUnhealthy = onUnhealthy
+    self.fence = fence
     self.mode = mode
     self.arbiter = arbiter
     self.ttl = ttl

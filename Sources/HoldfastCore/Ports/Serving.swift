@@ -9,6 +9,9 @@ package protocol AgentDesk: Sendable {
   func grant(_ pair: String, _ reign: Reign) async
   /// Whether the other site promised not to serve for one ttl.
   func askPromise(_ pair: String, _ reign: Reign) async -> Bool
+  /// Asks for the service to be moved to the other site, for it is ill here.
+  /// - Returns: why it is not; `nil` where it is.
+  func moveAway(_ pair: String, _ why: String) async -> String?
   /// Makes the reign durable and the tree ready. The loss was accepted before it was granted.
   /// - Parameter point: `nil` for the newest that the pair requires.
   func promote(_ pair: String, _ reign: Reign, _ point: PointNumber?) async -> PromotionOutcome
@@ -105,6 +108,9 @@ package protocol ServiceHost: Sendable {
   /// Ends what the plan started in order, from the last step to the first.
   /// - Throws: what did not end within its time. What ended before stays so.
   func stop() throws(StepError)
+  /// Makes sure that the other host is off, by a command of the administrator's.
+  /// - Throws: what it printed, or that it took too long.
+  func fenceOther(_ command: FenceCommand) throws(StepError)
   /// Does one step; doing it again changes nothing.
   /// - Throws: why it failed.
   func run(_ step: PlanStep) throws(StepError)

@@ -8,9 +8,25 @@ package struct SupervisionSettings: Hashable, Sendable {
   /// Whether a third party grants leases; otherwise the service runs wherever the agent says that
   /// this site is primary.
   package var hasArbiter: Bool
+  /// Whether a command makes sure that the other host is off before this one starts the service
+  /// where the other was not asked to yield.
+  package var fencing: Fencing
+  /// Whether a service that its checks find ill moves to the other site.
+  package var movesUnhealthy: Bool
+
+  package enum Fencing: Hashable, Sendable {
+    case none
+    case wanted
+    /// Nothing starts without its success.
+    case required
+  }
+
   package init(
-    terms: LeaseTerms, isAutomatic: Bool, maxLoss: Duration, hasArbiter: Bool = true
+    terms: LeaseTerms, isAutomatic: Bool, maxLoss: Duration, hasArbiter: Bool = true,
+    fencing: Fencing = .none, movesUnhealthy: Bool = false
   ) {
+    self.fencing = fencing
+    self.movesUnhealthy = movesUnhealthy
     self.terms = terms
     self.isAutomatic = isAutomatic
     self.maxLoss = maxLoss
@@ -42,10 +58,13 @@ package struct AgentReport: Hashable, Sendable {
   /// A person has said that the other site is down, and the arbiter was not heard since.
   package var isByWord: Bool
   package var move: PlannedMove?
+  /// The other site yielded to this reign, or never reigned.
+  package var isPlanned: Bool
   package init(
     record: RoleRecord, role: Role, isRefused: Bool, promiseLeft: Duration, loss: Duration?,
-    isByWord: Bool = false, move: PlannedMove? = nil
+    isByWord: Bool = false, move: PlannedMove? = nil, isPlanned: Bool = false
   ) {
+    self.isPlanned = isPlanned
     self.isByWord = isByWord
     self.move = move
     self.record = record
@@ -97,8 +116,10 @@ package struct PromotionIntent: Hashable, Sendable {
 extension Supervisor {
   package enum Event: Hashable, Sendable {
     /// The controller has started.
-    /// - Parameter handover: of one that ran before, since the same boot of this host.
-    case began(handover: Lease?, intent: PromotionIntent?)
+    /// - Parameters:
+    ///   - handover: of one that ran before, since the same boot of this host.
+    ///   - settled: see ``Order/settle(_:)``.
+    case began(handover: Lease?, intent: PromotionIntent?, settled: Reign? = nil)
     /// Time has gone by; `chance` was never used before.
     case tick(chance: RandomID)
     /// - Parameter report: `nil` where the agent does not answer.
@@ -117,6 +138,10 @@ extension Supervisor {
     case stopped
     case stopFailed
     case fenced
+    /// Whether the other host is off.
+    case otherFenced(Bool)
+    /// What the plan's checks say of the service that runs.
+    case health(isWell: Bool)
     /// A person wants this site promoted, the loss and the end of the other site's lease accepted.
     case failoverOrdered(PointNumber?)
     /// A person has put right what the plan failed at.
@@ -138,6 +163,12 @@ extension Supervisor {
     case start
     /// Stop the plan's units in order, from the last to the first, and say `stopped`.
     case stop
+    /// Make sure that the other host is off, and say whether it is.
+    case fenceOther
+    /// Make durable that it need not be fenced in this reign.
+    case settle(Reign)
+    /// The service is ill: the other site is to take it.
+    case moveAway
     /// Stop all at once, for good, and say `fenced`.
     case fence(Reason)
     /// The order of a person cannot be obeyed.

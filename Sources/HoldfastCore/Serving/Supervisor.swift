@@ -48,14 +48,21 @@ package struct Supervisor: Sendable {
   private var isReady = false
   /// How far it came.
   package private(set) var yield: Yield?
+  /// The reign in which the other host need not be fenced.
+  private var settled: Reign?
+  private var isFencingOther = false
+  private var nextFencing = Instant(nanos: .min)
+  /// Rounds of checks that failed, one after the other.
+  private var illRounds = 0
 
   package init(_ settings: SupervisionSettings) { self.settings = settings }
 
   package mutating func on(_ event: Event, now: Instant) -> [Order] {
     var orders: [Order] = []
     switch event {
-    case .began(let handover, let intent):
+    case .began(let handover, let intent, let settled):
       self.intent = intent
+      self.settled = settled
       begin(handover, now, &orders)
     case .tick(let chance):
       self.chance = chance
@@ -87,6 +94,8 @@ package struct Supervisor: Sendable {
     case .fenced:
       isFencingFirst = false
       service = .stopped
+    case .otherFenced(let isOff): otherFenced(isOff, now, &orders)
+    case .health(let isWell): hear(isWell: isWell, &orders)
     case .failoverOrdered(let point): failover(isOrdered: true, point, &orders)
     case .startOrdered: if service == .failed { run(&orders) }
     }
@@ -433,9 +442,44 @@ package struct Supervisor: Sendable {
     guard service == .stopped, yieldingTo == nil, let report, report.role == .primary,
       !report.isRefused, report.record.part == .primary, mayServe(report.record.reign, now)
     else { return }
+    guard isAlone(report, now, &orders) else { return }
     // One that is over bounds nothing that runs on a person's word.
     if let lease, lease.fenceAt <= now { self.lease = nil }
     run(&orders)
+  }
+
+  /// Whether the other host need not be fenced, or was.
+  private mutating func isAlone(
+    _ report: AgentReport, _ now: Instant, _ orders: inout [Order]
+  ) -> Bool {
+    let reign = report.record.reign
+    guard settings.fencing != .none, settled != reign, !report.isPlanned else { return true }
+    if !isFencingOther, now >= nextFencing {
+      isFencingOther = true
+      orders.append(.fenceOther)
+    }
+    return false
+  }
+
+  private mutating func otherFenced(
+    _ isOff: Bool, _ now: Instant, _ orders: inout [Order]
+  ) {
+    isFencingOther = false
+    guard let reign = report?.record.reign else { return }
+    guard isOff || settings.fencing == .wanted else {
+      nextFencing = now + Limits.fenceAgainAfter
+      return
+    }
+    settled = reign
+    orders.append(.settle(reign))
+  }
+
+  private mutating func hear(isWell: Bool, _ orders: inout [Order]) {
+    illRounds = isWell || service != .running ? 0 : illRounds + 1
+    guard settings.movesUnhealthy, illRounds > 0, illRounds % Limits.illRoundsMax == 0 else {
+      return
+    }
+    orders.append(.moveAway)
   }
 
   private func mayServe(_ reign: Reign, _ now: Instant) -> Bool {

@@ -78,10 +78,23 @@ package enum Limits {
   package static let finalPointsMax = 20
   /// Moves of a pair that stay on record.
   package static let movesKept = 200
+  /// Between two rounds of a plan's checks while the service runs, and what one check may take.
+  package static let healthEvery = Duration.seconds(2)
+  package static let healthWithin = Duration.seconds(2)
+  /// Rounds that fail one after the other before a service is ill.
+  package static let illRoundsMax = 3
+  /// A service that was moved because it was ill is not moved for that again before.
+  package static let illMovesEvery = Duration.seconds(3600)
+  /// Between two tries of a fencing command without which nothing starts.
+  package static let fenceAgainAfter = Duration.seconds(10)
   /// Of a plan's step.
   package static let stepWithin = Duration.seconds(60)
   /// Facts that one host tells the other of.
   package static let factsMax = 256
+  /// Rounds of reading and writing for one question where others write too, and the length of an
+  /// answer of the store.
+  package static let sharedTriesMax = 8
+  package static let sharedAnswerBytesMax = 1 << 20
   /// Questions to an arbiter that wait for an answer.
   package static let arbiterAsksMax = 256
 

@@ -171,6 +171,10 @@ package final class LinuxService: ServiceHost {
     }
   }
 
+  package func fenceOther(_ fence: FenceCommand) throws(StepError) {
+    try command(fence.command, fence.within)
+  }
+
   private func command(_ text: String, _ within: Duration) throws(StepError) {
     do throws(ProviderError) {
       try commands.run(text, environment: environment, within: within)

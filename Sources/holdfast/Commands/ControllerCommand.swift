@@ -112,9 +112,17 @@ struct ControllerCommand: AsyncParsableCommand {
   private static func arbiters(
     _ pairs: [PairConfiguration], _ configuration: Configuration, _ network: Network,
     _ host: SystemHost
-  ) throws -> [String: WitnessClient] {
-    var found: [String: WitnessClient] = [:]
+  ) throws -> [String: any Arbiter] {
+    var found: [String: any Arbiter] = [:]
     for name in Set(pairs.filter(\.failover.hasArbiter).map(\.failover.arbiter)) {
+      if let etcd = configuration.arbiters[name] {
+        let ttl = pairs.filter { $0.failover.arbiter == name }.map(\.failover.ttl).min()
+        let timeout = LeaseTerms(ttl: ttl ?? Limits.ttlMin).timeout
+        found[name] = SharedStoreArbiter(
+          site: network.fingerprint,
+          store: try EtcdStore(etcd, clock: host.clock, timeout: timeout))
+        continue
+      }
       guard let address = configuration.peers[name]?.address else {
         throw CommandFailure(.usage, "\(name) is not under `peers` with an address")
       }
@@ -196,6 +204,16 @@ struct ControlSocketAgent: AgentDesk {
       PromiseReply.self, "/pairs/\(pair)/promise", ReignRequest(reign),
       within: Limits.agentAnswersWithin)
     return reply?.promised ?? false
+  }
+
+  func moveAway(_ pair: String, _ why: String) async -> String? {
+    do {
+      _ = try await client.post(
+        FailoverAnswer.self, "/pairs/\(pair)/switchover", SwitchoverRequest(illness: why))
+      return nil
+    } catch {
+      return (error as? CommandFailure)?.message ?? "\(error)"
+    }
   }
 
   func promote(

@@ -50,9 +50,13 @@ struct ConfigurationReader {
       let peer = try Keys(self, node, "peers.\(name)", KnownKeys.peer)
       peers[name] = PeerConfiguration(address: try peer.address("address"))
     }
+    var arbiters: [String: EtcdSettings] = [:]
+    for (name, node) in try keys.named("arbiters") {
+      arbiters[name] = try etcd(Keys(self, node, "arbiters.\(name)", KnownKeys.arbiter))
+    }
     var pairs: [PairConfiguration] = []
     for (name, node) in try keys.named("pairs") {
-      pairs.append(try pair(name, Keys(self, node, "pairs.\(name)", KnownKeys.pair), site, peers))
+      pairs.append(try pair(name, Keys(self, node, "pairs.\(name)", KnownKeys.pair), site, peers, Set(arbiters.keys)))
     }
     let spool = try keys.size("spool", min: Self.spoolMin) ?? 10 << 30
     // Who lets a unit go would not know of who holds it.
@@ -75,11 +79,32 @@ struct ConfigurationReader {
       state: try keys.path("state") ?? "/var/lib/holdfast",
       control: try keys.path("control") ?? Configuration.defaultControl,
       memoryBytes: try keys.size("memory", min: Self.memoryMin) ?? 150 << 20, peers: peers,
-      pairs: pairs)
+      pairs: pairs, arbiters: arbiters)
+  }
+
+  private func etcd(_ keys: Keys) throws -> EtcdSettings {
+    let urls = try keys.words("etcd") ?? []
+    let isSecure = urls.allSatisfy { $0.hasPrefix("https://") }
+    let endpoints = urls.compactMap { url -> HostPort? in
+      let scheme = isSecure ? "https://" : "http://"
+      return url.hasPrefix(scheme) ? HostPort(String(url.dropFirst(scheme.count))) : nil
+    }
+    guard !urls.isEmpty, endpoints.count == urls.count else {
+      throw error(
+        keys.node,
+        "\(keys.place).etcd: write members such as [https://192.0.2.1:2379], all by one scheme")
+    }
+    guard isSecure else { return EtcdSettings(endpoints: endpoints, tls: nil) }
+    return EtcdSettings(
+      endpoints: endpoints,
+      tls: .init(
+        authority: try keys.requiredPath("ca"), certificate: try keys.requiredPath("cert"),
+        key: try keys.requiredPath("key")))
   }
 
   private func pair(
-    _ name: String, _ keys: Keys, _ site: String, _ peers: [String: PeerConfiguration]
+    _ name: String, _ keys: Keys, _ site: String, _ peers: [String: PeerConfiguration],
+    _ arbiters: Set<String>
   ) throws -> PairConfiguration {
     let primary = try keys.name("primary")
     let standby = try keys.name("standby")
@@ -99,7 +124,7 @@ struct ConfigurationReader {
     _ = try keys.word("owners", ["ids", "names"])
     let plan = try PlanReader(self, keys).steps()
     let hasUnit = plan.contains { if case .unit = $0.kind { true } else { false } }
-    let failover = try self.failover(keys, &dormant, peers)
+    let failover = try self.failover(keys, peers, arbiters)
     return PairConfiguration(
       name: name, primary: primary, standby: standby, roots: try roots(keys),
       rpo: try keys.duration("rpo", min: .milliseconds(100)) ?? .seconds(5),
@@ -218,19 +243,21 @@ struct ConfigurationReader {
   }
 
   private func failover(
-    _ keys: Keys, _ dormant: inout [String], _ peers: [String: PeerConfiguration]
+    _ keys: Keys, _ peers: [String: PeerConfiguration], _ arbiters: Set<String>
   ) throws -> FailoverConfiguration {
     guard let map = try keys.map("failover", KnownKeys.failover) else {
       return FailoverConfiguration()
     }
     let mode = try map.word("mode", ["manual", "automatic"]) ?? "manual"
     let arbiter = try map.text("arbiter") ?? "none"
-    for key in ["on-unhealthy", "fence"] where map.has(key) { dormant.append("failover.\(key)") }
     if arbiter != "none" {
-      guard peers[arbiter]?.address != nil else {
+      guard peers[arbiter]?.address != nil || arbiters.contains(arbiter) else {
         throw error(
           map.node,
-          "\(map.place).arbiter: \(arbiter) is not under `peers` with an address: add it")
+          """
+          \(map.place).arbiter: \(arbiter) is neither under `peers` with an address nor under \
+          `arbiters`: add it
+          """)
       }
     }
     if mode == "automatic", arbiter == "none" {
@@ -241,13 +268,23 @@ struct ConfigurationReader {
     return FailoverConfiguration(
       mode: mode, arbiter: arbiter,
       ttl: try map.duration("ttl", min: Limits.ttlMin, max: Limits.ttlMax) ?? .seconds(10),
-      maxLoss: try map.duration("max-loss") ?? .zero, onBoot: BootPolicy(rawValue: boot) ?? .wait)
+      maxLoss: try map.duration("max-loss") ?? .zero, onBoot: BootPolicy(rawValue: boot) ?? .wait,
+      onUnhealthy: try map.word("on-unhealthy", UnhealthyPolicy.allCases.map(\.rawValue))
+        .flatMap(UnhealthyPolicy.init) ?? .alarm,
+      fence: try map.map("fence", KnownKeys.fence).map { fence in
+        FenceCommand(
+          command: try fence.command("command"), within: try fence.within(),
+          isRequired: try fence.word("required", ["true", "false"]) == "true")
+      })
   }
 }
 
 /// Every key that the parser knows; a test holds docs/configuration.md against it.
 enum KnownKeys {
-  static let top = ["site", "listen", "state", "control", "memory", "spool", "peers", "pairs"]
+  static let top = [
+    "site", "listen", "state", "control", "memory", "spool", "peers", "arbiters", "pairs",
+  ]
+  static let arbiter = ["etcd", "ca", "cert", "key"]
   static let peer = ["address"]
   static let pair = [
     "primary", "standby", "roots", "rpo", "require", "capture", "retention", "link", "failover",
@@ -263,6 +300,7 @@ enum KnownKeys {
   static let link = ["bandwidth", "hours"]
   static let step = ["address", "unit", "exec", "check", "within", "on-failure"]
   static let check = ["tcp", "http", "exec", "within"]
+  static let fence = ["command", "within", "required"]
   static let failover = [
     "mode", "arbiter", "ttl", "max-loss", "on-boot", "on-unhealthy", "fence",
   ]

@@ -1,0 +1,50 @@
+package import HoldfastCore
+
+/// An arbiter whose word is what several sites write into a store that they share.
+package actor SharedStoreArbiter: Arbiter {
+  private let site: Fingerprint
+  private let store: any SharedStore
+  package private(set) var trouble: String?
+
+  /// - Parameter site: this one's key, by which the store's records name it.
+  package init(site: Fingerprint, store: any SharedStore) {
+    self.site = site
+    self.store = store
+  }
+
+  package func ask(_ request: ArbiterRequest, _ statement: SiteStatement) async -> ArbiterAnswer? {
+    do {
+      let answer = try await answer(request, statement)
+      trouble = nil
+      return answer
+    } catch {
+      trouble = "\(error)"
+      return nil
+    }
+  }
+
+  private struct Contended: Error, CustomStringConvertible {
+    let description = "others changed the pair's record again and again meanwhile"
+  }
+
+  private func answer(
+    _ request: ArbiterRequest, _ statement: SiteStatement
+  ) async throws -> ArbiterAnswer {
+    let prefix = SharedLedger.prefix(of: statement.pair)
+    for _ in 0..<Limits.sharedTriesMax {
+      let ledger: SharedLedger
+      do {
+        ledger = try SharedLedger(
+          site: site, statement, values: try await store.values(below: prefix))
+      } catch let error as CodingError {
+        throw SharedStoreError.wrong("a value below \(prefix) is not ours (\(error))")
+      }
+      switch try ledger.decide(request) {
+      case .answer(let answer): return answer
+      case .change(let change): _ = try await store.commit(change)
+      case .last(let change, let answer): if try await store.commit(change) { return answer }
+      }
+    }
+    throw Contended()
+  }
+}

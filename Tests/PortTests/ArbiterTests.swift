@@ -1,0 +1,252 @@
+import Glibc
+import HoldfastController
+import HoldfastCore
+import HoldfastLinux
+import HoldfastWire
+import TestKit
+import Testing
+
+private func reign(_ epoch: UInt64, _ id: UInt64 = 0) -> Reign {
+  Reign(epoch: Epoch(rawValue: epoch), id: RandomID(high: 7, low: id == 0 ? epoch : id))
+}
+private func key(_ number: UInt64) -> Fingerprint {
+  Fingerprint(Digest32(words: SIMD4(number, 0, 0, 0)))
+}
+
+/// A site that asks an arbiter.
+private struct Asker {
+  let arbiter: any Arbiter
+  let site: Fingerprint
+  let other: Fingerprint
+  let pair: RandomID
+  var record: RoleRecord
+  static let ttl = Duration.seconds(5)
+
+  func ask(_ request: ArbiterRequest) async -> ArbiterAnswer? {
+    await arbiter.ask(
+      request, SiteStatement(pair: pair, other: other, record: record, ttl: Self.ttl))
+  }
+
+  /// Asks again until the answer is of this kind; no lease and no quiet time is longer.
+  func ask(
+    _ request: ArbiterRequest, until isWanted: (ArbiterAnswer?) -> Bool
+  ) async -> (answer: ArbiterAnswer?, took: Duration) {
+    let clock = ContinuousClock()
+    let start = clock.now
+    while true {
+      let answer = await ask(request)
+      let took = clock.now - start
+      if isWanted(answer) || took > Self.ttl * 4 { return (answer, took) }
+      try? await Task.sleep(for: .milliseconds(100))
+    }
+  }
+}
+
+/// The witness, asked in this process.
+private actor DeskArbiter: Arbiter {
+  private let desk: WitnessDesk
+  private let site: Fingerprint
+  let trouble: String? = nil
+  init(_ desk: WitnessDesk, _ site: Fingerprint) {
+    self.desk = desk
+    self.site = site
+  }
+  func ask(_ request: ArbiterRequest, _ statement: SiteStatement) async -> ArbiterAnswer? {
+    try? await desk.answer(
+      ArbiterAsk(number: 1, request: request, statement: statement), from: site)
+  }
+}
+
+private func isGranted(_ answer: ArbiterAnswer?) -> Bool {
+  if case .granted = answer { true } else { false }
+}
+private func isQuiet(_ answer: ArbiterAnswer?) -> Bool {
+  if case .refused(.quiet) = answer { true } else { false }
+}
+private func isHeld(_ answer: ArbiterAnswer?) -> Bool {
+  if case .held = answer { true } else { false }
+}
+
+@Suite(.serialized) struct `An arbiter` {
+  enum Kind: CaseIterable { case witness, etcd }
+
+  /// Two sites of a new pair, and what keeps their arbiter alive.
+  private func sites(_ kind: Kind) async throws -> (Asker, Asker, any Sendable & AnyObject) {
+    let pair = RandomID(high: UInt64.random(in: 0...UInt64.max), low: 1)
+    let keeper = Keeper()
+    func arbiter(_ site: Fingerprint) throws -> any Arbiter {
+      switch kind {
+      case .witness: DeskArbiter(try keeper.desk(), site)
+      case .etcd: SharedStoreArbiter(site: site, store: try keeper.etcd().store())
+      }
+    }
+    if kind == .etcd { #expect(await keeper.etcd().isReady()) }
+    let left = Asker(
+      arbiter: try arbiter(key(1)), site: key(1), other: key(2), pair: pair,
+      record: RoleRecord(reign: reign(1), part: .primary))
+    let right = Asker(
+      arbiter: try arbiter(key(2)), site: key(2), other: key(1), pair: pair,
+      record: RoleRecord(reign: reign(1), part: .standby))
+    return (left, right, keeper)
+  }
+
+  @Test(arguments: Kind.allCases)
+  func `grants as promised from an empty beginning to a planned move`(_ kind: Kind) async throws {
+    var (left, right, keeper) = try await sites(kind)
+    defer { withExtendedLifetime(keeper) {} }
+    // Empty: nothing before both were heard, and then nothing for one ttl.
+    #expect(await left.ask(.renew) == .refused(.unheard))
+    #expect(isQuiet(await right.ask(.ask)))
+    #expect(isQuiet(await left.ask(.renew)))
+    let first = await left.ask(.renew, until: isGranted)
+    #expect(first.answer == .granted(wait: .zero))
+    #expect(first.took > Asker.ttl - .seconds(1))
+    // Held: nobody else gets it, nor is told that it is free.
+    #expect(isHeld(await right.ask(.ask)))
+    #expect(isHeld(await right.ask(.acquire(reign(2), isOrdered: false))))
+    // A stranger's key means nothing.
+    let stranger = Asker(
+      arbiter: left.arbiter, site: key(1), other: key(9), pair: left.pair, record: left.record)
+    #expect(await stranger.ask(.renew) == .refused(.foreign))
+    // Given back: the other gets it at once, and the old holder is refused from then on.
+    #expect(await left.ask(.renew) == .granted(wait: .zero))
+    #expect(await left.ask(.release) == .released)
+    #expect(await right.ask(.ask) == .free(reign(1)))
+    #expect(await right.ask(.acquire(reign(2), isOrdered: false)) == .granted(wait: .zero))
+    #expect(await left.ask(.renew) == .refused(.superseded(reign(2))))
+    right.record = RoleRecord(reign: reign(2), part: .primary)
+    #expect(await right.ask(.renew) == .granted(wait: .zero))
+    left.record = RoleRecord(reign: reign(2), part: .standby)
+    #expect(isHeld(await left.ask(.ask)))
+  }
+
+  @Test(arguments: Kind.allCases)
+  func `lets a person promote at once, who waits for the other's lease`(_ kind: Kind) async throws {
+    var (left, right, keeper) = try await sites(kind)
+    defer { withExtendedLifetime(keeper) {} }
+    _ = await left.ask(.renew)
+    _ = await right.ask(.ask)
+    #expect(isGranted(await left.ask(.renew, until: isGranted).answer))
+    let ordered = ArbiterRequest.acquire(reign(2), isOrdered: true)
+    guard case .granted(let wait) = await right.ask(ordered) else {
+      Issue.record("not granted")
+      return
+    }
+    #expect(wait > .zero && wait <= Asker.ttl)
+    #expect(await left.ask(.renew) == .refused(.superseded(reign(2))))
+    let alone = await right.ask(ordered) { $0 == .granted(wait: .zero) }
+    #expect(alone.answer == .granted(wait: .zero))
+    #expect(alone.took <= Asker.ttl + .seconds(3))
+    // A promotion that it did not decide: adopted, and nothing is granted for one ttl.
+    left.record = RoleRecord(reign: reign(3), part: .primary)
+    #expect(isQuiet(await left.ask(.renew)))
+    right.record = RoleRecord(reign: reign(2), part: .primary)
+    #expect(await right.ask(.renew) == .refused(.superseded(reign(3))))
+    #expect(isGranted(await left.ask(.renew, until: isGranted).answer))
+    // Of two reigns of one number the second is told.
+    right.record = RoleRecord(reign: reign(3, 33), part: .primary)
+    #expect(await right.ask(.renew) == .refused(.split(reign(3))))
+  }
+
+  @Test(arguments: Kind.allCases)
+  func `takes a lease for over when it ran out, and not before`(_ kind: Kind) async throws {
+    let (left, right, keeper) = try await sites(kind)
+    defer { withExtendedLifetime(keeper) {} }
+    _ = await left.ask(.renew)
+    _ = await right.ask(.ask)
+    _ = await left.ask(.renew, until: isGranted)
+    let sent = ContinuousClock.now
+    #expect(isGranted(await left.ask(.renew)))
+    let taken = await right.ask(.acquire(reign(2), isOrdered: false), until: isGranted)
+    #expect(isGranted(taken.answer))
+    #expect(ContinuousClock.now - sent >= Asker.ttl)
+  }
+}
+
+/// Keeps the arbiter of a test alive.
+private final class Keeper: @unchecked Sendable {
+  // Used by one test, one call after the other.
+  private let scratch = Scratch()
+  private var witness: WitnessDesk?
+  private var cluster: EtcdCluster?
+
+  func desk() throws -> WitnessDesk {
+    if let witness { return witness }
+    let made = try WitnessDesk(
+      disk: try LinuxDisk(scratch.path), clock: SystemClock(),
+      executor: ThreadExecutor(label: "witness"))
+    witness = made
+    return made
+  }
+  func etcd() -> EtcdCluster {
+    if let cluster { return cluster }
+    let made = EtcdCluster()
+    cluster = made
+    return made
+  }
+}
+
+@Suite(.serialized) struct `A cluster of etcd` {
+  private func ask(_ store: EtcdStore) async -> String? {
+    let arbiter = SharedStoreArbiter(site: key(1), store: store)
+    let statement = SiteStatement(
+      pair: RandomID(high: 1, low: 1), other: key(2),
+      record: RoleRecord(reign: reign(1), part: .primary), ttl: .seconds(10))
+    return await arbiter.ask(.renew, statement) == nil ? await arbiter.trouble ?? "" : nil
+  }
+
+  @Test func `serves with one member lost, and is told to lack a majority with two`() async throws {
+    let cluster = EtcdCluster()
+    #expect(await cluster.isReady())
+    cluster.kill(0)
+    let store = try cluster.store()
+    var told = await ask(store)
+    // Where the leader was lost another is chosen first.
+    for _ in 0..<50 where told != nil {
+      try await Task.sleep(for: .milliseconds(100))
+      told = await ask(store)
+    }
+    #expect(told == nil, "\(told ?? "")")
+    cluster.kill(1)
+    let lost = await ask(store)
+    #expect(lost?.contains("majority") == true || lost?.contains("answers") == true, "\(lost ?? "")")
+  }
+
+  @Test func `whose certificate is another's is not asked, nor does it answer strangers`()
+    async throws
+  {
+    let cluster = EtcdCluster()
+    #expect(await cluster.isReady())
+    let distrusted = await ask(try cluster.store(cluster.settings(trusted: "other")))
+    #expect(distrusted?.contains("TLS") == true, "\(distrusted ?? "")")
+    let stranger = await ask(try cluster.store(cluster.settings(authority: "other")))
+    #expect(stranger != nil)
+  }
+
+  @Test func `that hangs is given up in time, and what is none is told apart`() async throws {
+    let cluster = EtcdCluster()
+    #expect(await cluster.isReady())
+    cluster.signal(SIGSTOP)
+    let start = ContinuousClock.now
+    let hung = await ask(try cluster.store())
+    cluster.signal(SIGCONT)
+    #expect(hung?.contains("majority") == true, "\(hung ?? "")")
+    #expect(ContinuousClock.now - start < .seconds(4))
+    let nobody = EtcdSettings(
+      endpoints: [HostPort(host: "127.0.0.1", port: Ports.take())], tls: nil)
+    let refused = await ask(try cluster.store(nobody))
+    #expect(refused?.contains("is it running") == true, "\(refused ?? "")")
+    let port = Ports.take()
+    let web = try ChildProcess(
+      "/usr/bin/python3", ["-m", "http.server", "--bind", "127.0.0.1", "\(port)"],
+      environment: [:], output: .file(cluster.scratch("web.log")))
+    defer { web.send(SIGKILL) }
+    let other = EtcdSettings(endpoints: [HostPort(host: "127.0.0.1", port: port)], tls: nil)
+    var wrong = await ask(try cluster.store(other))
+    for _ in 0..<50 where wrong?.contains("is it running") == true {
+      try await Task.sleep(for: .milliseconds(100))
+      wrong = await ask(try cluster.store(other))
+    }
+    #expect(wrong?.contains("is this etcd") == true, "\(wrong ?? "")")
+  }
+}
