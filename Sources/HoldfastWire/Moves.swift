@@ -44,7 +44,7 @@ extension Holdfast_YieldStage {
     case 3: return .finishing
     case 4: return .ready(number)
     case 5: return .yielded(number)
-    case 6: return .ended(reason)
+    case 6: return .ended(Verdict.bounded(reason))
     default: return nil
     }
   }

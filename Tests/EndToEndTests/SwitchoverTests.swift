@@ -10,7 +10,7 @@ import Testing
     Shell.run("mkdir '\(pair.source)/d'; echo one > '\(pair.source)/d/file'")
     #expect(pair.sync() > 0, "\(pair.story)")
     // Not yet captured when the move begins.
-    Shell.run("echo two > '\(pair.source)/d/late'; ln '\(pair.source)/d/file' '\(pair.source)/link'")
+    Shell.run("cd '\(pair.source)'; echo two > d/late; ln d/file link")
     let there = pair.run("switchover p --yes --json", on: site)
     #expect(there.code == 0 && there.output.contains("\"lossSeconds\":0"), "\(there.output)")
     #expect(Judge.differences(pair.source, pair.replica) == "", "\(pair.story)")
@@ -62,6 +62,61 @@ import Testing
     Shell.run("echo two > '\(pair.source)/file'")
     #expect(pair.sync() > 0, "\(pair.story)")
     #expect(pair.status("a").contains("\"epoch\":1"))
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+}
+
+@Suite(.serialized) struct `Past its commit point a planned move` {
+  @Test(arguments: 1...3)
+  func `goes forward though the new primary dies, and the old one too`(_ hit: Int) throws {
+    let pair = TestPair()
+    pair.start("a")
+    pair.start("b", probe: "promoting:\(hit)")
+    #expect(pair.pair(), "\(pair.story)")
+    Shell.run("mkdir '\(pair.source)/d'; head -c 3M /dev/urandom > '\(pair.source)/d/blob'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let final = pair.scratch("final")
+    Shell.run("echo late > '\(pair.source)/late'; cp -a '\(pair.source)' '\(final)'")
+    _ = pair.run("switchover p --yes", on: "a")
+    #expect(pair.end("b") == 128 + SIGKILL)
+    pair.kill("a")
+    pair.start("a")
+    // It hears of the other's reign only behind the first of the places to die in.
+    #expect(pair.status("a").contains("yielded") == (hit == 1), "\(pair.story)")
+    pair.start("b")
+    #expect(pair.wait { pair.status("b").contains("\"role\":\"primary\"") }, "\(pair.story)")
+    #expect(Judge.differences(final, pair.replica) == "")
+    // Killed while it takes stock, wherever that is.
+    pair.kill("a")
+    pair.start("a")
+    #expect(pair.wait { pair.status("a").contains("\"role\":\"standby\"") }, "\(pair.story)")
+    Shell.run("echo new > '\(pair.replica)/new'")
+    #expect(pair.run("sync p --wait applied --timeout 60s", on: "b").code == 0, "\(pair.story)")
+    #expect(Judge.differences(pair.replica, pair.source) == "")
+    #expect(!pair.kept("a").contains { $0.branch }, "\(pair.kept("a"))")
+  }
+
+  @Test func `leaves the old primary a way on where the new one is lost`() throws {
+    let pair = TestPair()
+    pair.start("a")
+    pair.start("b", probe: "promoting:1")
+    #expect(pair.pair(), "\(pair.story)")
+    Shell.run("echo one > '\(pair.source)/file'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    _ = pair.run("switchover p --yes", on: "a")
+    #expect(pair.end("b") == 128 + SIGKILL)
+    let plain = pair.run("resume p --yes", on: "a")
+    #expect(plain.code == 3 && plain.output.contains("--other-site-is-down"), "\(plain.output)")
+    #expect(pair.run("resume p --yes --other-site-is-down", on: "a").code == 0)
+    #expect(pair.status("a").contains("\"epoch\":3"), "\(pair.story)")
+    Shell.run("echo two > '\(pair.source)/file'")
+    #expect(pair.run("sync p", on: "a").code == 0, "\(pair.story)")
+    // The other one returns, promoted to a reign that is over.
+    pair.start("b")
+    #expect(pair.wait { pair.status("b").contains("was promoted") }, "\(pair.story)")
+    let back = pair.run("failback p --yes --as-standby", on: "b")
+    #expect(back.code == 0, "\(back.output)")
+    #expect(pair.sync() > 0, "\(pair.story)")
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 }

@@ -73,7 +73,8 @@ extension World {
       guard other.isUp, let standing = other.standing else { return }
       let isPromised =
         standing.role == .standby && standing.record.reign == reign
-        && standing.refusal == nil && !other.isPromoting && other.taking == nil
+        && standing.refusal == nil && !other.isPromoting
+        && other.taking.map { $0.stage == .asking } ?? true
       if isPromised {
         other.promisedUntil = max(
           other.promisedUntil, other.clock.local(world.now) + world.terms.ttl)

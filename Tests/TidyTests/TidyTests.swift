@@ -37,7 +37,7 @@ import Testing
     "HoldfastIndex": ["HoldfastCore", "GRDB", "GRDBSQLite", "Foundation"],
     "HoldfastLinux": [
       "HoldfastCore", "CLinux", "CCrypto", "Glibc", "Dispatch", "Synchronization", "NIOCore",
-      "NIOPosix", "NIOHTTP1", "NIOTLS", "NIOSSL",
+      "NIOPosix", "NIOHTTP1", "NIOTLS", "NIOSSL", "FoundationEssentials",
     ],
     "HoldfastAgent": [
       "HoldfastStore", "HoldfastBytes", "HoldfastWire", "HoldfastCore", "Logging",

@@ -39,12 +39,14 @@ package actor Pair {
   var thrownUpTo = PointNumber.none
   var nextRetaining = Instant(nanos: 0)
   var isMoving = false
+  /// See ``reserve(_:)``.
+  var isReserved = false
   /// This site's disk took no more: what comes is not looked at until the next hello.
   var isStalled = false
   /// Past the commit point of a promotion, with the tree not yet ready.
   var isPromoting = false
   package var isAtMove: Bool {
-    isMoving || isPromoting || isReturning || (yielding?.isUnderWay ?? false)
+    isMoving || isReserved || isPromoting || isReturning || (yielding?.isUnderWay ?? false)
   }
   /// What was and is done on people's orders.
   package nonisolated let moves: MoveBoard
@@ -125,10 +127,11 @@ package actor Pair {
       return
     }
     isPlanned = saved.isPlanned
-    let yield = try files.yield()
+    let yield = try files.yield().flatMap { $0.next.epoch > saved.record.reign.epoch ? $0 : nil }
     standing = Standing(
       record: saved.record, superseded: try files.superseded(),
       yielded: yield?.point == nil ? nil : yield?.next)
+    saysYielded()
     if let refusal = standing?.refusal { board.hold(.peer, "\(refusal)") }
     showRole()
     if saved.promoting != nil { return await finishPromotion(saved) }

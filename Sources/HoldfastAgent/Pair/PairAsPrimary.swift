@@ -7,12 +7,15 @@ extension Pair {
   func advanced(_ progress: Holdfast_Progress) async {
     // What a site that was promoted meanwhile still says of its time as standby means nothing.
     guard let standing, standing.record.part == .primary, standing.refusal == nil else { return }
-    let durable = PointNumber(rawValue: progress.durable)
     board.update { view in
-      view.marks.received = max(view.marks.received, PointNumber(rawValue: progress.received))
-      view.marks.durable = max(view.marks.durable, durable)
-      view.marks.applied = max(view.marks.applied, PointNumber(rawValue: progress.applied))
-      view.lag.durable(durable)
+      let foreign = view.foreignUpTo
+      func own(_ number: UInt64) -> PointNumber {
+        number > foreign.rawValue ? PointNumber(rawValue: number) : .none
+      }
+      view.marks.received = max(view.marks.received, own(progress.received))
+      view.marks.durable = max(view.marks.durable, own(progress.durable))
+      view.marks.applied = max(view.marks.applied, own(progress.applied))
+      view.lag.durable(own(progress.durable))
       view.held[.peer] =
         progress.replicaHeld.isEmpty
         ? nil : "\(peer) \(PairView.appliesNothing): \(progress.replicaHeld)"
@@ -69,7 +72,7 @@ extension Pair {
       view.marks.captured = max(view.marks.captured, view.peerCaptured)
       view.peerPendingPlaces = pulse.pendingPlaces
       view.backlogBytes = pulse.backlogBytes
-      guard pulse.known else { return view.lag.forget() }
+      guard pulse.known, view.durableReign == view.reign else { return view.lag.forget() }
       let age = Duration.nanoseconds(Int64(min(pulse.ageNanos, UInt64(Int64.max / 2))))
       view.lag.claimed(
         .init(

@@ -27,12 +27,19 @@ package struct PairView: Sendable {
   /// Of the peer, from its heartbeats.
   package var peerCaptured = PointNumber.none
   package var peerPendingPlaces: Int64?
+  /// Of the newest durable point, on a standby: while it is of another than the primary's nothing
+  /// of this reign is durable.
+  package var durableReign: Reign?
+  /// On a primary: numbers up to this one are of points that the standby has and this site not.
+  package var foreignUpTo = PointNumber.none
   /// How far the two sites' wall clocks are apart, the way of the heartbeat included.
   package var clockOffset = Duration.zero
   package var bytesSent: Int64 = 0
   package var segmentBytes: Int64 = 0
   /// What the plan will find on the peer; `nil` before it has said so.
   package var peerFacts: [String: String]?
+  /// The same of this host.
+  package var facts: [String: String]?
 
   /// How a primary tells that its standby's replica is held.
   package static let appliesNothing = "applies nothing"

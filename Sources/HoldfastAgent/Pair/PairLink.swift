@@ -15,6 +15,7 @@ extension Pair {
     }
     // A standby answers when the primary has spoken, each time it does.
     if standing?.record.part != .standby { await greet() }
+    await sendFacts()
     // In a planned move each waits for the other's word.
     if taking != nil { await tellTaking(.tick) }
   }
@@ -188,15 +189,19 @@ extension Pair {
       throw CodingError.invalid("seal of the newest durable point")
     }
     let durable = PointNumber(rawValue: hello.durable)
-    board.update { view in
-      view.marks.durable = durable
-      view.marks.received = durable
-      view.marks.applied = PointNumber(rawValue: hello.applied)
-      view.lag.durable(durable)
-    }
-    capture.gate.saw(max(durable, PointNumber(rawValue: hello.highest)))
+    let highest = max(durable, PointNumber(rawValue: hello.highest))
+    capture.gate.saw(highest)
     let tail = RandomID(Array(hello.tailSegment)).map { (id: $0, size: hello.tailSize) }
-    if spoolBoard.view.isInStep(durable, Seal(digest), tail: tail) != true {
+    let isInStep = spoolBoard.view.isInStep(durable, Seal(digest), tail: tail) == true
+    board.update { view in
+      // What stands there of points that are not this site's says nothing of those that are.
+      view.foreignUpTo = isInStep ? .none : highest
+      view.marks.durable = isInStep ? durable : .none
+      view.marks.received = view.marks.durable
+      view.marks.applied = isInStep ? PointNumber(rawValue: hello.applied) : .none
+      if isInStep { view.lag.durable(durable) } else { view.fresh = nil }
+    }
+    if !isInStep {
       // One that runs, maybe for hours, would be of no use to this standby.
       capture.gate.interrupt()
       let agreement = try await capture.meet(

@@ -129,11 +129,14 @@ extension Pair {
     let granted = request.granted?.value
     let onWord = granted == nil && request.otherSiteIsDown
     if let granted, granted == taking?.next {
-      // The arbiter's part of a planned move.
+      // The arbiter's part of a planned move, at the point that the other site named.
+      guard let point = taking?.offer else { throw otherMove }
       moves.enter("promote")
       do {
+        var planned = request
+        planned.point = point.rawValue
         let answer = try await failover(
-          request, to: granted, onWord: false, isPlanned: true)
+          planned, to: granted, onWord: false, isPlanned: true)
         taken = answer
         await tellTaking(.promoted)
         return answer
@@ -142,13 +145,8 @@ extension Pair {
         throw error
       }
     }
-    guard !isMoving, !isReturning else {
-      throw FailureAnswer(
-        code: 3,
-        moves.current.map {
-          "a \($0.kind) of \(name) is under way, ordered by \($0.by) at \($0.begun)"
-        } ?? "another move of \(name) is under way")
-    }
+    if granted != nil, taking != nil { try await giveUpTaking() }
+    guard !isMoving, !isReturning, granted != nil || !isReserved else { throw otherMove }
     isMoving = true
     defer { isMoving = false }
     if request.preview { return try await failover(request, to: nil, onWord: onWord) }
@@ -165,6 +163,24 @@ extension Pair {
       keepMoves()
       throw error
     }
+  }
+
+  /// That another move is under way, and whose.
+  var otherMove: FailureAnswer {
+    FailureAnswer(
+      code: 3,
+      moves.current.map {
+        "a \($0.kind) of \(name) is under way, ordered by \($0.by) at \($0.begun)"
+      } ?? "another move of \(name) is under way")
+  }
+
+  /// A failover that a person orders here is the controller's to begin: until it has ended nobody
+  /// begins another move.
+  package func reserve<T: Sendable>(_ body: @Sendable () async throws -> T) async throws -> T {
+    guard !isMoving, !isReturning, !isReserved else { throw otherMove }
+    isReserved = true
+    defer { isReserved = false }
+    return try await body()
   }
 
   /// - Parameters:
@@ -302,6 +318,9 @@ extension Pair {
     to point: Point, _ reign: Reign, onWord: Bool, isPlanned: Bool,
     _ preview: FailoverAnswer, _ end: (String) -> Void
   ) async throws -> FailoverAnswer {
+    // Another may have come first while this one waited.
+    guard standing?.record.part == .standby, standing?.record.reign.epoch ?? .none < reign.epoch
+    else { throw otherMove }
     let view = board.view
     let saved = PairFiles.Saved(
       record: RoleRecord(reign: reign, part: .primary), promoting: point.number,

@@ -20,23 +20,38 @@ extension Pair {
         standing.record.part == .standby
           ? "\(name) is standby here already: to serve here again, type: holdfast switchover \(name)"
           : """
-          \(name) is \(standing.role.rawValue) here and was not promoted past: failback is typed on \
-          the old primary
+          \(name) is \(standing.role.rawValue) here and was not promoted past: failback is typed \
+          on the old primary
           """)
     }
     guard link != nil else {
       throw FailureAnswer(code: 4, "\(peer) is not connected: nothing can be brought from it")
     }
-    let service = heardService(board.view, host.clock.now())?.service
-    if let service, service != "\(Supervisor.Service.stopped)" {
-      throw FailureAnswer(code: 3, "the service is \(service) here: it has to end first")
-    }
+    try await untilStopped()
     try moves.begin("failback", of: name, by: by)
-    try await become(standbyOf: theirs, tree: nil)
+    do {
+      try await become(standbyOf: theirs, tree: nil)
+    } catch {
+      moves.finish("\(error)")
+      throw error
+    }
     return """
       \(name): this site becomes standby of epoch \(theirs.epoch); what it wrote and never shipped \
       is kept as a branch: holdfast points \(name)
       """
+  }
+
+  /// Fencing, once this site was refused, takes a moment.
+  private func untilStopped() async throws {
+    let end = host.clock.now() + Limits.deadAfter
+    while let word = heardService(board.view, host.clock.now()),
+      word.service != "\(Supervisor.Service.stopped)"
+    {
+      guard host.clock.now() < end else {
+        throw FailureAnswer(code: 3, "the service is \(word.service) here: it has to end first")
+      }
+      try await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
+    }
   }
 
   /// Whether the reign that the other site has is the one that this one was to yield to.
@@ -48,12 +63,16 @@ extension Pair {
   /// The other site reigns as planned: this one becomes its standby by itself.
   func turn(to reign: Reign, _ tree: TreeDigest?) {
     Task {
-      do {
-        try await become(standbyOf: reign, tree: tree)
-      } catch {
-        isReturning = false
-        board.hold(.disk, "\(name) cannot become standby: \(error); it is tried again by itself")
-        greetAgain()
+      while !isReturning, !isStopped {
+        do {
+          // What is written until then is to be in the tree that is taken stock of.
+          try await untilStopped()
+          return try await become(standbyOf: reign, tree: tree)
+        } catch {
+          let reason = (error as? FailureAnswer)?.message ?? "\(error)"
+          board.hold(.disk, "\(name) cannot become standby: \(reason); it is tried again by itself")
+          try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
+        }
       }
     }
   }
@@ -62,13 +81,14 @@ extension Pair {
   ///   past this one.
   func become(standbyOf reign: Reign, tree: TreeDigest?) async throws {
     guard let record = standing?.record, !isReturning else { return }
-    isReturning = true
-    yieldTask?.cancel()
     let used = try files.role()?.usedUpTo ?? .none
     try files.store(
       PairFiles.Saved(
-        record: RoleRecord(reign: reign, part: .standby), usedUpTo: max(used, board.view.marks.captured),
+        record: RoleRecord(reign: reign, part: .standby),
+        usedUpTo: max(used, board.view.marks.captured),
         returning: PairFiles.Returning(from: record.reign, tree: tree)))
+    isReturning = true
+    yieldTask?.cancel()
     try files.store(superseded: nil)
     try files.store(nil as PairFiles.Yield?)
     await stop()
@@ -92,17 +112,7 @@ extension Pair {
       do {
         try await takeStock(saved, returning)
         try files.store(saved.completed)
-        isReturning = false
-        board.update { view in
-          view.held[.replica] = nil
-          (view.lag, view.fresh) = (LagClock(), nil)
-        }
-        try await startStandby()
-        if standing?.role == .standby { await applier?.follow() }
-        if moves.current?.kind == "failback" { moves.finish() }
-        keepMoves()
-        if let greeting { try await met(greeting.hello, greeting.link) }
-        return
+        return await follow()
       } catch is CancellationError {
         return
       } catch {
@@ -114,6 +124,25 @@ extension Pair {
           """)
         try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
       }
+    }
+  }
+
+  /// This site's journal holds its tree: it is a standby like any other.
+  private func follow() async {
+    isReturning = false
+    board.update { view in
+      view.held[.replica] = nil
+      (view.lag, view.fresh) = (LagClock(), nil)
+    }
+    if moves.current?.kind == "failback" { moves.finish() }
+    keepMoves()
+    do {
+      try await startStandby()
+      if standing?.role == .standby { await applier?.follow() }
+      if let greeting { try await met(greeting.hello, greeting.link) }
+    } catch {
+      // The next link brings another greeting.
+      if !(error is LinkError) { board.hold(.journal, "\(error)") }
     }
   }
 

@@ -73,8 +73,9 @@ extension Pair {
     // Who asks counts with its own ttl.
     let ttl = configuration.failover.ttl
     let isPromised =
-      standing?.role == .standby && standing?.record.reign == reign && !isMoving && !isPromoting
-      && !isStopped && wanted.ttlNanos <= UInt64(ttl.nanos)
+      standing?.role == .standby && standing?.record.reign == reign
+      && (!isMoving || taking?.stage == .asking) && !isPromoting && !isStopped
+      && wanted.ttlNanos <= UInt64(ttl.nanos)
     if isPromised { promised(until: host.clock.now() + ttl) }
     var answer = Holdfast_PromiseAnswer()
     answer.pair = name
@@ -91,8 +92,11 @@ package struct ServingRequest: Codable, Sendable {
   package var trouble: String?
   /// Where the agent is at a planned move that this site yields in.
   package var yield: YieldWord?
+  /// What the plan would find on this host, now and then.
+  package var facts: [String: String]?
   package init(_ word: ServiceWord) {
     yield = word.yield.map { YieldWord(reign: ReignRequest($0.next), word: $0.word.rawValue) }
+    facts = word.facts
     service = word.service
     leaseSeconds = word.leaseLeft?.seconds
     trouble = word.trouble

@@ -32,6 +32,15 @@ extension Pair {
     }
   }
 
+  /// The arbiter has granted another reign here than the one that a planned move is to bring, which
+  /// therefore never comes.
+  func giveUpTaking() async throws {
+    await tellTaking(.givenUp("a failover was granted meanwhile"))
+    while isMoving, !isPromoting {
+      try await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
+    }
+  }
+
   /// How a move that nobody ordered begins to say whose it is.
   private static let illnessMark = "the checks of the service"
 
@@ -65,7 +74,7 @@ extension Pair {
           moves.current?.phases.map { .init(name: $0.name, seconds: $0.seconds) } ?? []
         return answer
       case .failed(let why):
-        throw FailureAnswer(code: 3, "\(name) was not moved, and goes on where it was: \(why)")
+        throw FailureAnswer(code: 3, "\(name) was not moved: \(why)")
       case .asking, .offered, .promoting: break
       }
       await takingWake.wait(until: host.clock.now() + Limits.moveEvery, host.clock)
@@ -108,9 +117,7 @@ extension Pair {
         connected; see holdfast status \(name)
         """)
     }
-    if isMoving || isPromoting {
-      return FailureAnswer(code: 3, "another move of \(name) is under way")
-    }
+    if isMoving || isPromoting || isReserved { return otherMove }
     guard view.peerConnected else {
       return FailureAnswer(
         code: 4,
@@ -198,7 +205,9 @@ extension Pair {
       taken = try await failover(request, to: next, onWord: false, isPlanned: true)
       await tellTaking(.promoted)
     } catch {
-      await tellTaking(.notPromoted((error as? FailureAnswer)?.message ?? "\(error)"))
+      let reason = (error as? FailureAnswer)?.message ?? "\(error)"
+      await tellTaking(
+        .notPromoted("\(peer) has yielded, and this site tries on by itself: \(reason)"))
     }
   }
 
@@ -223,13 +232,22 @@ extension Pair {
         code: 3, "a \(current.kind) of \(name) is under way, ordered by \(current.by)")
     }
     lastOrder += 1
+    let number = lastOrder
     var wanted = Holdfast_MoveWanted()
     wanted.pair = name
-    wanted.number = lastOrder
+    wanted.number = number
     wanted.by = by
-    try await link.send(Frames.encode(.moveWanted(wanted)))
-    let number = lastOrder
-    let answer = await withCheckedContinuation { orders[number] = $0 }
+    let frame = Frames.encode(.moveWanted(wanted))
+    let answer = await withCheckedContinuation { continuation in
+      orders[number] = continuation
+      Task {
+        do {
+          try await link.send(frame)
+          try await host.clock.sleep(until: host.clock.now() + Limits.moveWithin * 2)
+        } catch {}
+        self.lost(number)
+      }
+    }
     guard answer.code == 0 else { throw FailureAnswer(code: answer.code, answer.text) }
     return try JSON.decode(FailoverAnswer.self, answer.body)
   }
@@ -247,7 +265,7 @@ extension Pair {
       answer.pair = name
       answer.number = wanted.number
       do {
-        answer.body = Data(JSON.encode(try await switchover(by: wanted.by)))
+        answer.body = Data(JSON.encode(try await switchover(by: Verdict.bounded(wanted.by))))
       } catch {
         let failure = error as? FailureAnswer ?? FailureAnswer(code: 1, "\(error)")
         answer.code = failure.code
@@ -264,11 +282,12 @@ extension Pair {
 
   /// Nobody answers any more.
   func ordersLost() {
-    let lost = FailureAnswer(
-      code: 4, "the link to \(peer) was cut meanwhile: see holdfast status \(name) on both sites")
-    for order in orders.values {
-      order.resume(returning: OrderAnswer(code: lost.code, body: Array(lost.message.utf8)))
-    }
-    orders = [:]
+    for number in orders.keys { lost(number) }
+  }
+
+  private func lost(_ number: UInt64) {
+    let text = "no answer from \(peer) any more: see holdfast status \(name) on both sites"
+    orders.removeValue(forKey: number)?.resume(
+      returning: OrderAnswer(code: 4, body: Array(text.utf8)))
   }
 }

@@ -12,10 +12,14 @@ extension Pair {
       return await tellYielding(wanted.isWithdrawn ? .withdrawn : .asked)
     }
     guard !wanted.isWithdrawn else { return }
+    if try files.yield()?.next == next {
+      // Begun before this agent was started anew: what was said of it then means nothing now.
+      return await say(.ended("\(site) was started anew meanwhile"), to: next)
+    }
     if let refusal = refusal(toYield: next) { return await say(.ended(refusal), to: next) }
     do {
       try files.store(PairFiles.Yield(next: next))
-      try moves.begin("switchover", of: name, by: wanted.by)
+      try moves.begin("switchover", of: name, by: Verdict.bounded(wanted.by))
     } catch {
       return await say(.ended("\(error)"), to: next)
     }
@@ -28,6 +32,16 @@ extension Pair {
       while self.isYielding, !Task.isCancelled {
         try? await host.clock.sleep(until: host.clock.now() + Limits.moveEvery)
         await self.tickYielding()
+      }
+    }
+  }
+
+  /// Says again and again that this site has yielded: who is to reign may not have been able to.
+  func saysYielded() {
+    yieldTask = Task { [host] in
+      while case .yielded(let next) = self.standing?.refusal, !Task.isCancelled {
+        if let point = try? self.files.yield()?.point { await self.say(.yielded(point), to: next) }
+        try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
       }
     }
   }
@@ -66,6 +80,7 @@ extension Pair {
 
   /// What the controller said of the yield that it is asked for.
   func heard(_ word: ServingRequest) async {
+    if let facts = word.facts { await tell(facts: facts) }
     guard let yielding, let told = word.yield, told.reign.value == yielding.next else { return }
     switch Supervisor.Yield(rawValue: told.word) {
     case .stopped: await tellYielding(.stopped)
@@ -82,16 +97,16 @@ extension Pair {
       switch order {
       case .catchUp:
         moves.enter("catch up")
-        attempt { try await self.reach() } then: { _ in .caughtUp }
+        attempt(.caughtUp) { try await self.reach() }
       case .stopService: moves.enter("stop")
       case .finish:
         moves.enter("final point")
-        attempt { try await self.finish(yielding.next) } then: { .finished($0) }
+        attempt(nil) { try await self.finish(yielding.next) }
       case .persist(let point):
-        attempt {
+        attempt(.persisted) {
           try await self.yield(to: yielding.next, at: point)
           return point
-        } then: { _ in .persisted }
+        }
       case .say: await say(yielding.stage, to: yielding.next)
       case .goBack: await goBack()
       }
@@ -99,13 +114,14 @@ extension Pair {
     if case .ready = yielding.stage { moves.enter("hand over") }
   }
 
+  /// - Parameter event: what is told once it is done; `nil`: which point it came to.
   private func attempt(
-    _ body: @escaping @Sendable () async throws -> PointNumber,
-    then event: @escaping @Sendable (PointNumber) -> Yielding.Event
+    _ event: Yielding.Event?, _ body: @escaping @Sendable () async throws -> PointNumber
   ) {
     Task {
       do {
-        await self.tellYielding(event(try await body()))
+        let point = try await body()
+        await self.tellYielding(event ?? .finished(point))
       } catch {
         let reason = (error as? FailureAnswer)?.message ?? "\(error)"
         await self.tellYielding(.failed(reason))
@@ -173,12 +189,16 @@ extension Pair {
     guard let capture, try await capture.rest(at: point) else {
       throw FailureAnswer(code: 3, "something on \(site) wrote to the roots after the final point")
     }
+    guard case .ready(point) = yielding?.stage, yielding?.next == next else {
+      throw FailureAnswer(code: 1, "the move is over")
+    }
     var yield = try files.yield() ?? PairFiles.Yield(next: next)
     yield.point = point
     try files.store(yield)
     try await obey(standing?.on(.yielded(next)) ?? [])
     moves.finish()
     keepMoves()
+    saysYielded()
   }
 
   /// A person says that the site which this one has yielded to is lost: it reigns anew, from its

@@ -36,7 +36,9 @@ package struct Control: Sendable {
     else { return nil }
     let request: FailoverRequest = try decode(body)
     if request.preview || request.granted != nil || request.otherSiteIsDown { return nil }
-    return try await toController(path, body)
+    return try await site.pair(parts[1]).reserve { [toController] in
+      try await toController(path, body)
+    }
   }
 
   private func route(
@@ -47,6 +49,9 @@ package struct Control: Sendable {
       if parts == ["status"] { return encode(await site.status()) }
       if parts.count == 3, parts[0] == "pairs", parts[2] == "points" {
         return encode(try await site.pair(parts[1]).points())
+      }
+      if parts.count == 3, parts[0] == "pairs", parts[2] == "facts" {
+        return encode(try await site.pair(parts[1]).knownFacts())
       }
       if parts.count == 3, parts[0] == "pairs", parts[2] == "moves" {
         return encode(MovesAnswer(pair: parts[1], moves: try await site.pair(parts[1]).moves.moves))

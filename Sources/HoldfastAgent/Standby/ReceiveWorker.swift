@@ -195,6 +195,7 @@ package actor ReceiveWorker {
     let size = journal?.sizeBytes ?? 0
     board.update { view in
       view.marks.durable = newest?.number ?? .none
+      view.durableReign = newest?.reign
       view.marks.received = max(view.marks.received, view.marks.durable)
       view.marks.captured = max(view.marks.captured, view.marks.received)
       view.grade = newest?.grade ?? view.grade

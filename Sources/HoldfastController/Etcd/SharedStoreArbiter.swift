@@ -4,10 +4,12 @@ package import HoldfastCore
 package actor SharedStoreArbiter: Arbiter {
   private let site: Fingerprint
   private let store: any SharedStore
+  private let clock: any Timekeeper
   package private(set) var trouble: String?
 
   /// - Parameter site: this one's key, by which the store's records name it.
-  package init(site: Fingerprint, store: any SharedStore) {
+  package init(site: Fingerprint, store: any SharedStore, clock: any Timekeeper) {
+    self.clock = clock
     self.site = site
     self.store = store
   }
@@ -29,8 +31,10 @@ package actor SharedStoreArbiter: Arbiter {
 
   private func answer(
     _ request: ArbiterRequest, _ statement: SiteStatement
-  ) async throws -> ArbiterAnswer {
+  ) async throws -> ArbiterAnswer? {
     let prefix = SharedLedger.prefix(of: statement.pair)
+    // Who asked waits no longer, and may want something else by then.
+    let end = clock.now() + LeaseTerms(ttl: statement.ttl).timeout
     for _ in 0..<Limits.sharedTriesMax {
       let ledger: SharedLedger
       do {
@@ -39,10 +43,16 @@ package actor SharedStoreArbiter: Arbiter {
       } catch let error as CodingError {
         throw SharedStoreError.wrong("a value below \(prefix) is not ours (\(error))")
       }
-      switch try ledger.decide(request) {
+      let step = try ledger.decide(request)
+      if case .answer(let answer) = step { return answer }
+      guard clock.now() < end else { throw SharedStoreError.slow("the store took too long") }
+      switch step {
       case .answer(let answer): return answer
       case .change(let change): _ = try await store.commit(change)
-      case .last(let change, let answer): if try await store.commit(change) { return answer }
+      case .last(let change, let answer):
+        if try await store.commit(change) { return answer }
+        // What was to be given back has changed: it is not given back.
+        if request == .release { return nil }
       }
     }
     throw Contended()

@@ -32,6 +32,8 @@ package actor PairController {
   /// What the checks found wrong with the service that runs.
   private var illness: String?
   private var isMovingAway = false
+  /// What the plan would find here, and whether the agent knows.
+  private var facts: (found: [String: String]?, isTold: Bool) = (nil, true)
 
   /// What was said of late, so that each is said once.
   private struct Shown: Equatable {
@@ -96,12 +98,14 @@ package actor PairController {
     }
     let polling = Task { await self.poll() }
     let checking = Task { await self.check() }
+    let looking = Task { await self.lookForFacts() }
     while !Task.isCancelled {
       tick()
       try? await world.clock.sleep(until: world.clock.now() + Limits.superviseEvery)
     }
     polling.cancel()
     checking.cancel()
+    looking.cancel()
   }
 
   /// Ends the service here, whatever it is at; where no arbiter counts on that, it runs on.
@@ -353,9 +357,9 @@ package actor PairController {
   /// Looks again and again whether the service is well.
   private func check() async {
     let checks = pair.plan.compactMap { step -> PlanStep? in
-      guard case .check = step.kind else { return nil }
+      guard case .check = step.kind, step.onFailure == .stop else { return nil }
       // One try each time; a command gets its time.
-      let within = if case .check(.exec) = step.kind { Limits.healthWithin } else { Duration.zero }
+      let within = if case .check(.exec) = step.kind { step.within } else { Duration.zero }
       return PlanStep(kind: step.kind, within: within, onFailure: .stop)
     }
     while !Task.isCancelled, !checks.isEmpty {
@@ -383,6 +387,17 @@ package actor PairController {
       }
     }
     return nil
+  }
+
+  /// Tells the agent, and it the other site, what the plan would find here.
+  private func lookForFacts() async {
+    while !Task.isCancelled {
+      let found = await withCheckedContinuation { continuation in
+        checker.run { [service] in continuation.resume(returning: service.facts()) }
+      }
+      facts = (found, false)
+      try? await world.clock.sleep(until: world.clock.now() + Limits.factsEvery)
+    }
   }
 
   private func moveAway() {
@@ -442,13 +457,14 @@ package actor PairController {
     if troubles.isEmpty, let silence {
       troubles = ["the arbiter \(pair.failover.arbiter) does not answer: \(silence)"]
     }
+    defer { facts.isTold = true }
     var yield: (next: Reign, word: Supervisor.Yield)?
     if let next = supervisor.yieldingTo, let word = supervisor.yield { yield = (next, word) }
     return ServiceWord(
       service: "\(supervisor.service)",
       leaseLeft: supervisor.lease.map { max(.zero, $0.fenceAt - now) },
       trouble: troubles.isEmpty ? nil : troubles.joined(separator: "; "),
-      yield: yield)
+      yield: yield, facts: facts.isTold ? nil : facts.found)
   }
 }
 

@@ -12,6 +12,9 @@ package actor WitnessDesk {
   private let disk: any Disk
   private let clock: any Timekeeper
   private var witness: Witness
+  /// Of each site the newest link: what still comes by one before it means nothing any more.
+  private var sessions: [Fingerprint: UInt64] = [:]
+  private var lastSession: UInt64 = 0
   private let executor: any SerialExecutor
   package nonisolated var unownedExecutor: UnownedSerialExecutor {
     unsafe executor.asUnownedSerialExecutor()
@@ -40,6 +43,28 @@ package actor WitnessDesk {
   }
 
   package var records: [WitnessRecord] { witness.records }
+
+  /// A site has a new link.
+  /// - Returns: by which it is to be named.
+  func begin(_ site: Fingerprint) -> UInt64 {
+    lastSession += 1
+    sessions[site] = lastSession
+    return lastSession
+  }
+
+  func isNewest(_ session: UInt64, of site: Fingerprint) -> Bool { sessions[site] == session }
+
+  /// - Returns: `nil` where the site has a newer link.
+  /// - Throws: see ``Lost``.
+  func answer(
+    _ ask: ArbiterAsk, from site: Fingerprint, by session: UInt64
+  ) throws(Lost) -> ArbiterAnswer? {
+    isNewest(session, of: site) ? try answer(ask, from: site) : nil
+  }
+
+  func end(_ session: UInt64, of site: Fingerprint) {
+    if isNewest(session, of: site) { sessions[site] = nil }
+  }
 
   /// - Parameter site: the key that the link proved.
   package func answer(_ ask: ArbiterAsk, from site: Fingerprint) throws(Lost) -> ArbiterAnswer {

@@ -8,13 +8,14 @@ package enum WitnessSession {
   package static func serve(
     _ link: any Link, name: String, desk: WitnessDesk
   ) async throws(WitnessDesk.Lost) {
+    let session = await desk.begin(link.peer)
     do {
       try await greet(link, name)
       while let frame = try await link.receive() {
         guard case .control(.arbiterAsk(let message)) = try Frames.decode(frame),
           let ask = message.ask
         else { break }
-        let answer = try await desk.answer(ask, from: link.peer)
+        guard let answer = try await desk.answer(ask, from: link.peer, by: session) else { break }
         try await link.send(
           Frames.encode(.arbiterSays(Holdfast_ArbiterSays(number: ask.number, answer))))
       }
@@ -24,6 +25,7 @@ package enum WitnessSession {
     } catch {
       // The site dials again.
     }
+    await desk.end(session, of: link.peer)
     await link.close()
   }
 

@@ -25,12 +25,15 @@ package struct ServiceWord: Sendable {
   package var leaseLeft: Duration?
   /// What keeps the service from running, for people.
   package var trouble: String?
+  /// What the plan would find on this host; `nil` before it was looked at.
+  package var facts: [String: String]?
   /// How far the service here has ended for a reign of the other site.
   package var yield: (next: Reign, word: Supervisor.Yield)?
   package init(
     service: String, leaseLeft: Duration?, trouble: String?,
-    yield: (next: Reign, word: Supervisor.Yield)? = nil
+    yield: (next: Reign, word: Supervisor.Yield)? = nil, facts: [String: String]? = nil
   ) {
+    self.facts = facts
     self.yield = yield
     self.service = service
     self.leaseLeft = leaseLeft
@@ -111,6 +114,8 @@ package protocol ServiceHost: Sendable {
   /// Makes sure that the other host is off, by a command of the administrator's.
   /// - Throws: what it printed, or that it took too long.
   func fenceOther(_ command: FenceCommand) throws(StepError)
+  /// What the plan would find on this host.
+  func facts() -> [String: String]
   /// Does one step; doing it again changes nothing.
   /// - Throws: why it failed.
   func run(_ step: PlanStep) throws(StepError)

@@ -158,7 +158,11 @@ package struct SharedLedger: Sendable {
   private func acquire(_ reign: Reign, _ isOrdered: Bool, _ record: WitnessRecord) -> Step {
     if isQuiet { return .answer(quiet) }
     if reign == record.reign, record.holder == site { return grant(record) }
-    guard reign.epoch == record.reign.epoch.next else {
+    // A reign of its own that never began it may replace.
+    let isOwn =
+      record.holder == site && reign.epoch == record.reign.epoch
+      && statement.record.reign.epoch < record.reign.epoch
+    guard isOwn || reign.epoch == record.reign.epoch.next else {
       return .answer(.refused(.superseded(record.reign)))
     }
     if lives(record.reign), record.holder != site, !isOrdered {
@@ -183,6 +187,8 @@ package struct SharedLedger: Sendable {
       return .answer(.refused(.superseded(record.reign)))
     }
     var change = onRecord()
+    // Not one that was renewed since.
+    change.conditions[leaseKey(told)] = values[leaseKey(told)]?.revision ?? 0
     change.removals = [leaseKey(told)]
     return .last(change, .released)
   }

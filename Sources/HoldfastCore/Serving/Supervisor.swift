@@ -77,7 +77,7 @@ package struct Supervisor: Sendable {
       isArbiterLost = true
       withoutArbiter(now, &orders)
     case .peer(let number, let isPromised):
-      guard let request = settled(number), isPromised else { break }
+      guard let request = settled(number), isPromised, !hasEnded else { break }
       extend(request.reign, from: request.sentAt, now, &orders)
     case .promoted, .notPromoted: isPromoting = false
     case .started: if service == .starting { service = .running }
@@ -85,7 +85,11 @@ package struct Supervisor: Sendable {
     case .stopped:
       guard service == .stopping else { break }
       service = .stopped
-      if yieldingTo != nil { yield = .stopped }
+      if yieldingTo != nil {
+        yield = .stopped
+        // To go on, this site has to be granted anew: a promise may end from now on.
+        lease = nil
+      }
       orders.append(.note(nil))
     case .stopFailed:
       guard service == .stopping else { break }
@@ -210,9 +214,10 @@ package struct Supervisor: Sendable {
     case .stopped: yield = yield ?? .stopped
     case .stopping, .fencing: break
     }
-    // The other site's promise is over too: to go on, this one has to be granted anew.
-    if isReady, service == .stopped { lease = nil }
   }
+
+  /// The service was ended in order for the other site: no promise of that counts any more.
+  private var hasEnded: Bool { yieldingTo != nil && service == .stopped }
 
   private mutating func stop(_ orders: inout [Order]) {
     service = .stopping
@@ -307,7 +312,7 @@ package struct Supervisor: Sendable {
       if yield != .released { yield = .arbiterLost }
       return
     }
-    guard let report, report.record.part == .primary, !isOver, intent == nil else {
+    guard let report, report.record.part == .primary, !isOver, intent == nil, !hasEnded else {
       return
     }
     let number = begin(.peer, report.record.reign, now)
@@ -397,6 +402,8 @@ package struct Supervisor: Sendable {
       return orders.append(.refuse(nil))
     }
     if let intent, intent.isOrdered || !isOrdered { return }
+    // The agent hears of who ordered it first.
+    if intent?.cause == .planned { return orders.append(.refuse(nil)) }
     guard let chance else { return orders.append(.refuse(nil)) }
     self.chance = nil
     let reign = intent?.reign ?? Reign(epoch: report.record.reign.epoch.next, id: chance)

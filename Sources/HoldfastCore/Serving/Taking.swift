@@ -59,7 +59,7 @@ package struct Taking: Hashable, Sendable {
       stage = .done
       return []
     case (.promoting, .notPromoted(let why)), (.promoting, .givenUp(let why)):
-      // What is left the agent does by itself.
+      // The agent tries it again by itself.
       stage = .failed(why)
       return []
     case (.promoting, _): return []
@@ -77,13 +77,18 @@ package struct Taking: Hashable, Sendable {
       // Nobody serves meanwhile.
       deadline = min(deadline, now + Limits.offeredWithin)
       return [.offer(point)]
+    case (.offered(let point), .heard(.ready(let told), _)) where told != point:
+      return fail("the primary has gone on since its final point")
+    case (.offered, .heard(.catchingUp, _)), (.offered, .heard(.stopping, _)),
+      (.offered, .heard(.finishing, _)):
+      return fail("the primary was started anew since its final point")
     case (_, .heard):
       lastHeard = now
       return []
     case (_, .notPromoted(let why)), (_, .givenUp(let why)): return fail(why)
     case (_, .tick):
       if now >= deadline { return fail("it took too long") }
-      if case .asking = stage, now - lastHeard >= Limits.moveSilence {
+      if now - lastHeard >= Limits.moveSilence {
         return fail("the primary has said nothing for \(Limits.moveSilence)")
       }
       return [.ask]

@@ -141,7 +141,12 @@ extension Witness.Entry {
     }
     switch request {
     case .renew: return renew(site, told, now)
-    case .acquire(let reign, let isOrdered): return acquire(reign, site, isOrdered, now)
+    case .acquire(let reign, let isOrdered):
+      // A reign of its own that never began it may replace.
+      let isOwn =
+        record.holder == site && reign.epoch == record.reign.epoch
+        && told.reign.epoch < record.reign.epoch
+      return acquire(reign, site, isOrdered, isOwn, now)
     case .release: return release(site, told, now)
     case .ask: return ask(now)
     }
@@ -177,11 +182,11 @@ extension Witness.Entry {
   }
 
   private mutating func acquire(
-    _ reign: Reign, _ site: Fingerprint, _ isOrdered: Bool, _ now: Instant
+    _ reign: Reign, _ site: Fingerprint, _ isOrdered: Bool, _ isOwn: Bool, _ now: Instant
   ) -> ArbiterAnswer {
     if now < quietForAll { return .refused(.quiet(left: quietForAll - now)) }
     if reign == record.reign, record.holder == site { return grant(now) }
-    guard reign.epoch == record.reign.epoch.next else {
+    guard isOwn || reign.epoch == record.reign.epoch.next else {
       return .refused(.superseded(record.reign))
     }
     if now < quietForNew { return .refused(.quiet(left: quietForNew - now)) }

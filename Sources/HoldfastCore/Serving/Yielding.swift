@@ -53,6 +53,8 @@ package struct Yielding: Hashable, Sendable {
   private let hasService: Bool
   private let hasArbiter: Bool
   private var lastAsked: Instant
+  /// The word that only the other site may serve is being made durable: nothing takes it back.
+  private var isPersisting = false
 
   /// - Parameters:
   ///   - hasService: whether a controller has something to stop.
@@ -84,6 +86,12 @@ package struct Yielding: Hashable, Sendable {
     case (_, .asked):
       lastAsked = now
       return [.say]
+    case (.ready(let point), .persisted):
+      stage = .yielded(point)
+      return [.say]
+    case (_, .withdrawn) where isPersisting, (_, .tick) where isPersisting,
+      (_, .arbiterLost) where isPersisting:
+      return []
     case (_, .withdrawn): return end("the other site does not want it any more")
     case (_, .failed(let why)): return end(why)
     case (_, .tick):
@@ -97,15 +105,17 @@ package struct Yielding: Hashable, Sendable {
       return [.say, .finish]
     case (.finishing, .finished(let point)):
       stage = .ready(point)
-      return hasArbiter ? [.say] : [.persist(point)]
-    case (.ready(let point), .arbiterLost): return [.persist(point)]
-    case (.ready(let point), .persisted):
-      stage = .yielded(point)
-      return [.say]
+      return hasArbiter ? [.say] : persist(point)
+    case (.ready(let point), .arbiterLost): return persist(point)
     case (_, .caughtUp), (_, .stopped), (_, .finished), (_, .arbiterLost), (_, .persisted):
       // Of an order that is over.
       return []
     }
+  }
+
+  private mutating func persist(_ point: PointNumber) -> [Order] {
+    isPersisting = true
+    return [.persist(point)]
   }
 
   private mutating func end(_ why: String) -> [Order] {

@@ -78,9 +78,8 @@ package enum Limits {
   package static let finalPointsMax = 20
   /// Moves of a pair that stay on record.
   package static let movesKept = 200
-  /// Between two rounds of a plan's checks while the service runs, and what one check may take.
+  /// Between two rounds of a plan's checks while the service runs.
   package static let healthEvery = Duration.seconds(2)
-  package static let healthWithin = Duration.seconds(2)
   /// Rounds that fail one after the other before a service is ill.
   package static let illRoundsMax = 3
   /// A service that was moved because it was ill is not moved for that again before.
@@ -91,6 +90,8 @@ package enum Limits {
   package static let stepWithin = Duration.seconds(60)
   /// Facts that one host tells the other of.
   package static let factsMax = 256
+  package static let factBytesMax = 256
+  package static let factsEvery = Duration.seconds(60)
   /// Rounds of reading and writing for one question where others write too, and the length of an
   /// answer of the store.
   package static let sharedTriesMax = 8

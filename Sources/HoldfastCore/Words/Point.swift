@@ -58,16 +58,21 @@ package struct Verdict: Hashable, Sendable {
     self.provider = provider
     let micros = max(0, frozen.nanos) / 1000
     self.frozen = .microseconds(Int64(UInt32(clamping: micros)))
+    self.reason = Self.bounded(reason)
+  }
+
+  /// Text that somebody else may have written, as it may be kept and shown.
+  package static func bounded(_ text: String) -> String {
     var bounded = String.UnicodeScalarView()
     var bytes = 0
-    for scalar in reason.unicodeScalars {
+    for scalar in text.unicodeScalars {
       let isControl = scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
       let shown: Unicode.Scalar = isControl ? "?" : scalar
       bytes += UTF8.width(shown)
       if bytes > Limits.reasonBytesMax { break }
       bounded.append(shown)
     }
-    self.reason = String(bounded)
+    return String(bounded)
   }
 }
 

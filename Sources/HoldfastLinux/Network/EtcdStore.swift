@@ -4,6 +4,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
+import Synchronization
 
 /// etcd 3.4 or later by its JSON gateway ("gRPC gateway" in its documentation), over mutual TLS.
 /// The members are asked in turn, each for its share of the time that is left.
@@ -12,6 +13,8 @@ package final class EtcdStore: SharedStore {
   private let tls: NIOSSLContext?
   private let clock: any Timekeeper
   private let timeout: Duration
+  /// The member that answered last, which is asked first.
+  private let preferred = Mutex(0)
 
   /// - Parameters:
   ///   - timeout: of one call, all members together.
@@ -137,12 +140,16 @@ package final class EtcdStore: SharedStore {
     }
     let end = clock.now() + timeout
     var failure = SharedStoreError.refused("no member of etcd is named")
-    for (index, endpoint) in endpoints.enumerated() {
+    let first = preferred.withLock { $0 }
+    for step in endpoints.indices {
+      let index = (first + step) % endpoints.count
+      let endpoint = endpoints[index]
       let left = end - clock.now()
       guard left > .zero else { break }
       do throws(SharedStoreError) {
         let bytes = try await post(
-          endpoint, "/v3/\(path)", body, within: left / (endpoints.count - index))
+          endpoint, "/v3/\(path)", body, within: left / (endpoints.count - step))
+        preferred.withLock { $0 = index }
         do {
           return try JSONDecoder().decode(type, from: Data(bytes))
         } catch {
@@ -150,6 +157,7 @@ package final class EtcdStore: SharedStore {
         }
       } catch {
         failure = error
+        preferred.withLock { $0 = (index + 1) % endpoints.count }
       }
     }
     throw failure

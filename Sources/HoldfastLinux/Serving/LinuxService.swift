@@ -9,6 +9,7 @@ package final class LinuxService: ServiceHost {
   private let record: ServiceRecord
   private let units: [String]
   private let steps: [PlanStep]
+  private let lookForFacts: @Sendable () -> [String: String]
   private let addresses: [ServiceAddress]
   private let control: String
   private let name: String
@@ -24,7 +25,10 @@ package final class LinuxService: ServiceHost {
   /// - Parameters:
   ///   - control: the folder of the control sockets.
   ///   - folder: where output of commands goes while they run.
-  package convenience init(pair: PairConfiguration, control: String, folder: String) {
+  ///   - roots: of the pair on this site.
+  package convenience init(
+    pair: PairConfiguration, roots: [String], control: String, folder: String
+  ) {
     var record = ServiceRecord()
     record.units = pair.units
     record.ttl = pair.failover.ttl
@@ -33,12 +37,16 @@ package final class LinuxService: ServiceHost {
       guard case .address(let text, let device) = step.kind else { continue }
       record.addresses.append((text, device))
     }
-    self.init(pair.name, record, control: control, folder: folder, steps: pair.plan)
+    self.init(
+      pair.name, record, control: control, folder: folder, steps: pair.plan,
+      facts: { PlanFacts.look(pair, roots: roots) })
   }
 
   private init(
-    _ name: String, _ plan: ServiceRecord, control: String, folder: String, steps: [PlanStep] = []
+    _ name: String, _ plan: ServiceRecord, control: String, folder: String,
+    steps: [PlanStep] = [], facts: @escaping @Sendable () -> [String: String] = { [:] }
   ) {
+    lookForFacts = facts
     self.steps = steps
     units = plan.units
     record = plan.merged(ServiceRecord(control: control, pair: name))
@@ -170,6 +178,8 @@ package final class LinuxService: ServiceHost {
     case .check(let check): try ServiceCheck.pass(check, within: step.within, command)
     }
   }
+
+  package func facts() -> [String: String] { lookForFacts() }
 
   package func fenceOther(_ fence: FenceCommand) throws(StepError) {
     try command(fence.command, fence.within)

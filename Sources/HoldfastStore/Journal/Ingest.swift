@@ -20,6 +20,8 @@ package final class Ingest {
   private let digests: PairDigests
   private let roots: Int
   package private(set) var newest: Point?
+  /// No point may have a number up to this one any more: points of branches have theirs too.
+  private var highest = PointNumber.none
   /// What lies before this belongs to points that are sealed, or to nobody. Not known beyond the
   /// start before a point is sealed here.
   package private(set) var sealedUpTo = RecordPosition.start
@@ -38,6 +40,7 @@ package final class Ingest {
     self.index = index
     self.digests = digests
     newest = try index.newest(atLeast: .fuzzy)
+    highest = try index.points().first?.point.number ?? .none
   }
 
   /// Brings the index up to the journal's end, from the beginning where it is new, another
@@ -64,6 +67,7 @@ package final class Ingest {
       isCatchingUp = false
     }
     newest = try index.newest(atLeast: .fuzzy)
+    highest = try index.points().first?.point.number ?? .none
     var end = start
     var done: Int64 = 0
     for number in journal.segments.keys.sorted() where number >= start.segment {
@@ -196,7 +200,7 @@ package final class Ingest {
       guard point.parent == expected else {
         throw .parent(expected: expected, got: point.parent)
       }
-      guard point.number > newest?.number ?? .none else { throw .invalid("number goes back") }
+      guard point.number > highest else { throw .invalid("number goes back") }
     } catch {
       refused = point.number
       try index.abandonAttempt()
@@ -209,6 +213,7 @@ package final class Ingest {
     }
     try index.seal(point)
     newest = point
+    highest = point.number
     return point
   }
 
@@ -220,12 +225,15 @@ package final class Ingest {
       try index.abandonAttempt()
       try index.revert(to: from, as: number)
       newest = try index.newest(atLeast: .fuzzy)
+      highest = max(highest, number)
     }
   }
 
   private func carried(_ plain: [UInt8]) throws {
     let record = try Carried(decoding: plain)
     try index.restoreRows(record.rows)
-    if record.part == .last { newest = try index.newest(atLeast: .fuzzy) }
+    guard record.part == .last else { return }
+    newest = try index.newest(atLeast: .fuzzy)
+    highest = try index.points().first?.point.number ?? .none
   }
 }

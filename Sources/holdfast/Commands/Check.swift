@@ -38,6 +38,9 @@ struct Check: AsyncParsableCommand {
     if let hint = try UnitPaths.update(configuration) {
       findings.append(Finding(weight: .warning, text: hint))
     }
+    for pair in configuration.pairs where !pair.plan.isEmpty {
+      findings += await plan(pair, configuration)
+    }
     findings += await peers(configuration)
     for finding in findings {
       let mark =
@@ -127,6 +130,16 @@ struct Check: AsyncParsableCommand {
           text: "pairs.\(pair.name): not yet at work: \(pair.dormantKeys.joined(separator: ", "))"))
     }
     return findings
+  }
+
+  /// What the plan would meet on this host, and how it differs from the other.
+  private func plan(_ pair: PairConfiguration, _ configuration: Configuration) async -> [Finding] {
+    let here = PlanFacts.look(pair, roots: pair.paths(on: configuration.site))
+    let known = try? await AgentClient(configuration: configuration)
+      .get(FactsAnswer.self, "/pairs/\(pair.name)/facts")
+    let lines = PlanLint.findings(
+      pair, here: here, there: known?.peer ?? [:], other: pair.peer(of: configuration.site))
+    return lines.map { Finding(weight: .warning, text: $0) }
   }
 
   /// Who writes to roots and will not stand still with the plan's units.

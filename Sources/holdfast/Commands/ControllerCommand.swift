@@ -56,7 +56,8 @@ struct ControllerCommand: AsyncParsableCommand {
     var controllers: [PairController] = []
     for pair in pairs {
       let service = LinuxService(
-        pair: pair, control: configuration.control, folder: folder)
+        pair: pair, roots: pair.paths(on: configuration.site), control: configuration.control,
+        folder: folder)
       for lack in service.shortcomings { log.error("\(pair.name): fencing: \(lack)") }
       controllers.append(
         PairController(
@@ -120,7 +121,7 @@ struct ControllerCommand: AsyncParsableCommand {
         let timeout = LeaseTerms(ttl: ttl ?? Limits.ttlMin).timeout
         found[name] = SharedStoreArbiter(
           site: network.fingerprint,
-          store: try EtcdStore(etcd, clock: host.clock, timeout: timeout))
+          store: try EtcdStore(etcd, clock: host.clock, timeout: timeout), clock: host.clock)
         continue
       }
       guard let address = configuration.peers[name]?.address else {

@@ -79,8 +79,8 @@ struct Failback: AsyncParsableCommand {
     while true {
       let row = try await Moving.row(client, pair)
       let points = row.points
-      if row.role == "standby", row.peer.connected, let captured = points.captured,
-        points.applied == captured, row.backlogBytes == 0
+      if row.role == "standby", row.peer.connected, row.lagSeconds != nil, row.backlogBytes == 0,
+        points.applied == points.captured
       {
         return progress.clear()
       }

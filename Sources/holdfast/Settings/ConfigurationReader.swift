@@ -56,7 +56,8 @@ struct ConfigurationReader {
     }
     var pairs: [PairConfiguration] = []
     for (name, node) in try keys.named("pairs") {
-      pairs.append(try pair(name, Keys(self, node, "pairs.\(name)", KnownKeys.pair), site, peers, Set(arbiters.keys)))
+      let known = try Keys(self, node, "pairs.\(name)", KnownKeys.pair)
+      pairs.append(try pair(name, known, site, peers, Set(arbiters.keys)))
     }
     let spool = try keys.size("spool", min: Self.spoolMin) ?? 10 << 30
     // Who lets a unit go would not know of who holds it.

@@ -1,0 +1,61 @@
+/// What would go wrong with a plan on this host, from what it would find here and there: the facts
+/// that `PlanFacts` gathers.
+package enum PlanLint {
+  /// - Parameters:
+  ///   - theirs: of the other host; empty where it has said nothing.
+  ///   - other: its name.
+  /// - Returns: a line for each, with what to type.
+  package static func findings(
+    _ pair: PairConfiguration, here: [String: String], there theirs: [String: String],
+    other: String
+  ) -> [String] {
+    var found: [String] = []
+    for (index, step) in pair.plan.enumerated() {
+      let place = "pairs.\(pair.name).plan, step \(index + 1)"
+      switch step.kind {
+      case .unit(let unit):
+        if here["unit \(unit)"] == "missing" {
+          found.append("\(place): \(unit) is not installed here, so the plan would end there")
+        }
+        if here["enabled \(unit)"] != nil {
+          found.append(
+            """
+            \(place): \(unit) is started at each boot, whoever serves: type: systemctl disable \
+            \(unit)
+            """)
+        }
+      case .address(_, let device):
+        if here["interface \(device)"] == "missing" {
+          found.append("\(place): there is no interface \(device) here: ip link")
+        }
+      case .exec, .check: break
+      }
+    }
+    for (name, value) in here.sorted(by: { $0.key < $1.key }) {
+      let words = name.split(separator: " ").map(String.init)
+      guard words.count == 2 else { continue }
+      let (kind, what) = (words[0], words[1])
+      switch kind {
+      case "user" where value == "missing":
+        found.append(
+          "pairs.\(pair.name): user \(what), whom a unit of the plan runs as, is missing here")
+      case "user", "owner", "group":
+        if let their = theirs[name], their != value, their != "missing" {
+          found.append(
+            """
+            pairs.\(pair.name): \(kind) \(what) is \(value) here and \(their) on \(other), and \
+            files carry the number: give both the same, or the service may not read them
+            """)
+        }
+      case "package":
+        if let their = theirs[name], their != value {
+          found.append(
+            "pairs.\(pair.name): \(what) is \(value) here and \(their) on \(other): make them equal"
+          )
+        }
+      default: break
+      }
+    }
+    return found
+  }
+}

@@ -1,0 +1,85 @@
+import CLinux
+import Glibc
+package import HoldfastCore
+
+/// What a plan would find on this host, as facts that two hosts can compare: `unit X`, `enabled X`,
+/// `user X`, `package X`, `interface X`, `owner X` and `group X`. Runs systemctl and the package
+/// manager; blocks.
+package enum PlanFacts {
+  private static let within = Duration.seconds(10)
+
+  /// - Parameter roots: whose owners' names matter: numbers alone travel.
+  package static func look(_ pair: PairConfiguration, roots: [String]) -> [String: String] {
+    var facts: [String: String] = [:]
+    for step in pair.plan {
+      switch step.kind {
+      case .unit(let unit): facts.merge(of(unit: unit)) { old, _ in old }
+      case .address(_, let device):
+        facts["interface \(device)"] = unsafe if_nametoindex(device) == 0 ? "missing" : "there"
+      case .exec, .check: break
+      }
+    }
+    for root in roots {
+      var answer = stat()
+      guard unsafe lstat(root, &answer) == 0 else { continue }
+      if let entry = unsafe getpwuid(answer.st_uid) {
+        facts["owner \(unsafe String(cString: entry.pointee.pw_name))"] = "\(answer.st_uid)"
+      }
+      if let entry = unsafe getgrgid(answer.st_gid) {
+        facts["group \(unsafe String(cString: entry.pointee.gr_name))"] = "\(answer.st_gid)"
+      }
+    }
+    return facts
+  }
+
+  private static func of(unit: String) -> [String: String] {
+    let lines = output(
+      """
+      systemctl show -p LoadState -p UnitFileState -p User -p FragmentPath -- '\(unit)'
+      file=$(systemctl show -P FragmentPath -- '\(unit)')
+      [ -n "$file" ] || exit 0
+      if command -v dpkg-query >/dev/null; then
+        package=$(dpkg-query -S "$file" 2>/dev/null | head -n 1 | cut -d: -f1)
+        [ -z "$package" ] || dpkg-query -W -f 'Package=${Package} ${Version}\\n' "$package"
+      elif command -v rpm >/dev/null; then
+        rpm -qf --qf 'Package=%{NAME} %{VERSION}-%{RELEASE}\\n' "$file"
+      fi
+      """)
+    var facts: [String: String] = [:]
+    for line in lines {
+      guard let equals = line.firstIndex(of: "=") else { continue }
+      let value = String(line[line.index(after: equals)...])
+      switch line[..<equals] {
+      case "LoadState": facts["unit \(unit)"] = value == "loaded" ? "there" : "missing"
+      case "UnitFileState": if value == "enabled" { facts["enabled \(unit)"] = "yes" }
+      case "User":
+        guard !value.isEmpty else { continue }
+        let entry = unsafe getpwnam(value)
+        facts["user \(value)"] =
+          unsafe entry.map { "\(unsafe $0.pointee.pw_uid)" } ?? "missing"
+      case "Package":
+        let words = value.split(separator: " ").map(String.init)
+        if words.count == 2 { facts["package \(words[0])"] = words[1] }
+      default: break
+      }
+    }
+    return facts
+  }
+
+  private static func output(_ script: String) -> [String] {
+    var template = Array("/tmp/holdfast-facts-XXXXXX".utf8CString)
+    let number = unsafe mkstemp(&template)
+    guard number >= 0 else { return [] }
+    let file = Descriptor(number)
+    let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    defer { unsafe _ = unlink(path) }
+    guard
+      let child = try? ChildProcess(
+        "/bin/sh", ["-c", script], environment: ["LC_ALL": "C"], output: .file(path),
+        ownGroup: true)
+    else { return [] }
+    if child.wait(within: within) == nil { child.killGroup() }
+    defer { withExtendedLifetime(file) {} }
+    return (readText(path) ?? "").split(separator: "\n").map(String.init)
+  }
+}
