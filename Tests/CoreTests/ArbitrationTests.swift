@@ -153,6 +153,29 @@ private struct Asked {
     #expect(asked.standby(next, now: 12) == .granted(wait: .zero))
   }
 
+  @Test func `lets a site replace a reign of its own that never began, and nobody else`() {
+    var asked = Asked.begun
+    let first = ArbiterRequest.acquire(reign(2, 8), isOrdered: true)
+    #expect(asked.standby(first, now: 30) == .granted(wait: .zero))
+    let second = ArbiterRequest.acquire(reign(2, 9), isOrdered: true)
+    #expect(asked.primary(second, now: 31) == .refused(.superseded(reign(2, 8))))
+    #expect(asked.standby(second, now: 31) == .granted(wait: .zero))
+    let begun = word(reign(2, 9), .primary, to: left)
+    #expect(asked.ask(second, right, begun, 32) == .granted(wait: .zero))
+    let third = ArbiterRequest.acquire(reign(2, 10), isOrdered: true)
+    #expect(asked.ask(third, right, begun, 32) == .refused(.superseded(reign(2, 9))))
+  }
+
+  @Test func `follows a site of two promoted ones that gives way to the other`() {
+    var asked = Asked.begun
+    let promoted = word(reign(1, 8), .primary, to: left)
+    #expect(asked.ask(.renew, right, promoted, 12) == .refused(.split(reign(1))))
+    // The holder becomes the standby of the other's reign.
+    let gaveWay = word(reign(1, 8), .standby, to: right)
+    #expect(asked.ask(.ask, left, gaveWay, 13) == .refused(.quiet(left: ttl)))
+    #expect(asked.ask(.renew, right, promoted, 24) == .granted(wait: .zero))
+  }
+
   @Test func `grants no number twice and skips none`() {
     var asked = Asked.begun
     let skipping = ArbiterRequest.acquire(reign(3), isOrdered: true)

@@ -111,8 +111,9 @@ package struct SharedLedger: Sendable {
       return adopt(told, next)
     }
     if told.reign.epoch == record.reign.epoch, told.reign != record.reign {
-      // Its own reign of that number never began: a person promoted it meanwhile.
-      guard record.holder == site, told.part == .primary else {
+      // Its own reign of that number never began: a person promoted it meanwhile, or it has given
+      // way to the other site's.
+      guard record.holder == site else {
         return .answer(.refused(.split(record.reign)))
       }
       return adopt(told, next)

@@ -131,8 +131,9 @@ extension Witness.Entry {
     if told.reign.epoch > record.reign.epoch {
       adopt(told, site, now)
     } else if told.reign.epoch == record.reign.epoch, told.reign != record.reign {
-      // Its own reign of that number never began: a person promoted it meanwhile.
-      guard record.holder == site, told.part == .primary else {
+      // Its own reign of that number never began: a person promoted it meanwhile, or it has given
+      // way to the other site's.
+      guard record.holder == site else {
         return .refused(.split(record.reign))
       }
       adopt(told, site, now)
