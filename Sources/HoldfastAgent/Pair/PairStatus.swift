@@ -47,12 +47,19 @@ extension Pair {
       rpoSeconds: configuration.rpo.seconds, rpoKept: lag.map { $0 <= configuration.rpo },
       grade: view.grade?.word, watch: view.watch?.rawValue, held: held, lastProven: nil,
       alarms: alarms,
-      notes: view.notes
+      notes: moveNotes + view.notes
         + (configuration.dormantKeys.isEmpty
           ? []
           : ["accepted, not yet at work: \(configuration.dormantKeys.joined(separator: ", "))"]),
       sentBytes: view.bytesSent, journalBytes: view.segmentBytes, service: service?.service,
       leaseSeconds: service?.leaseSeconds)
+  }
+
+  /// What a person who looks is to know of a move that is under way.
+  private var moveNotes: [String] {
+    guard let move = moves.moves.first, move.failure == nil else { return [] }
+    let phase = move.phase.map { ": \($0.name) for \(format($0.seconds)) s" } ?? ""
+    return ["\(move.kind) since \(move.begun), ordered by \(move.by)\(phase)"]
   }
 
   /// What the controller said, unless that is long ago.
