@@ -3,12 +3,14 @@ package import HoldfastCore
 
 /// A planned move, as it travels.
 extension Holdfast_YieldWanted {
-  package init(pair: String, _ next: Reign, isWithdrawn: Bool, by: String) {
+  /// - Parameter isAlone: the sender cannot ask the arbiter.
+  package init(pair: String, _ next: Reign, isWithdrawn: Bool, isAlone: Bool, by: String) {
     self.init()
     self.pair = pair
     epoch = next.epoch.rawValue
     reign = Data(next.id.bytes)
     self.isWithdrawn = isWithdrawn
+    self.isAlone = isAlone
     self.by = by
   }
 

@@ -307,7 +307,7 @@ package nonisolated struct Holdfast_PairHello: Sendable {
   package init() {}
 }
 
-/// What the plan will find on this host: sent behind a hello.
+/// What the plan will find on this host: sent when a link comes up, and once it was looked at.
 package nonisolated struct Holdfast_Facts: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -699,6 +699,9 @@ package nonisolated struct Holdfast_YieldWanted: Sendable {
 
   /// Who ordered it, for people.
   package var by: String = String()
+
+  /// The sender cannot ask the arbiter.
+  package var isAlone: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2201,7 +2204,7 @@ nonisolated extension Holdfast_PromiseAnswer: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Holdfast_YieldWanted: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".YieldWanted"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}epoch\0\u{1}reign\0\u{3}is_withdrawn\0\u{1}by\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{1}epoch\0\u{1}reign\0\u{3}is_withdrawn\0\u{1}by\0\u{3}is_alone\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2214,6 +2217,7 @@ nonisolated extension Holdfast_YieldWanted: SwiftProtobuf.Message, SwiftProtobuf
       case 3: try { try decoder.decodeSingularBytesField(value: &self.reign) }()
       case 4: try { try decoder.decodeSingularBoolField(value: &self.isWithdrawn) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.by) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.isAlone) }()
       default: break
       }
     }
@@ -2235,6 +2239,9 @@ nonisolated extension Holdfast_YieldWanted: SwiftProtobuf.Message, SwiftProtobuf
     if !self.by.isEmpty {
       try visitor.visitSingularStringField(value: self.by, fieldNumber: 5)
     }
+    if self.isAlone != false {
+      try visitor.visitSingularBoolField(value: self.isAlone, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2244,6 +2251,7 @@ nonisolated extension Holdfast_YieldWanted: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.reign != rhs.reign {return false}
     if lhs.isWithdrawn != rhs.isWithdrawn {return false}
     if lhs.by != rhs.by {return false}
+    if lhs.isAlone != rhs.isAlone {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

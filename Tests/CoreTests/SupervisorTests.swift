@@ -35,8 +35,9 @@ private struct Told {
   }
 
   /// A primary whose service runs under a lease that was asked for at second 1.
-  static var serving: Told {
-    var told = Told()
+  static var serving: Told { Told().served }
+  var served: Told {
+    var told = self
     #expect(told.tell(.began(handover: nil, intent: nil), 0) == [.fence(.began), .note(nil)])
     _ = told.tell(.fenced, 10)
     _ = told.tell(.agent(report(.primary, .unknown)), 20)
@@ -185,6 +186,114 @@ private struct Told {
     told = Told()
     let short = Lease(reign: reign, fenceAt: at(2999))
     #expect(told.tell(.began(handover: short, intent: nil), 0).first == .fence(.began))
+  }
+
+  @Test func `ends the service in order for a planned move, and gives the lease back`() {
+    var told = Told.serving
+    let next = Reign(epoch: Epoch(rawValue: 2), id: RandomID(high: 9, low: 9))
+    var asked = report(.primary, .primary)
+    asked.move = .yielding(next)
+    #expect(told.tell(.agent(asked), 2000) == [.stop])
+    #expect(told.supervisor.service == .stopping)
+    #expect(told.tell(.stopped, 2500).contains(.note(nil)))
+    #expect(told.supervisor.yield == .stopped)
+    // Nobody else is to get it yet, however long the final point takes.
+    _ = told.tick(3000)
+    _ = told.tell(.arbiter(told.asked, .granted(wait: .zero)), 3010)
+    #expect(!told.tick(3020).contains(.start))
+    asked.move = .ready(next)
+    _ = told.tell(.agent(asked), 3500)
+    #expect(
+      told.tick(3510).contains { order in
+        if case .askArbiter(_, .release, _) = order { true } else { false }
+      })
+    _ = told.tell(.arbiter(told.asked, .released), 3520)
+    #expect(told.supervisor.yield == .released)
+    #expect(told.supervisor.lease == nil)
+  }
+
+  @Test func `that yielded goes on only under what it is granted anew`() {
+    var told = Told.serving
+    let next = Reign(epoch: Epoch(rawValue: 2), id: RandomID(high: 9, low: 9))
+    var asked = report(.primary, .primary)
+    asked.move = .yielding(next)
+    _ = told.tell(.agent(asked), 2000)
+    _ = told.tell(.stopped, 2500)
+    // The move is off: what is left of the lease of before counts no more.
+    asked.move = nil
+    #expect(!told.tell(.agent(asked), 2600).contains(.start))
+    // Nor does the other site's promise, before the arbiter was asked.
+    _ = told.tick(3000)
+    #expect(told.tell(.arbiter(told.asked, .granted(wait: .zero)), 3010).contains(.start))
+  }
+
+  @Test func `takes over as planned only while the offer stands, or what was granted before`() {
+    var told = Told()
+    _ = told.tell(.began(handover: nil, intent: nil), 0)
+    _ = told.tell(.fenced, 10)
+    let next = Reign(epoch: Epoch(rawValue: 2), id: RandomID(high: 9, low: 9))
+    var offered = report(.standby, .standby)
+    offered.move = .taking(next, PointNumber(rawValue: 5))
+    let planned = PromotionIntent(reign: next, cause: .planned, point: PointNumber(rawValue: 5))
+    #expect(told.tell(.agent(offered), 20) == [.persist(planned)])
+    _ = told.tick(1000)
+    // The other site's lease is on its way back.
+    #expect(told.tell(.arbiter(told.asked, .held(reign, left: .seconds(5))), 1010).isEmpty)
+    offered.move = nil
+    _ = told.tell(.agent(offered), 1100)
+    #expect(
+      told.tick(1200).contains { order in
+        if case .askArbiter(_, .ask, _) = order { true } else { false }
+      })
+    let over = told.tell(.arbiter(told.asked, .held(reign, left: .seconds(5))), 1210)
+    #expect(over == [.persist(nil)])
+  }
+
+  @Test func `starts nothing before a compulsory command has the other host off`() {
+    var told = Told()
+    told.supervisor = Supervisor(
+      SupervisionSettings(
+        terms: LeaseTerms(ttl: .seconds(10)), isAutomatic: true, maxLoss: .seconds(30),
+        fencing: .required))
+    _ = told.tell(.began(handover: nil, intent: nil), 0)
+    _ = told.tell(.fenced, 10)
+    _ = told.tell(.agent(report(.primary, .primary)), 20)
+    _ = told.tick(1000)
+    let granted = told.tell(.arbiter(told.asked, .granted(wait: .zero)), 1010)
+    #expect(granted.contains(.fenceOther) && !granted.contains(.start))
+    _ = told.tell(.otherFenced(false), 1020)
+    for millis in stride(from: Int64(3000), through: 11_000, by: 2000) {
+      #expect(!told.tick(millis).contains(.fenceOther))
+      _ = told.tell(.arbiter(told.asked, .granted(wait: .zero)), millis + 5)
+    }
+    #expect(told.tick(11_020).contains(.fenceOther))
+    let off = told.tell(.otherFenced(true), 11_030)
+    #expect(off.first == .settle(reign))
+    // Where the other site yielded it is not asked for.
+    var yielded = report(.primary, .primary)
+    yielded.isPlanned = true
+    var other = Told()
+    other.supervisor = told.supervisor
+    #expect(!other.tell(.agent(yielded), 11_040).contains(.fenceOther))
+  }
+
+  @Test func `moves an ill service once three rounds of checks have failed`() {
+    var told = Told(
+      supervisor: Supervisor(
+        SupervisionSettings(
+          terms: LeaseTerms(ttl: .seconds(10)), isAutomatic: true, maxLoss: .seconds(30),
+          movesUnhealthy: true))
+    ).served
+    #expect(told.tell(.health(isWell: false), 2000).isEmpty)
+    #expect(told.tell(.health(isWell: false), 2100).isEmpty)
+    #expect(told.tell(.health(isWell: true), 2200).isEmpty)
+    for millis in [2300, 2400] {
+      #expect(told.tell(.health(isWell: false), Int64(millis)).isEmpty)
+    }
+    #expect(told.tell(.health(isWell: false), 2500) == [.moveAway])
+    // Where that is not wanted it is an alarm alone.
+    var patient = Told.serving
+    for _ in 0..<9 { #expect(patient.tell(.health(isWell: false), 2000).isEmpty) }
   }
 
   @Test func `feeds its watchdog only while it could hang and still be killed in time`() {

@@ -104,7 +104,7 @@ package struct ResumeRequest: Codable, Sendable {
 }
 
 package struct SwitchoverRequest: Codable, Sendable {
-  /// Of a controller: why the service is to leave this site.
+  /// Of a controller: what its checks found, for which the service is to leave this site.
   package var illness: String?
   package init(illness: String? = nil) { self.illness = illness }
 }
@@ -172,6 +172,10 @@ package struct FailureAnswer: Codable, Sendable, Error {
     self.code = code
     self.message = message
   }
+}
+
+extension FailureAnswer: CustomStringConvertible {
+  package var description: String { message }
 }
 
 package struct TokenAnswer: Codable, Sendable {

@@ -39,14 +39,14 @@ package actor Pair {
   var thrownUpTo = PointNumber.none
   var nextRetaining = Instant(nanos: 0)
   var isMoving = false
-  /// See ``reserve(_:)``.
-  var isReserved = false
+  /// See ``reserve(by:_:)``.
+  var reservedBy: String?
   /// This site's disk took no more: what comes is not looked at until the next hello.
   var isStalled = false
   /// Past the commit point of a promotion, with the tree not yet ready.
   var isPromoting = false
   package var isAtMove: Bool {
-    isMoving || isReserved || isPromoting || isReturning || (yielding?.isUnderWay ?? false)
+    isMoving || reservedBy != nil || isPromoting || isReturning || (yielding?.isUnderWay ?? false)
   }
   /// What was and is done on people's orders.
   package nonisolated let moves: MoveBoard

@@ -141,16 +141,16 @@ extension Pair {
         await tellTaking(.promoted)
         return answer
       } catch {
-        await tellTaking(.notPromoted((error as? FailureAnswer)?.message ?? "\(error)"))
+        await tellTaking(.notPromoted("\(error)"))
         throw error
       }
     }
     if granted != nil, taking != nil { try await giveUpTaking() }
-    guard !isMoving, !isReturning, granted != nil || !isReserved else { throw otherMove }
+    guard !isMoving, !isReturning, granted != nil || reservedBy == nil else { throw otherMove }
     isMoving = true
     defer { isMoving = false }
     if request.preview { return try await failover(request, to: nil, onWord: onWord) }
-    try moves.begin("failover", of: name, by: by)
+    try moves.begin("failover", of: name, by: reservedBy ?? by)
     do {
       var answer = try await failover(request, to: granted, onWord: onWord)
       answer.phases =
@@ -159,7 +159,7 @@ extension Pair {
       keepMoves()
       return answer
     } catch {
-      moves.finish((error as? FailureAnswer)?.message ?? "\(error)")
+      moves.finish("\(error)")
       keepMoves()
       throw error
     }
@@ -167,19 +167,25 @@ extension Pair {
 
   /// That another move is under way, and whose.
   var otherMove: FailureAnswer {
-    FailureAnswer(
-      code: 3,
+    let whose =
       moves.current.map {
         "a \($0.kind) of \(name) is under way, ordered by \($0.by) at \($0.begun)"
-      } ?? "another move of \(name) is under way")
+      }
+      ?? reservedBy.map { "a failover of \(name) is under way, ordered by \($0)" }
+      ?? "another move of \(name) is under way"
+    return FailureAnswer(
+      code: 3, "\(whose): wait for its end, see holdfast status \(name)")
   }
 
   /// A failover that a person orders here is the controller's to begin: until it has ended nobody
   /// begins another move.
-  package func reserve<T: Sendable>(_ body: @Sendable () async throws -> T) async throws -> T {
-    guard !isMoving, !isReturning, !isReserved else { throw otherMove }
-    isReserved = true
-    defer { isReserved = false }
+  /// - Parameter by: who ordered it, for people.
+  package func reserve<T: Sendable>(
+    by: String, _ body: @Sendable () async throws -> T
+  ) async throws -> T {
+    guard !isMoving, !isReturning, reservedBy == nil else { throw otherMove }
+    reservedBy = by
+    defer { reservedBy = nil }
     return try await body()
   }
 

@@ -33,6 +33,7 @@ extension Pair {
       try await become(standbyOf: theirs, tree: nil)
     } catch {
       moves.finish("\(error)")
+      keepMoves()
       throw error
     }
     return """
@@ -69,8 +70,7 @@ extension Pair {
           try await untilStopped()
           return try await become(standbyOf: reign, tree: tree)
         } catch {
-          let reason = (error as? FailureAnswer)?.message ?? "\(error)"
-          board.hold(.disk, "\(name) cannot become standby: \(reason); it is tried again by itself")
+          board.hold(.disk, "\(name) cannot become standby: \(error); it is tried again by itself")
           try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
         }
       }

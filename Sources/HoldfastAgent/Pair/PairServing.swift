@@ -90,13 +90,16 @@ package struct ServingRequest: Codable, Sendable {
   package var service: String
   package var leaseSeconds: Double?
   package var trouble: String?
-  /// Where the agent is at a planned move that this site yields in.
+  /// How far the controller has ended the service in a planned move that this site yields in.
   package var yield: YieldWord?
+  /// Whether the arbiter gave no answer when it was asked last.
+  package var arbiterSilent: Bool?
   /// What the plan would find on this host, now and then.
   package var facts: [String: String]?
   package init(_ word: ServiceWord) {
     yield = word.yield.map { YieldWord(reign: ReignRequest($0.next), word: $0.word.rawValue) }
     facts = word.facts
+    arbiterSilent = word.isArbiterSilent
     service = word.service
     leaseSeconds = word.leaseLeft?.seconds
     trouble = word.trouble
@@ -147,7 +150,7 @@ package struct ServingAnswer: Codable, Sendable {
   package var reign: String
   package var part: String
   package var role: String
-  /// Whether the other site was promoted past this one, or both were.
+  /// Whether this site may not serve: the other was promoted past it, both were, or it has yielded.
   package var refused: Bool
   /// For how long this site promised not to serve.
   package var promiseSeconds: Double

@@ -25,9 +25,10 @@ extension Pair {
     let service = heardService(view, now)
     if needsController {
       if service == nil {
+        let loss = configuration.failover.hasArbiter ? "served from" : "started, ended or fenced"
         alarms.append(
           """
-          the controller says nothing, so nothing is served from here: systemctl status \
+          the controller says nothing, so nothing is \(loss) here: systemctl status \
           holdfast-controller
           """)
       }

@@ -26,7 +26,7 @@ extension Pair {
       keepMoves()
       return answer
     } catch {
-      moves.finish((error as? FailureAnswer)?.message ?? "\(error)")
+      moves.finish("\(error)")
       keepMoves()
       throw error
     }
@@ -45,7 +45,8 @@ extension Pair {
   private static let illnessMark = "the checks of the service"
 
   /// The service is ill here: the other site takes it, unless that was tried of late.
-  package func moveAway() async throws -> FailoverAnswer {
+  /// - Parameter illness: what the checks found.
+  package func moveAway(_ illness: String) async throws -> FailoverAnswer {
     let last = moves.moves.first { $0.by.hasPrefix(Self.illnessMark) }
     if let last, let begun = WallTime(rfc3339: last.begun),
       host.clock.wall() - begun < Limits.illMovesEvery
@@ -53,11 +54,11 @@ extension Pair {
       throw FailureAnswer(
         code: 3,
         """
-        \(name) was moved for that at \(last.begun) already, and may be ill wherever it runs: look \
-        into the service; to move it all the same, type: holdfast switchover \(name)
+        \(name) was moved for that at \(last.begun), or tried to be, and may be ill wherever it \
+        runs: look into the service; to move it all the same, type: holdfast switchover \(name)
         """)
     }
-    return try await switchover(by: "\(Self.illnessMark) on \(site)")
+    return try await switchover(by: Verdict.bounded("\(Self.illnessMark) on \(site): \(illness)"))
   }
 
   private func followTaking() async throws -> FailoverAnswer {
@@ -74,7 +75,8 @@ extension Pair {
           moves.current?.phases.map { .init(name: $0.name, seconds: $0.seconds) } ?? []
         return answer
       case .failed(let why):
-        throw FailureAnswer(code: 3, "\(name) was not moved: \(why)")
+        throw FailureAnswer(
+          code: 3, "\(name) was not moved: \(why): see holdfast status \(name) on both sites")
       case .asking, .offered, .promoting: break
       }
       await takingWake.wait(until: host.clock.now() + Limits.moveEvery, host.clock)
@@ -117,7 +119,7 @@ extension Pair {
         connected; see holdfast status \(name)
         """)
     }
-    if isMoving || isPromoting || isReserved { return otherMove }
+    if isMoving || isPromoting || reservedBy != nil { return otherMove }
     guard view.peerConnected else {
       return FailureAnswer(
         code: 4,
@@ -158,8 +160,10 @@ extension Pair {
   }
 
   private func want(_ next: Reign, isWithdrawn: Bool) async {
+    // A lease that is given back for this site is of no use where it cannot ask for it.
+    let isAlone = heardService(board.view, host.clock.now())?.arbiterSilent == true
     let message = Holdfast_YieldWanted(
-      pair: name, next, isWithdrawn: isWithdrawn, by: takenBy)
+      pair: name, next, isWithdrawn: isWithdrawn, isAlone: isAlone, by: takenBy)
     try? await link?.send(Frames.encode(.yieldWanted(message)))
   }
 
@@ -205,7 +209,7 @@ extension Pair {
       taken = try await failover(request, to: next, onWord: false, isPlanned: true)
       await tellTaking(.promoted)
     } catch {
-      let reason = (error as? FailureAnswer)?.message ?? "\(error)"
+      let reason = "\(error)"
       await tellTaking(
         .notPromoted("\(peer) has yielded, and this site tries on by itself: \(reason)"))
     }
@@ -225,12 +229,12 @@ extension Pair {
 
   private func orderOther(_ by: String) async throws -> FailoverAnswer {
     guard let link else {
-      throw FailureAnswer(code: 4, "\(peer) is not connected, and a planned move wants both sites")
-    }
-    if let current = moves.current {
       throw FailureAnswer(
-        code: 3, "a \(current.kind) of \(name) is under way, ordered by \(current.by)")
+        code: 4,
+        "\(peer) is not connected, and a planned move wants both sites: see holdfast status \(name)"
+      )
     }
+    guard moves.current == nil else { throw otherMove }
     lastOrder += 1
     let number = lastOrder
     var wanted = Holdfast_MoveWanted()

@@ -9,7 +9,9 @@ extension Pair {
   func asked(_ wanted: Holdfast_YieldWanted) async throws {
     guard let next = wanted.next else { throw CodingError.invalid("reign to yield to") }
     if let yielding, yielding.next == next {
-      return await tellYielding(wanted.isWithdrawn ? .withdrawn : .asked)
+      await tellYielding(wanted.isWithdrawn ? .withdrawn : .asked)
+      if wanted.isAlone { await tellYielding(.arbiterLost) }
+      return
     }
     guard !wanted.isWithdrawn else { return }
     if try files.yield()?.next == next {
@@ -123,8 +125,7 @@ extension Pair {
         let point = try await body()
         await self.tellYielding(event ?? .finished(point))
       } catch {
-        let reason = (error as? FailureAnswer)?.message ?? "\(error)"
-        await self.tellYielding(.failed(reason))
+        await self.tellYielding(.failed("\(error)"))
       }
     }
   }

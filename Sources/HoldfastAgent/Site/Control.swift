@@ -23,22 +23,30 @@ package struct Control: Sendable {
   package func answer(
     method: String, path: String, body: [UInt8], mayMove: Bool, user: UInt32
   ) async throws -> [UInt8] {
-    if mayMove, method == "POST", let answer = try await forwarded(path, body) { return answer }
+    if mayMove, method == "POST", let answer = try await forwarded(path, body, user) {
+      return answer
+    }
     return try await route(method, path, body, mayMove, user)
   }
 
-  /// Where an arbiter decides who serves, moves are the controller's; the word of a person who has
-  /// made sure that the other site is down needs no arbiter.
-  private func forwarded(_ path: String, _ body: [UInt8]) async throws -> [UInt8]? {
+  /// Where an arbiter decides who serves, failovers are the controller's; the word of a person who
+  /// has made sure that the other site is down needs no arbiter.
+  private func forwarded(
+    _ path: String, _ body: [UInt8], _ user: UInt32
+  ) async throws -> [UInt8]? {
     let parts = path.split(separator: "/").map(String.init)
     guard parts.count == 3, parts[0] == "pairs", parts[2] == "failover",
       try await site.pair(parts[1]).configuration.failover.hasArbiter
     else { return nil }
     let request: FailoverRequest = try decode(body)
     if request.preview || request.granted != nil || request.otherSiteIsDown { return nil }
-    return try await site.pair(parts[1]).reserve { [toController] in
+    return try await site.pair(parts[1]).reserve(by: await person(user)) { [toController] in
       try await toController(path, body)
     }
+  }
+
+  private func person(_ user: UInt32) async -> String {
+    "user \(user) on \(await site.configuration.site)"
   }
 
   private func route(
@@ -72,8 +80,7 @@ package struct Control: Sendable {
       return encode(TextAnswer(message: try await site.approve(parts[1])))
     }
     if parts.count == 3, parts[0] == "pairs" {
-      let by = "user \(user) on \(await site.configuration.site)"
-      return try await move(parts[2], try await site.pair(parts[1]), body, by)
+      return try await move(parts[2], try await site.pair(parts[1]), body, await person(user))
     }
     throw FailureAnswer(code: 2, "no such request: \(method) \(path)")
   }
@@ -94,8 +101,10 @@ package struct Control: Sendable {
       return encode(try await pair.failover(request, by: cause))
     case "switchover":
       let request: SwitchoverRequest = body.isEmpty ? SwitchoverRequest() : try decode(body)
-      guard request.illness != nil else { return encode(try await pair.switchover(by: by)) }
-      return encode(try await pair.moveAway())
+      guard let illness = request.illness else {
+        return encode(try await pair.switchover(by: by))
+      }
+      return encode(try await pair.moveAway(illness))
     case "failback": return encode(TextAnswer(message: try await pair.failback(by: by)))
     case "grant":
       try await pair.granted(reign(body))

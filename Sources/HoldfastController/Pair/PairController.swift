@@ -31,6 +31,9 @@ package actor PairController {
   private var promotion: PromotionReport?
   /// What the checks found wrong with the service that runs.
   private var illness: String?
+  /// Why an ill service was not moved, and why the other host may not be off.
+  private var moveRefusal: String?
+  private var fencingFailure: String?
   private var isMovingAway = false
   /// What the plan would find here, and whether the agent knows.
   private var facts: (found: [String: String]?, isTold: Bool) = (nil, true)
@@ -376,6 +379,7 @@ package actor PairController {
       if let found, illness == nil { world.log.error("\(name): \(found)") }
       if found == nil, illness != nil { world.log.notice("\(name): well again") }
       illness = found
+      if found == nil { moveRefusal = nil }
       tell(.health(isWell: found == nil))
     }
   }
@@ -406,10 +410,8 @@ package actor PairController {
     let why = illness ?? "the service is ill"
     world.log.error("\(name): \(why): the other site is asked to take it")
     Task {
-      if let refusal = await world.agent.moveAway(name, why) {
-        trouble = "it is not moved: \(refusal)"
-        world.log.error("\(name): \(trouble ?? "")")
-      }
+      moveRefusal = await world.agent.moveAway(name, why).map { "it is not moved: \($0)" }
+      if let moveRefusal { world.log.error("\(name): \(moveRefusal)") }
       isMovingAway = false
     }
   }
@@ -428,8 +430,8 @@ package actor PairController {
   private func otherFenced(_ failure: StepError?) {
     let isRequired = pair.failover.fence?.isRequired == true
     let way = isRequired ? "; nothing starts here before it has worked: it is tried again" : ""
-    trouble = failure.map { "the fencing command failed: \($0)\(way)" }
-    if let trouble { world.log.critical("\(name): \(trouble)") }
+    fencingFailure = failure.map { "the fencing command failed: \($0)\(way)" }
+    if let fencingFailure { world.log.critical("\(name): \(fencingFailure)") }
     tell(.otherFenced(failure == nil))
   }
 
@@ -452,7 +454,7 @@ package actor PairController {
   /// What `status` shows of it.
   private func word() -> ServiceWord {
     let now = world.clock.now()
-    var troubles = [illness, trouble].compactMap { $0 }
+    var troubles = [illness, moveRefusal, fencingFailure, trouble].compactMap { $0 }
     if troubles.isEmpty, let refusal = supervisor.refusal { troubles = ["\(refusal)"] }
     if troubles.isEmpty, let silence {
       troubles = ["the arbiter \(pair.failover.arbiter) does not answer: \(silence)"]
@@ -464,7 +466,7 @@ package actor PairController {
       service: "\(supervisor.service)",
       leaseLeft: supervisor.lease.map { max(.zero, $0.fenceAt - now) },
       trouble: troubles.isEmpty ? nil : troubles.joined(separator: "; "),
-      yield: yield, facts: facts.isTold ? nil : facts.found)
+      yield: yield, facts: facts.isTold ? nil : facts.found, isArbiterSilent: silence != nil)
   }
 }
 

@@ -110,7 +110,7 @@ package enum BootPolicy: String, Hashable, Sendable, CaseIterable {
 package enum UnhealthyPolicy: String, Hashable, Sendable, CaseIterable {
   /// Say so.
   case alarm
-  /// Move the service to the other site as well, once.
+  /// Move the service to the other site as well, once an hour at most.
   case release
 }
 

@@ -4,7 +4,7 @@ package enum PlanLint {
   /// - Parameters:
   ///   - theirs: of the other host; empty where it has said nothing.
   ///   - other: its name.
-  /// - Returns: a line for each, with what to type.
+  /// - Returns: a line for each, with what to do.
   package static func findings(
     _ pair: PairConfiguration, here: [String: String], there theirs: [String: String],
     other: String
@@ -15,7 +15,7 @@ package enum PlanLint {
       switch step.kind {
       case .unit(let unit):
         if here["unit \(unit)"] == "missing" {
-          found.append("\(place): \(unit) is not installed here, so the plan would end there")
+          found.append("\(place): \(unit) is not installed here and cannot be started: install it")
         }
         if here["enabled \(unit)"] != nil {
           found.append(
@@ -38,7 +38,13 @@ package enum PlanLint {
       switch kind {
       case "user" where value == "missing":
         found.append(
-          "pairs.\(pair.name): user \(what), whom a unit of the plan runs as, is missing here")
+          """
+          pairs.\(pair.name): user \(what), whom a unit of the plan runs as, is missing here: add \
+          it, with the number that it has on \(other)
+          """)
+      case "owner" where value == "missing", "group" where value == "missing":
+        found.append(
+          "pairs.\(pair.name): \(kind) \(what) of files on \(other) is missing here: add it")
       case "user", "owner", "group":
         if let their = theirs[name], their != value, their != "missing" {
           found.append(

@@ -54,7 +54,8 @@ package struct Standing: Equatable, Sendable {
       case .superseded(let mine, let theirs):
         """
         the other site was promoted (epoch \(theirs.epoch), here \(mine.epoch)): do not start the \
-        service here; this tree is untouched and holds what was never shipped
+        service here; this tree is untouched and holds what was never shipped; to bring it back, \
+        type with the pair's name: holdfast failback PAIR
         """
       case .stale(let mine, let theirs):
         """
@@ -64,7 +65,8 @@ package struct Standing: Equatable, Sendable {
       case .split(let mine, let theirs):
         """
         both sites were promoted to epoch \(mine.epoch) (\(mine) and \(theirs)): nothing is \
-        exchanged and both trees are kept until a person names the loser
+        exchanged and both trees are kept; on the site that is to give way, type with the pair's \
+        name: holdfast failback PAIR
         """
       case .yielded(let next):
         """

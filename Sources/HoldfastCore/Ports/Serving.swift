@@ -27,13 +27,17 @@ package struct ServiceWord: Sendable {
   package var trouble: String?
   /// What the plan would find on this host; `nil` before it was looked at.
   package var facts: [String: String]?
+  /// Whether the arbiter gave no answer when it was asked last.
+  package var isArbiterSilent: Bool
   /// How far the service here has ended for a reign of the other site.
   package var yield: (next: Reign, word: Supervisor.Yield)?
   package init(
     service: String, leaseLeft: Duration?, trouble: String?,
-    yield: (next: Reign, word: Supervisor.Yield)? = nil, facts: [String: String]? = nil
+    yield: (next: Reign, word: Supervisor.Yield)? = nil, facts: [String: String]? = nil,
+    isArbiterSilent: Bool = false
   ) {
     self.facts = facts
+    self.isArbiterSilent = isArbiterSilent
     self.yield = yield
     self.service = service
     self.leaseLeft = leaseLeft
@@ -97,7 +101,8 @@ package protocol Arbiter: Sendable {
 
 /// The service of a pair on this host. All calls block.
 package protocol ServiceHost: Sendable {
-  /// Has the service manager start the plan's units only between ``allow()`` and ``fence()``.
+  /// Has the service manager start the plan's units only between ``allow(_:)`` and ``fence()`` or
+  /// ``stop()``.
   func bind() throws(StepError)
   /// Holds open whatever ``fence()`` will need; called again and again while the service runs.
   func prepare()

@@ -49,7 +49,7 @@ package enum PlannedMove: Hashable, Sendable {
 package struct AgentReport: Hashable, Sendable {
   package var record: RoleRecord
   package var role: Role
-  /// The other site was promoted past this one, or both were to one number.
+  /// This site may not serve: the other was promoted past it, both were, or it has yielded.
   package var isRefused: Bool
   /// This site promised the other not to serve for so long yet.
   package var promiseLeft: Duration

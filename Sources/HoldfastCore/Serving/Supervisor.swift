@@ -1,6 +1,7 @@
-/// Decides, for one pair on one site, when its service runs here: only under a lease of the
-/// arbiter; while that is lost, under the other site's promise not to serve; while both are lost,
-/// on the word of a person who has made sure that the other site is down.
+/// Decides, for one pair on one site, when its service runs here. Without an arbiter: while the
+/// agent says that this site is primary. With one: only under its lease; while it is lost, under
+/// the other site's promise not to serve; while both are lost, on the word of a person who has made
+/// sure that the other site is down.
 package struct Supervisor: Sendable {
   package let settings: SupervisionSettings
   package private(set) var service = Service.stopped
@@ -211,7 +212,10 @@ package struct Supervisor: Sendable {
     switch service {
     case .starting, .running: stop(&orders)
     case .failed: if yield != .stopFailed { stop(&orders) }
-    case .stopped: yield = yield ?? .stopped
+    case .stopped:
+      yield = yield ?? .stopped
+      // What was renewed while the final point was made is given back.
+      if isReady { lease = nil }
     case .stopping, .fencing: break
     }
   }
@@ -230,6 +234,7 @@ package struct Supervisor: Sendable {
     yieldingTo = nil
     isReady = false
     hasReleased = false
+    nextAsk = Instant(nanos: .min)
     // What could not be stopped is made whole again; what was stopped starts under its lease.
     if yield == .stopFailed, service == .failed { run(&orders) }
     yield = nil
@@ -460,7 +465,13 @@ package struct Supervisor: Sendable {
     _ report: AgentReport, _ now: Instant, _ orders: inout [Order]
   ) -> Bool {
     let reign = report.record.reign
-    guard settings.fencing != .none, settled != reign, !report.isPlanned else { return true }
+    if settled == reign { return true }
+    if settings.fencing == .none || report.isPlanned {
+      // A command that is configured later is for what happens then.
+      settled = reign
+      orders.append(.settle(reign))
+      return true
+    }
     if !isFencingOther, now >= nextFencing {
       isFencingOther = true
       orders.append(.fenceOther)

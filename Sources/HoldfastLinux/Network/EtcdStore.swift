@@ -156,7 +156,8 @@ package final class EtcdStore: SharedStore {
           throw .wrong("\(endpoint) answers what etcd does not")
         }
       } catch {
-        failure = error
+        // What a member that was reached said tells more than that others were not.
+        if case .refused = failure { failure = error }
         preferred.withLock { $0 = (index + 1) % endpoints.count }
       }
     }

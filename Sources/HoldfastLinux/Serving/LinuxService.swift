@@ -19,7 +19,7 @@ package final class LinuxService: ServiceHost {
   private let budget: Duration
   private let commands: LinuxSnapshots
   private let environment: [String: String]
-  /// Between ``allow(_:)`` and ``fence()``.
+  /// Between ``allow(_:)`` and ``fence()`` or ``stop()``.
   private let isAllowed = Mutex(false)
 
   /// - Parameters:

@@ -32,6 +32,27 @@ package enum PlanFacts {
     return facts
   }
 
+  /// With the numbers that names have here which only the other host named.
+  package static func completed(
+    _ here: [String: String], with theirs: [String: String]
+  ) -> [String: String] {
+    var all = here
+    for name in theirs.keys where all[name] == nil {
+      let words = name.split(separator: " ").map(String.init)
+      guard words.count == 2 else { continue }
+      switch words[0] {
+      case "owner":
+        let entry = unsafe getpwnam(words[1])
+        all[name] = unsafe entry.map { "\(unsafe $0.pointee.pw_uid)" } ?? "missing"
+      case "group":
+        let entry = unsafe getgrnam(words[1])
+        all[name] = unsafe entry.map { "\(unsafe $0.pointee.gr_gid)" } ?? "missing"
+      default: break
+      }
+    }
+    return all
+  }
+
   private static func of(unit: String) -> [String: String] {
     let lines = output(
       """
@@ -53,7 +74,7 @@ package enum PlanFacts {
       case "LoadState": facts["unit \(unit)"] = value == "loaded" ? "there" : "missing"
       case "UnitFileState": if value == "enabled" { facts["enabled \(unit)"] = "yes" }
       case "User":
-        guard !value.isEmpty else { continue }
+        guard !value.isEmpty, UInt32(value) == nil else { continue }
         let entry = unsafe getpwnam(value)
         facts["user \(value)"] =
           unsafe entry.map { "\(unsafe $0.pointee.pw_uid)" } ?? "missing"

@@ -134,11 +134,20 @@ struct Check: AsyncParsableCommand {
 
   /// What the plan would meet on this host, and how it differs from the other.
   private func plan(_ pair: PairConfiguration, _ configuration: Configuration) async -> [Finding] {
-    let here = PlanFacts.look(pair, roots: pair.paths(on: configuration.site))
+    let other = pair.peer(of: configuration.site)
     let known = try? await AgentClient(configuration: configuration)
       .get(FactsAnswer.self, "/pairs/\(pair.name)/facts")
-    let lines = PlanLint.findings(
-      pair, here: here, there: known?.peer ?? [:], other: pair.peer(of: configuration.site))
+    let theirs = known?.peer ?? [:]
+    let here = PlanFacts.completed(
+      PlanFacts.look(pair, roots: pair.paths(on: configuration.site)), with: theirs)
+    var lines = PlanLint.findings(pair, here: here, there: theirs, other: other)
+    if theirs.isEmpty {
+      lines.append(
+        """
+        pairs.\(pair.name): what the plan would find on \(other) is not known, so the two are not \
+        compared: is its controller running (systemctl status holdfast-controller)?
+        """)
+    }
     return lines.map { Finding(weight: .warning, text: $0) }
   }
 

@@ -22,6 +22,10 @@ struct CommandFailure: Error {
   }
 }
 
+extension CommandFailure: CustomStringConvertible {
+  var description: String { message }
+}
+
 /// Writes to standard output at once, also through a pipe, where Swift's own would keep it back.
 func print(_ text: String, terminator: String = "\n") {
   Terminal.write(text + terminator, to: STDOUT_FILENO)

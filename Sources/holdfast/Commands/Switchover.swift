@@ -16,9 +16,13 @@ struct Switchover: AsyncParsableCommand {
 
   static func move(_ client: AgentClient, _ pair: String, yes: Bool, json: Bool) async throws {
     let row = try await Moving.row(client, pair)
+    let hasPlan = client.configuration.pair(pair)?.plan.isEmpty == false
     let target = row.role == "standby" ? client.configuration.site : row.peer.site
     if !json {
       print("\(pair): \(row.role) here, epoch \(row.epoch), the service moves to \(target)")
+      if !hasPlan {
+        print("There is no plan: nobody ends the service. Stop it where it runs, then answer.")
+      }
     }
     guard yes || (!json && Terminal.agree("Move it now?")) else {
       throw CommandFailure(.refused, "nothing was changed: add --yes to answer in a script")
@@ -28,6 +32,7 @@ struct Switchover: AsyncParsableCommand {
     }
     if json { return print(String(decoding: JSON.encode(answer), as: UTF8.self)) }
     print("\(pair) is primary on \(target): point \(answer.point), epoch \(answer.epoch)")
+    if !hasPlan { print("Its tree is writable. Start the service on \(target).") }
   }
 }
 
@@ -36,7 +41,8 @@ struct Failback: AsyncParsableCommand {
     abstract: "Brings the service home to this site, which was promoted past.",
     discussion: """
       Typed on the old primary. What it wrote and never shipped is kept as a branch; only what \
-      differs travels. Once this site is in step, the service moves here.
+      differs travels. Once this site is in step, the service moves here. On a standby it is the \
+      same as switchover.
       """)
   @OptionGroup var options: CommonOptions
   @Argument(help: "The pair.") var pair: String
@@ -76,6 +82,7 @@ struct Failback: AsyncParsableCommand {
   /// Returns once the replica here is what the other site captured last.
   private func inStep(_ client: AgentClient) async throws {
     let progress = MoveProgress()
+    var told: String?
     while true {
       let row = try await Moving.row(client, pair)
       let points = row.points
@@ -83,6 +90,11 @@ struct Failback: AsyncParsableCommand {
         points.applied == points.captured
       {
         return progress.clear()
+      }
+      // Where nothing can be overwritten on, a line says why it takes long.
+      if let held = row.held, held != told {
+        progress.tell("waits: \(held)")
+        told = held
       }
       progress.show(
         row.held.map { "waits: \($0)" } ?? row.notes.first
