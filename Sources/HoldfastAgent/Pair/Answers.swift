@@ -131,14 +131,7 @@ package struct FailoverRequest: Codable, Sendable {
 
 /// `failover --json`.
 package struct FailoverAnswer: Codable, Sendable {
-  package struct Phase: Codable, Sendable {
-    package var name: String
-    package var seconds: Double
-    package init(name: String, seconds: Double) {
-      self.name = name
-      self.seconds = seconds
-    }
-  }
+  package typealias Phase = MoveReport.Phase
   package var point: UInt64
   package var grade: String
   package var epoch: UInt64

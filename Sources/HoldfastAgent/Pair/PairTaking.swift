@@ -12,23 +12,15 @@ extension Pair {
     if standing?.role == .primary { return try await orderOther(by) }
     if let refusal = refusalToTake { throw refusal }
     guard let record = standing?.record else { preconditionFailure("a standby without a record") }
-    try moves.begin("switchover", of: name, by: by)
-    moves.enter("catch up")
-    isMoving = true
-    defer { isMoving = false }
-    let next = Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
-    taking = Taking(next, now: host.clock.now(), within: Limits.moveWithin)
-    takenBy = by
-    defer { taking = nil }
-    do {
-      let answer = try await followTaking()
-      moves.finish()
-      keepMoves()
-      return answer
-    } catch {
-      moves.finish("\(error)")
-      keepMoves()
-      throw error
+    return try await recorded("switchover", by: by) {
+      moves.enter("catch up")
+      isMoving = true
+      defer { isMoving = false }
+      let next = Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
+      taking = Taking(next, now: host.clock.now(), within: Limits.moveWithin)
+      takenBy = by
+      defer { taking = nil }
+      return try await followTaking()
     }
   }
 
@@ -71,8 +63,7 @@ extension Pair {
         answer.lossFiles = 0
         if needsController { try await untilServed() }
         if let open = moves.current?.phase?.name { moves.end(open) }
-        answer.phases =
-          moves.current?.phases.map { .init(name: $0.name, seconds: $0.seconds) } ?? []
+        answer.phases = moves.current?.phases ?? []
         return answer
       case .failed(let why):
         throw FailureAnswer(

@@ -8,35 +8,35 @@ package actor PairController {
   }
   private nonisolated let executor: any SerialExecutor
   package nonisolated let pair: PairConfiguration
-  private let world: ControllerWorld
+  let world: ControllerWorld
   /// `nil` where a person decides.
   private let arbiter: (any Arbiter)?
   private let files: ControllerFiles
-  private let service: any ServiceHost
+  let service: any ServiceHost
   private let timer: any DeadlineTimer
   /// Runs plans, and fences; one after the other each.
-  private let planner: any Helper
+  let planner: any Helper
   private let fencer: any Helper
   /// Runs the plan's checks while the service runs, and what may take long besides.
-  private let checker: any Helper
-  private var supervisor: Supervisor
+  let checker: any Helper
+  var supervisor: Supervisor
   private var names: PairNames?
   private var shown = Shown()
   /// Why the last thing that was tried did not work.
-  private var trouble: String?
+  var trouble: String?
   /// Why the arbiter did not answer.
   private var silence: String?
-  private var plan = PlanProgress()
+  var plan = PlanProgress()
   /// What the last promotion of this process came to.
   private var promotion: PromotionReport?
   /// What the checks found wrong with the service that runs.
-  private var illness: String?
+  var illness: String?
   /// Why an ill service was not moved, and why the other host may not be off.
-  private var moveRefusal: String?
-  private var fencingFailure: String?
-  private var isMovingAway = false
+  var moveRefusal: String?
+  var fencingFailure: String?
+  var isMovingAway = false
   /// What the plan would find here, and whether the agent knows.
-  private var facts: (found: [String: String]?, isTold: Bool) = (nil, true)
+  var facts: (found: [String: String]?, isTold: Bool) = (nil, true)
 
   /// What was said of late, so that each is said once.
   private struct Shown: Equatable {
@@ -215,7 +215,7 @@ package actor PairController {
 
   // MARK: Events and orders
 
-  private func tell(_ event: Supervisor.Event) {
+  func tell(_ event: Supervisor.Event) {
     let orders = supervisor.on(event, now: world.clock.now())
     for order in orders {
       do {
@@ -296,143 +296,6 @@ package actor PairController {
       let left = service.fence()
       Task { await self?.fenced(left) }
     }
-  }
-
-  // MARK: Plan
-
-  private func start(_ run: PlanProgress.Run) {
-    trouble = nil
-    planner.run { [service, pair, weak self] in
-      guard service.allow({ run.isWanted }) else { return }
-      for (index, step) in pair.plan.enumerated() {
-        guard run.isWanted else { return }
-        let failure = Self.failure(of: step, service)
-        service.prepare()
-        Task { await self?.done(run, index, failure) }
-        if failure != nil, step.onFailure == .stop { return }
-      }
-      Task { await self?.ended(run) }
-    }
-  }
-
-  /// In order, after the step that is being done.
-  private func stop() {
-    plan.abandon()
-    planner.run { [service, weak self] in
-      var failure: StepError?
-      do throws(StepError) { try service.stop() } catch { failure = error }
-      let outcome = failure
-      Task { await self?.stopped(outcome) }
-    }
-  }
-
-  private func stopped(_ failure: StepError?) {
-    guard let failure else { return tell(.stopped) }
-    trouble = "the service could not be ended in order: \(failure)"
-    world.log.error("\(name): \(trouble ?? "")")
-    tell(.stopFailed)
-  }
-
-  private static func failure(of step: PlanStep, _ service: any ServiceHost) -> StepError? {
-    do throws(StepError) {
-      try service.run(step)
-      return nil
-    } catch {
-      return error
-    }
-  }
-
-  private func done(_ run: PlanProgress.Run, _ index: Int, _ failure: StepError?) {
-    guard run.isWanted else { return }
-    let step = pair.plan[index]
-    guard let failure else { return world.log.notice("\(name): step \(index + 1), \(step): done") }
-    trouble = "step \(index + 1), \(step): \(failure)"
-    world.log.error("\(name): \(trouble ?? "")")
-    if step.onFailure == .stop { tell(.startFailed) }
-  }
-
-  private func ended(_ run: PlanProgress.Run) {
-    if run.isWanted { tell(.started) }
-  }
-
-  // MARK: Health
-
-  /// Looks again and again whether the service is well.
-  private func check() async {
-    let checks = pair.plan.compactMap { step -> PlanStep? in
-      guard case .check = step.kind, step.onFailure == .stop else { return nil }
-      // One try each time; a command gets its time.
-      let within = if case .check(.exec) = step.kind { step.within } else { Duration.zero }
-      return PlanStep(kind: step.kind, within: within, onFailure: .stop)
-    }
-    while !Task.isCancelled, !checks.isEmpty {
-      try? await world.clock.sleep(until: world.clock.now() + Limits.healthEvery)
-      guard supervisor.service == .running else {
-        illness = nil
-        continue
-      }
-      let found = await withCheckedContinuation { continuation in
-        checker.run { [service] in
-          continuation.resume(returning: Self.illness(checks, service))
-        }
-      }
-      if let found, illness == nil { world.log.error("\(name): \(found)") }
-      if found == nil, illness != nil { world.log.notice("\(name): well again") }
-      illness = found
-      if found == nil { moveRefusal = nil }
-      tell(.health(isWell: found == nil))
-    }
-  }
-
-  private static func illness(_ checks: [PlanStep], _ service: any ServiceHost) -> String? {
-    for check in checks {
-      if let failure = failure(of: check, service) {
-        return "the service is ill: \(check): \(failure)"
-      }
-    }
-    return nil
-  }
-
-  /// Tells the agent, and it the other site, what the plan would find here.
-  private func lookForFacts() async {
-    while !Task.isCancelled {
-      let found = await withCheckedContinuation { continuation in
-        checker.run { [service] in continuation.resume(returning: service.facts()) }
-      }
-      facts = (found, false)
-      try? await world.clock.sleep(until: world.clock.now() + Limits.factsEvery)
-    }
-  }
-
-  private func moveAway() {
-    guard !isMovingAway else { return }
-    isMovingAway = true
-    let why = illness ?? "the service is ill"
-    world.log.error("\(name): \(why): the other site is asked to take it")
-    Task {
-      moveRefusal = await world.agent.moveAway(name, why).map { "it is not moved: \($0)" }
-      if let moveRefusal { world.log.error("\(name): \(moveRefusal)") }
-      isMovingAway = false
-    }
-  }
-
-  private func fenceOther() {
-    guard let command = pair.failover.fence else { return tell(.otherFenced(true)) }
-    world.log.notice("\(name): makes sure that the other host is off: \(command.command)")
-    checker.run { [service, weak self] in
-      var failure: StepError?
-      do throws(StepError) { try service.fenceOther(command) } catch { failure = error }
-      let outcome = failure
-      Task { await self?.otherFenced(outcome) }
-    }
-  }
-
-  private func otherFenced(_ failure: StepError?) {
-    let isRequired = pair.failover.fence?.isRequired == true
-    let way = isRequired ? "; nothing starts here before it has worked: it is tried again" : ""
-    fencingFailure = failure.map { "the fencing command failed: \($0)\(way)" }
-    if let fencingFailure { world.log.critical("\(name): \(fencingFailure)") }
-    tell(.otherFenced(failure == nil))
   }
 
   // MARK: Saying

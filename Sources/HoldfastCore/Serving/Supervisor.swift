@@ -4,13 +4,13 @@
 /// sure that the other site is down.
 package struct Supervisor: Sendable {
   package let settings: SupervisionSettings
-  package private(set) var service = Service.stopped
-  package private(set) var lease: Lease?
-  package private(set) var intent: PromotionIntent?
+  package internal(set) var service = Service.stopped
+  package internal(set) var lease: Lease?
+  package internal(set) var intent: PromotionIntent?
   /// What the agent said last, whether or not it answers now.
-  package private(set) var report: AgentReport?
+  package internal(set) var report: AgentReport?
   /// Why the arbiter granted nothing when it answered last.
-  package private(set) var refusal: ArbiterRefusal?
+  package internal(set) var refusal: ArbiterRefusal?
 
   private struct Pending {
     enum Kind: Hashable {
@@ -24,13 +24,13 @@ package struct Supervisor: Sendable {
   }
   private var pending: Pending?
   private var lastNumber: RequestNumber = 0
-  private var nextAsk = Instant(nanos: .min)
+  var nextAsk = Instant(nanos: .min)
   /// The other site's lease may live until then, as the arbiter said last.
   private var othersLeaseEnd = Instant(nanos: .min)
   /// The other site may serve until then, on this one's promise.
   private var promiseEnd = Instant(nanos: .min)
   /// The arbiter knows that nothing of a reign that is over runs here.
-  private var hasReleased = false
+  var hasReleased = false
   /// The reign that a person's word is good for, until the arbiter is heard.
   private var wordReign: Reign?
   private var wordCountsFrom = Instant(nanos: .min)
@@ -44,17 +44,17 @@ package struct Supervisor: Sendable {
   /// Something of the plan may run that nothing is known of.
   private var mayFind = false
   /// The reign that the service here was, or is to be, ended for.
-  package private(set) var yieldingTo: Reign?
+  package internal(set) var yieldingTo: Reign?
   /// All that was written here is on the other site.
-  private var isReady = false
+  var isReady = false
   /// How far it came.
-  package private(set) var yield: Yield?
+  package internal(set) var yield: Yield?
   /// The reign in which the other host need not be fenced.
-  private var settled: Reign?
-  private var isFencingOther = false
-  private var nextFencing = Instant(nanos: .min)
+  var settled: Reign?
+  var isFencingOther = false
+  var nextFencing = Instant(nanos: .min)
   /// Rounds of checks that failed, one after the other.
-  private var illRounds = 0
+  var illRounds = 0
 
   package init(_ settings: SupervisionSettings) { self.settings = settings }
 
@@ -179,65 +179,6 @@ package struct Supervisor: Sendable {
     {
       orders.append(.hand(lease.reign))
     }
-  }
-
-  /// A planned move that both agents are at.
-  private mutating func hear(
-    _ move: PlannedMove?, _ report: AgentReport, _ orders: inout [Order]
-  ) {
-    switch move {
-    case .yielding(let next): yield(to: next, isReady: false, &orders)
-    case .ready(let next): yield(to: next, isReady: true, &orders)
-    case .taking(let next, let point):
-      goOn(&orders)
-      guard settings.hasArbiter, intent == nil, report.role == .standby,
-        next.epoch == report.record.reign.epoch.next
-      else { return }
-      let begun = PromotionIntent(reign: next, cause: .planned, point: point)
-      intent = begun
-      nextAsk = Instant(nanos: .min)
-      orders.append(.persist(begun))
-    case nil: goOn(&orders)
-    }
-  }
-
-  private mutating func yield(to next: Reign, isReady: Bool, _ orders: inout [Order]) {
-    if yieldingTo != next {
-      yieldingTo = next
-      yield = nil
-      hasReleased = false
-    }
-    if isReady, !self.isReady { nextAsk = Instant(nanos: .min) }
-    self.isReady = isReady
-    switch service {
-    case .starting, .running: stop(&orders)
-    case .failed: if yield != .stopFailed { stop(&orders) }
-    case .stopped:
-      yield = yield ?? .stopped
-      // What was renewed while the final point was made is given back.
-      if isReady { lease = nil }
-    case .stopping, .fencing: break
-    }
-  }
-
-  /// The service was ended in order for the other site: no promise of that counts any more.
-  private var hasEnded: Bool { yieldingTo != nil && service == .stopped }
-
-  private mutating func stop(_ orders: inout [Order]) {
-    service = .stopping
-    orders.append(.stop)
-  }
-
-  /// A move that this site was to yield in is off.
-  private mutating func goOn(_ orders: inout [Order]) {
-    guard yieldingTo != nil else { return }
-    yieldingTo = nil
-    isReady = false
-    hasReleased = false
-    nextAsk = Instant(nanos: .min)
-    // What could not be stopped is made whole again; what was stopped starts under its lease.
-    if yield == .stopFailed, service == .failed { run(&orders) }
-    yield = nil
   }
 
   /// A word counts until the arbiter has granted; what an agent said before it heard of that, not.
@@ -369,19 +310,6 @@ package struct Supervisor: Sendable {
     }
   }
 
-  /// The arbiter names the newest reign while a planned move that is off has left an intent.
-  private mutating func settle(_ newest: Reign, _ orders: inout [Order]) {
-    guard let intent, intent.cause == .planned, intent.point != nil, !isOffered(intent) else {
-      return
-    }
-    guard newest == intent.reign else { return abandon(nil, &orders) }
-    // It was granted, and nobody else can serve any more: whatever is newest here goes on.
-    let granted = PromotionIntent(reign: newest, cause: .planned)
-    self.intent = granted
-    nextAsk = Instant(nanos: .min)
-    orders.append(.persist(granted))
-  }
-
   private mutating func extend(
     _ reign: Reign, from sentAt: Instant, _ now: Instant, _ orders: inout [Order]
   ) {
@@ -419,13 +347,7 @@ package struct Supervisor: Sendable {
     orders.append(.persist(begun))
   }
 
-  /// Whether the move that an intent is of is still under way.
-  private func isOffered(_ intent: PromotionIntent) -> Bool {
-    guard intent.cause == .planned, case .taking(let next, _) = report?.move else { return false }
-    return next == intent.reign
-  }
-
-  private mutating func abandon(_ why: ArbiterRefusal?, _ orders: inout [Order]) {
+  mutating func abandon(_ why: ArbiterRefusal?, _ orders: inout [Order]) {
     let wasOrdered = intent?.isOrdered == true
     intent = nil
     orders.append(.persist(nil))
@@ -460,46 +382,6 @@ package struct Supervisor: Sendable {
     run(&orders)
   }
 
-  /// Whether the other host need not be fenced, or was.
-  private mutating func isAlone(
-    _ report: AgentReport, _ now: Instant, _ orders: inout [Order]
-  ) -> Bool {
-    let reign = report.record.reign
-    if settled == reign { return true }
-    if settings.fencing == .none || report.isPlanned {
-      // A command that is configured later is for what happens then.
-      settled = reign
-      orders.append(.settle(reign))
-      return true
-    }
-    if !isFencingOther, now >= nextFencing {
-      isFencingOther = true
-      orders.append(.fenceOther)
-    }
-    return false
-  }
-
-  private mutating func otherFenced(
-    _ isOff: Bool, _ now: Instant, _ orders: inout [Order]
-  ) {
-    isFencingOther = false
-    guard let reign = report?.record.reign else { return }
-    guard isOff || settings.fencing == .wanted else {
-      nextFencing = now + Limits.fenceAgainAfter
-      return
-    }
-    settled = reign
-    orders.append(.settle(reign))
-  }
-
-  private mutating func hear(isWell: Bool, _ orders: inout [Order]) {
-    illRounds = isWell || service != .running ? 0 : illRounds + 1
-    guard settings.movesUnhealthy, illRounds > 0, illRounds % Limits.illRoundsMax == 0 else {
-      return
-    }
-    orders.append(.moveAway)
-  }
-
   private func mayServe(_ reign: Reign, _ now: Instant) -> Bool {
     if !settings.hasArbiter { return true }
     // Who can be asked knows better than who has looked.
@@ -508,7 +390,7 @@ package struct Supervisor: Sendable {
     return now >= othersLeaseEnd && now >= promiseEnd
   }
 
-  private mutating func run(_ orders: inout [Order]) {
+  mutating func run(_ orders: inout [Order]) {
     service = .starting
     mayFind = false
     let handed = settings.hasArbiter ? lease : report.map { Lease.endless($0.record.reign) }

@@ -1,0 +1,323 @@
+import HoldfastCore
+import HoldfastStore
+
+/// Promoting this site: up to the commit point everything leads back, behind it forward.
+extension Pair {
+  /// Promotes this site. Before the new epoch is durable an abort restores everything; after it
+  /// the way is forward, over crashes too.
+  /// - Parameter by: who ordered it, for people.
+  package func failover(_ request: FailoverRequest, by: String) async throws -> FailoverAnswer {
+    let granted = request.granted?.value
+    let onWord = granted == nil && request.otherSiteIsDown
+    if let granted, granted == taking?.next {
+      // The arbiter's part of a planned move, at the point that the other site named.
+      guard let point = taking?.offer else { throw otherMove }
+      moves.enter("promote")
+      do {
+        var planned = request
+        planned.point = point.rawValue
+        let answer = try await failover(
+          planned, to: granted, onWord: false, isPlanned: true)
+        taken = answer
+        await tellTaking(.promoted)
+        return answer
+      } catch {
+        await tellTaking(.notPromoted("\(error)"))
+        throw error
+      }
+    }
+    if granted != nil, taking != nil { try await giveUpTaking() }
+    guard !isMoving, !isReturning, granted != nil || reservedBy == nil else { throw otherMove }
+    isMoving = true
+    defer { isMoving = false }
+    if request.preview { return try await failover(request, to: nil, onWord: onWord) }
+    return try await recorded("failover", by: reservedBy ?? by) {
+      var answer = try await failover(request, to: granted, onWord: onWord)
+      answer.phases = moves.current?.phases ?? []
+      return answer
+    }
+  }
+
+  /// Carries a move out, and keeps on record what became of it.
+  /// - Throws: ``FailureAnswer`` where another is under way, and what `body` throws.
+  func recorded<T>(
+    _ kind: String, by: String, _ body: () async throws -> T
+  ) async throws -> T {
+    try moves.begin(kind, of: name, by: by)
+    do {
+      let answer = try await body()
+      moves.finish()
+      keepMoves()
+      return answer
+    } catch {
+      moves.finish("\(error)")
+      keepMoves()
+      throw error
+    }
+  }
+
+  /// That another move is under way, and whose.
+  var otherMove: FailureAnswer {
+    let whose =
+      moves.current.map {
+        "a \($0.kind) of \(name) is under way, ordered by \($0.by) at \($0.begun)"
+      }
+      ?? reservedBy.map { "a failover of \(name) is under way, ordered by \($0)" }
+      ?? "another move of \(name) is under way"
+    return FailureAnswer(
+      code: 3, "\(whose): wait for its end, see holdfast status \(name)")
+  }
+
+  /// A failover that a person orders here is the controller's to begin: until it has ended nobody
+  /// begins another move.
+  /// - Parameter by: who ordered it, for people.
+  package func reserve<T: Sendable>(
+    by: String, _ body: @Sendable () async throws -> T
+  ) async throws -> T {
+    guard !isMoving, !isReturning, reservedBy == nil else { throw otherMove }
+    reservedBy = by
+    defer { reservedBy = nil }
+    return try await body()
+  }
+
+  /// - Parameters:
+  ///   - granted: the reign to come; `nil` for one that is new.
+  ///   - onWord: the service may start though no arbiter grants it.
+  ///   - isPlanned: the other site has yielded.
+  func failover(
+    _ request: FailoverRequest, to granted: Reign?, onWord: Bool, isPlanned: Bool = false
+  ) async throws -> FailoverAnswer {
+    if let granted, granted == standing?.record.reign {
+      throw FailureAnswer(code: 3, "\(name) is promoted to epoch \(granted.epoch) already")
+    }
+    guard let record = standing?.record, record.part == .standby, let receiver, let applier
+    else {
+      let role = standing?.role ?? .unknown
+      throw FailureAnswer(
+        code: 3,
+        role == .primary
+          ? "\(name) is primary here already, in epoch \(standing?.record.reign.epoch ?? .none)"
+          : "\(name) is \(role.rawValue) here: only a standby is promoted; see holdfast status")
+    }
+    if case .split = standing?.refusal {
+      throw FailureAnswer(code: 3, standing?.refusal?.description ?? "split")
+    }
+    guard request.granted == nil || granted?.epoch ?? .none > record.reign.epoch else {
+      throw FailureAnswer(code: 2, "no reign that comes after \(record.reign)")
+    }
+    let isStep = moves.current?.kind == "failover"
+    func end(_ phase: String) { if isStep { moves.end(phase) } }
+    try await receiver.hold()
+    do {
+      end("hold")
+      let rows = try await receiver.points()
+      let chosen = try choose(request, from: rows)
+      let (lag, lossFiles) = loss(of: chosen, rows)
+      var answer = FailoverAnswer(
+        point: chosen.number.rawValue, grade: chosen.grade.word,
+        epoch: record.reign.epoch.next.rawValue, reign: "", lossSeconds: lag?.seconds,
+        lossFiles: lossFiles, phases: [])
+      if request.preview {
+        await receiver.release()
+        answer.refusal = refusal(of: request, lag, lossFiles)
+        return answer
+      }
+      if let refusal = refusal(of: request, lag, lossFiles) {
+        throw FailureAnswer(code: 3, refusal)
+      }
+      do {
+        try await applier.probe()
+      } catch {
+        throw FailureAnswer(
+          code: 3, "nothing was changed: \(ApplyWorker.describe(error, pair: name))")
+      }
+      try await receiver.note(.pinned(chosen.number, true), reign: record.reign)
+      end("pin")
+      let reign = granted ?? Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
+      return try await promote(
+        to: chosen, reign, onWord: onWord, isPlanned: isPlanned, answer, end)
+    } catch {
+      if standing?.record.part == .standby { await receiver.release() }
+      throw error
+    }
+  }
+
+  /// What is not in a point: since when, and how many places; `nil` where that is unknown.
+  private func loss(of chosen: Point, _ rows: [PointRow]) -> (Duration?, Int64?) {
+    let view = board.view
+    let later = rows.filter { !$0.isBranch && $0.point.number > chosen.number }.map(\.point)
+    let files = view.peerPendingPlaces.map { $0 + later.reduce(0) { $0 + $1.changes } }
+    guard var lag = view.lag.lag(at: host.clock.now()) else {
+      // Nothing is known from the primary since this agent started: by the two clocks, it is all
+      // that was written since the point was captured.
+      return (.nanoseconds(max(0, host.clock.wall().nanos - chosen.time.nanos)), files)
+    }
+    if let newest = later.first {
+      lag += .nanoseconds(max(0, newest.time.nanos - chosen.time.nanos))
+    }
+    return (lag, files)
+  }
+
+  private nonisolated func choose(
+    _ request: FailoverRequest, from rows: [PointRow]
+  ) throws -> Point {
+    if let wanted = request.point {
+      guard let row = rows.first(where: { $0.point.number.rawValue == wanted }) else {
+        throw FailureAnswer(
+          code: 2, "there is no point \(wanted) of \(name): type: holdfast points \(name)")
+      }
+      return row.point
+    }
+    let good = rows.first { !$0.isBranch && $0.point.grade >= configuration.require }
+    if let good { return good.point }
+    guard let newest = rows.first?.point else {
+      throw FailureAnswer(
+        code: 3, "no point of \(name) has ever been durable here: there is nothing to promote")
+    }
+    throw FailureAnswer(
+      code: 3,
+      """
+      no point of grade \(configuration.require.word) is kept; the newest is point \
+      \(newest.number) (\(newest.grade.word)): to take it, type: holdfast failover \(name) --point \
+      \(newest.number)
+      """)
+  }
+
+  /// What a person has to say first, if anything.
+  private func refusal(
+    of request: FailoverRequest, _ lag: Duration?, _ files: Int64?
+  ) -> String? {
+    guard request.otherSiteIsDown || configuration.failover.hasArbiter else {
+      return """
+        arbiter is none: make sure that \(peer) is down and stays down, then say so: holdfast \
+        failover \(name) --other-site-is-down
+        """
+    }
+    let limit = configuration.failover.maxLoss
+    let isWithin = request.point == nil && (lag.map { $0 <= limit } ?? false)
+    if isWithin || request.acceptLoss { return nil }
+    let seconds = lag.map { String(format($0.seconds)) } ?? "an unknown number of"
+    let bound =
+      request.point == nil
+      ? "limit: \(format(limit.seconds)) s" : "an older point than the newest was asked for"
+    return """
+      the last \(seconds) seconds of writes may be lost (\(bound)\
+      \(files.map { "; \($0) places" } ?? "")): if that is acceptable, add --accept-loss
+      """
+  }
+
+  func format(_ seconds: Double) -> String {
+    String(Double(Int(seconds * 10)) / 10)
+  }
+
+  /// From the commit point on.
+  private func promote(
+    to point: Point, _ reign: Reign, onWord: Bool, isPlanned: Bool,
+    _ preview: FailoverAnswer, _ end: (String) -> Void
+  ) async throws -> FailoverAnswer {
+    // Another may have come first while this one waited.
+    guard standing?.record.part == .standby, standing?.record.reign.epoch ?? .none < reign.epoch
+    else { throw otherMove }
+    let view = board.view
+    let saved = PairFiles.Saved(
+      record: RoleRecord(reign: reign, part: .primary), promoting: point.number,
+      usedUpTo: max(view.peerCaptured, view.marks.captured, view.marks.durable),
+      isPlanned: isPlanned)
+    self.isPlanned = isPlanned
+    try files.store(saved)
+    // From here on lower epochs are refused, whatever becomes of the steps that follow.
+    _ = standing?.on(.promoted(reign))
+    isPromoting = true
+    isByWord = onWord
+    isStalled = false
+    showRole()
+    host.probe.hit(.promoting)
+    end("epoch")
+    // A primary that lives hears of it at once.
+    await greet()
+    do {
+      try await complete(saved, point.number)
+      end("apply")
+      try files.store(saved.completed)
+      try await serveAfterPromotion(above: saved.usedUpTo)
+      end("serve")
+    } catch {
+      holdPromotion(saved, error)
+      throw FailureAnswer(
+        code: 1,
+        """
+        \(name) is promoted to epoch \(reign.epoch), which cannot be undone, and its tree is not \
+        ready: \(ApplyWorker.describe(error, pair: name)); put that right, it goes on by itself: \
+        see holdfast status \(name)
+        """)
+    }
+    var answer = preview
+    answer.epoch = reign.epoch.rawValue
+    answer.reign = reign.id.description
+    return answer
+  }
+
+  /// The steps after the commit point; doing them again changes nothing.
+  private func complete(_ saved: PairFiles.Saved, _ point: PointNumber) async throws {
+    // Gone only where the pair is being stopped meanwhile.
+    guard let receiver, let applier else { throw CancellationError() }
+    try await receiver.hold()
+    try await receiver.branch(
+      from: point, above: max(board.view.peerCaptured, saved.usedUpTo), reign: saved.record.reign)
+    host.probe.hit(.promoting)
+    try await applier.move(to: point)
+    host.probe.hit(.promoting)
+  }
+
+  private func serveAfterPromotion(above usedUpTo: PointNumber) async throws {
+    isPromoting = false
+    let highest = max(
+      board.view.marks.durable, board.view.peerCaptured, board.view.marks.captured, usedUpTo)
+    board.update { view in
+      view.lag.forget()
+      view.held = [:]
+      view.marks.captured = max(view.marks.captured, view.marks.applied)
+    }
+    startCapture()
+    await capture?.serve(
+      standing?.record.reign ?? .none, highest: highest.next, isPromoted: true)
+    showRole()
+  }
+
+  /// The way is forward: it is tried again until it is done.
+  private func holdPromotion(_ saved: PairFiles.Saved, _ error: any Error) {
+    board.hold(
+      .replica,
+      """
+      the promotion to epoch \(saved.record.reign.epoch) waits: \
+      \(ApplyWorker.describe(error, pair: name)); put that right, it goes on by itself
+      """)
+    promotionTask = Task { [host] in
+      try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
+      if !Task.isCancelled { await self.finishPromotion(saved) }
+    }
+  }
+
+  /// A promotion that a crash or a disk interrupted goes forward.
+  func finishPromotion(_ saved: PairFiles.Saved) async {
+    guard let point = saved.promoting, !isStopped else { return }
+    do {
+      if standing?.role != .primary {
+        let prior = Reign(
+          epoch: Epoch(rawValue: saved.record.reign.epoch.rawValue - 1), id: .none)
+        standing = Standing(record: RoleRecord(reign: prior, part: .standby))
+        _ = standing?.on(.promoted(saved.record.reign))
+      }
+      isPromoting = true
+      showRole()
+      try await startStandby()
+      try await complete(saved, point)
+      guard !isStopped else { return }
+      try files.store(saved.completed)
+      try await serveAfterPromotion(above: saved.usedUpTo)
+      await greet()
+    } catch {
+      if !isStopped { holdPromotion(saved, error) }
+    }
+  }
+}

@@ -1,0 +1,80 @@
+/// A planned move: what the controllers of both sites do of it, at their agents' word.
+extension Supervisor {
+  /// A planned move that both agents are at.
+  mutating func hear(
+    _ move: PlannedMove?, _ report: AgentReport, _ orders: inout [Order]
+  ) {
+    switch move {
+    case .yielding(let next): yield(to: next, isReady: false, &orders)
+    case .ready(let next): yield(to: next, isReady: true, &orders)
+    case .taking(let next, let point):
+      goOn(&orders)
+      guard settings.hasArbiter, intent == nil, report.role == .standby,
+        next.epoch == report.record.reign.epoch.next
+      else { return }
+      let begun = PromotionIntent(reign: next, cause: .planned, point: point)
+      intent = begun
+      nextAsk = Instant(nanos: .min)
+      orders.append(.persist(begun))
+    case nil: goOn(&orders)
+    }
+  }
+
+  mutating func yield(to next: Reign, isReady: Bool, _ orders: inout [Order]) {
+    if yieldingTo != next {
+      yieldingTo = next
+      yield = nil
+      hasReleased = false
+    }
+    if isReady, !self.isReady { nextAsk = Instant(nanos: .min) }
+    self.isReady = isReady
+    switch service {
+    case .starting, .running: stop(&orders)
+    case .failed: if yield != .stopFailed { stop(&orders) }
+    case .stopped:
+      yield = yield ?? .stopped
+      // What was renewed while the final point was made is given back.
+      if isReady { lease = nil }
+    case .stopping, .fencing: break
+    }
+  }
+
+  /// The service was ended in order for the other site: no promise of that counts any more.
+  var hasEnded: Bool { yieldingTo != nil && service == .stopped }
+
+  mutating func stop(_ orders: inout [Order]) {
+    service = .stopping
+    orders.append(.stop)
+  }
+
+  /// A move that this site was to yield in is off.
+  mutating func goOn(_ orders: inout [Order]) {
+    guard yieldingTo != nil else { return }
+    yieldingTo = nil
+    isReady = false
+    hasReleased = false
+    nextAsk = Instant(nanos: .min)
+    // What could not be stopped is made whole again; what was stopped starts under its lease.
+    if yield == .stopFailed, service == .failed { run(&orders) }
+    yield = nil
+  }
+
+  /// Whether the move that an intent is of is still under way.
+  func isOffered(_ intent: PromotionIntent) -> Bool {
+    guard intent.cause == .planned, case .taking(let next, _) = report?.move else { return false }
+    return next == intent.reign
+  }
+
+  /// The arbiter names the newest reign while a planned move that is off has left an intent.
+  mutating func settle(_ newest: Reign, _ orders: inout [Order]) {
+    guard let intent, intent.cause == .planned, intent.point != nil, !isOffered(intent) else {
+      return
+    }
+    guard newest == intent.reign else { return abandon(nil, &orders) }
+    // It was granted, and nobody else can serve any more: whatever is newest here goes on.
+    let granted = PromotionIntent(reign: newest, cause: .planned)
+    self.intent = granted
+    nextAsk = Instant(nanos: .min)
+    orders.append(.persist(granted))
+  }
+}
