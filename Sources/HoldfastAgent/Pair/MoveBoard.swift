@@ -50,22 +50,16 @@ package final class MoveBoard: Sendable {
 
   package var current: MoveReport? { state.withLock { $0.current } }
 
-  /// - Throws: ``FailureAnswer``: another is under way, and whose.
-  func begin(_ kind: String, of pair: String, by: String) throws {
+  /// - Returns: false where another is under way.
+  func begin(_ kind: String, by: String) -> Bool {
     let now = clock.now()
     let wall = clock.wall()
-    try state.withLock { state in
-      if let other = state.current {
-        throw FailureAnswer(
-          code: 3,
-          """
-          a \(other.kind) of \(pair) is under way, ordered by \(other.by) at \(other.begun): wait \
-          for its end, see holdfast status \(pair)
-          """)
-      }
+    return state.withLock { state in
+      guard state.current == nil else { return false }
       state.current = MoveReport(
         kind: kind, by: by, begun: wall.rfc3339, phases: [], phase: nil, failure: nil)
       state.phaseBegan = now
+      return true
     }
   }
 

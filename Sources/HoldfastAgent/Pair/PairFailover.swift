@@ -43,7 +43,7 @@ extension Pair {
   func recorded<T>(
     _ kind: String, by: String, _ body: () async throws -> T
   ) async throws -> T {
-    try moves.begin(kind, of: name, by: by)
+    guard moves.begin(kind, by: by) else { throw otherMove }
     do {
       let answer = try await body()
       moves.finish()
@@ -223,8 +223,8 @@ extension Pair {
       record: RoleRecord(reign: reign, part: .primary), promoting: point.number,
       usedUpTo: max(view.peerCaptured, view.marks.captured, view.marks.durable),
       isPlanned: isPlanned)
-    self.isPlanned = isPlanned
     try files.store(saved)
+    self.isPlanned = isPlanned
     // From here on lower epochs are refused, whatever becomes of the steps that follow.
     _ = standing?.on(.promoted(reign))
     isPromoting = true

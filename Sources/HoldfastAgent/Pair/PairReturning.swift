@@ -28,7 +28,7 @@ extension Pair {
       throw FailureAnswer(code: 4, "\(peer) is not connected: nothing can be brought from it")
     }
     try await untilStopped()
-    try moves.begin("failback", of: name, by: by)
+    guard moves.begin("failback", by: by) else { throw otherMove }
     do {
       try await become(standbyOf: theirs, tree: nil)
     } catch {

@@ -21,7 +21,7 @@ extension Pair {
     if let refusal = refusal(toYield: next) { return await say(.ended(refusal), to: next) }
     do {
       try files.store(PairFiles.Yield(next: next))
-      try moves.begin("switchover", of: name, by: Verdict.bounded(wanted.by))
+      guard moves.begin("switchover", by: Verdict.bounded(wanted.by)) else { throw otherMove }
     } catch {
       return await say(.ended("\(error)"), to: next)
     }
