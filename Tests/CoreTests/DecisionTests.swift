@@ -244,3 +244,32 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
     #expect(dirty.isEmpty)
   }
 }
+
+@Suite struct `A pause of this host` {
+  private static func detector() -> PauseDetector {
+    var detector = PauseDetector(period: .milliseconds(50), limit: .milliseconds(250))
+    _ = detector.on(boot: Instant(nanos: 1000), wall: WallTime(nanos: 5000))
+    return detector
+  }
+  private static func millis(_ count: Int64) -> Int64 { count * 1_000_000 }
+
+  @Test func `is seen where the clock went on meanwhile`() {
+    var detector = Self.detector()
+    let late = Self.millis(300)
+    #expect(
+      detector.on(boot: Instant(nanos: 1000 + late), wall: WallTime(nanos: 5000 + late)) == nil)
+    let gap = detector.on(
+      boot: Instant(nanos: 1000 + 2 * late + 1), wall: WallTime(nanos: 5000 + 2 * late))
+    #expect(gap == .nanoseconds(Self.millis(250) + 1))
+  }
+
+  @Test func `is seen by the wall's clock alone, where that is set right again`() {
+    var detector = Self.detector()
+    let boot = Instant(nanos: 1000 + Self.millis(50))
+    let gap = detector.on(boot: boot, wall: WallTime(nanos: 5000 + Self.millis(30_000)))
+    #expect(gap == .nanoseconds(Self.millis(29_950)))
+    // Set back it says nothing of a pause.
+    #expect(
+      detector.on(boot: Instant(nanos: 1000 + Self.millis(100)), wall: WallTime(nanos: 0)) == nil)
+  }
+}

@@ -296,6 +296,62 @@ private struct Told {
     for _ in 0..<9 { #expect(patient.tell(.health(isWell: false), 2000).isEmpty) }
   }
 
+  @Test func `has what stood still with its host wait until it is granted anew`() {
+    var told = Told.serving
+    _ = told.tick(3000)
+    let before = told.asked
+    let orders = told.tell(.paused, 4000)
+    #expect(orders.first == .note(nil), "no other controller goes on under this lease")
+    #expect(told.asked != before && told.supervisor.isSuspended)
+    #expect(told.tell(.arbiter(before, .granted(wait: .zero)), 4010).isEmpty)
+    // Checks of what stands still say nothing.
+    #expect(told.tell(.health(isWell: false), 4020).isEmpty)
+    let granted = told.tell(.arbiter(told.asked, .granted(wait: .zero)), 4030)
+    #expect(granted.last == .thaw && !told.supervisor.isSuspended)
+    #expect(told.supervisor.fenceAt == at(4000 + 7300))
+  }
+
+  @Test func `fences what stood still where another was promoted, or nobody answers`() {
+    var told = Told.serving
+    _ = told.tell(.paused, 4000)
+    let newer = Reign(epoch: Epoch(rawValue: 2), id: RandomID(high: 0, low: 2))
+    let refused = told.tell(.arbiter(told.asked, .refused(.superseded(newer))), 4030)
+    #expect(refused.contains(.fence(.superseded)) && !refused.contains(.thaw))
+    var silent = Told.serving
+    _ = silent.tell(.paused, 4000)
+    #expect(silent.tick(8300).contains(.fence(.leaseOver)))
+    // What was begun cannot be known to stand still as a whole.
+    var starting = Told()
+    _ = starting.tell(.began(handover: nil, intent: nil), 0)
+    _ = starting.tell(.fenced, 10)
+    _ = starting.tell(.agent(report(.primary, .primary)), 20)
+    _ = starting.tick(1000)
+    _ = starting.tell(.arbiter(starting.asked, .granted(wait: .zero)), 1010)
+    #expect(starting.supervisor.service == .starting)
+    #expect(starting.tell(.paused, 2000).contains(.fence(.paused)))
+  }
+
+  @Test func `says until when what it fences is counted on to be over`() {
+    var told = Told.serving
+    let end = at(1000 + 10_000 - 500)
+    #expect(told.supervisor.mustBeOverAt == end)
+    _ = told.tick(8300)
+    #expect(told.supervisor.service == .fencing && told.supervisor.mustBeOverAt == end)
+    _ = told.tell(.fenced, 8400)
+    #expect(told.supervisor.mustBeOverAt == nil)
+  }
+
+  @Test func `serves on a word where the arbiter knows nothing`() {
+    var told = Told()
+    _ = told.tell(.began(handover: nil, intent: nil), 0)
+    _ = told.tell(.fenced, 10)
+    var word = report(.primary, .primary)
+    word.isByWord = true
+    _ = told.tell(.agent(word), 20)
+    _ = told.tick(1000)
+    #expect(told.tell(.arbiter(told.asked, .refused(.unheard)), 1010).contains(.start))
+  }
+
   @Test func `feeds its watchdog only while it could hang and still be killed in time`() {
     let told = Told.serving
     #expect(told.supervisor.mayFeedWatchdog(now: at(5500)))

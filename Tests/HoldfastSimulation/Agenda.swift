@@ -6,15 +6,19 @@ struct Agenda {
     var at: Int64
     /// Of two at one time, what was entered first.
     var order: Int
+    /// Whose process does it; `nil`: nobody's.
+    var site: SimulatedSite?
     var happen: (World) -> Void
     static func < (a: Item, b: Item) -> Bool { (a.at, a.order) < (b.at, b.order) }
   }
   private var heap: [Item] = []
   private var count = 0
 
-  mutating func add(_ at: Int64, _ happen: @escaping (World) -> Void) {
+  mutating func add(
+    _ at: Int64, of site: SimulatedSite? = nil, _ happen: @escaping (World) -> Void
+  ) {
     count += 1
-    heap.append(Item(at: at, order: count, happen: happen))
+    heap.append(Item(at: at, order: count, site: site, happen: happen))
     var child = heap.count - 1
     while child > 0, heap[child] < heap[(child - 1) / 2] {
       heap.swapAt(child, (child - 1) / 2)

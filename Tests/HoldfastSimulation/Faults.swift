@@ -11,6 +11,7 @@ extension World {
     case linesWhole
     case controllerStands(SimulatedSite, Duration)
     case controllerKilled(SimulatedSite)
+    case hostStands(SimulatedSite, Duration, isCounted: Bool)
     case failoverOrdered(SimulatedSite)
     case switchoverOrdered(SimulatedSite)
   }
@@ -41,6 +42,8 @@ extension World {
     case .controllerKilled(let site):
       say(site.name, "the controller is killed")
       killController(site)
+    case .hostStands(let site, let duration, let isCounted):
+      pause(site, for: duration, isCounted: isCounted)
     case .failoverOrdered(let site):
       say(site.name, "a person orders failover")
       tell(site, .failoverOrdered(nil))
@@ -63,7 +66,9 @@ extension World {
 
   private func befall() {
     let site = chance.pick(sites)
-    switch chance.below(19) {
+    // Also where the times are not what they should be.
+    let pauseMax = LeaseTerms(ttl: terms.ttl).pauseMax
+    switch chance.below(22) {
     case 0: cut([.left, .right], [.right, .left])
     case 1: cut([.left, .witness], [.witness, .left])
     case 2: cut([.right, .witness], [.witness, .right])
@@ -93,15 +98,18 @@ extension World {
     case 12:
       say(site.name, "a person orders failover")
       tell(site, .failoverOrdered(nil))
-    case 13:
-      guard site.standing?.record.part == .standby else { break }
-      say(site.name, "a person says that the other site is down")
-      probes.insert(.byWord)
-      let reign = Reign(epoch: site.record.reign.epoch.next, id: chance.id())
-      promote(site, reign, site.controllerRun)
+    case 13: sayOtherIsDown(site)
     case 14: orderAtTheWorstMoment(site)
     case 15, 16: orderSwitchover(site)
     case 17: orderSwitchover(other(site))
+    case 18:
+      pause(
+        site, for: chance.duration(.milliseconds(1)...pauseMax / 5),
+        isCounted: chance.isTrue(oneIn: 2))
+    case 19, 20:
+      pause(
+        site, for: chance.duration(pauseMax * 2...terms.ttl * 2),
+        isCounted: chance.isTrue(oneIn: 2))
     default: rejoin(site)
     }
   }
@@ -115,6 +123,32 @@ extension World {
     after(chance.duration(.milliseconds(200)...(.seconds(2)))) { world in
       world.killController(site)
       world.restartWitness(isForgetting: false, within: .milliseconds(500))
+    }
+  }
+
+  /// A person switches the other host off, sees to it that it stays so until it is known who may
+  /// serve, and promotes this site.
+  private func sayOtherIsDown(_ site: SimulatedSite) {
+    guard site.standing?.role == .standby, !site.isPromoting, site.taking == nil,
+      site.pausedUntil == nil
+    else { return }
+    let other = other(site)
+    reboot(other)
+    other.isHeldOff = true
+    say(site.name, "a person says that the other site is down")
+    probes.insert(.byWord)
+    let reign = Reign(epoch: site.record.reign.epoch.next, id: chance.id())
+    promote(site, reign, site.controllerRun, isOnWord: true)
+    watchWord(site)
+  }
+
+  private func watchWord(_ site: SimulatedSite) {
+    after(terms.ttl) { world in
+      let other = world.other(site)
+      guard other.isHeldOff else { return }
+      // What a person said is forgotten with the processes that heard it.
+      if !site.runs, !site.isByWord, !site.isPromoting { other.isHeldOff = false }
+      world.watchWord(site)
     }
   }
 
@@ -137,13 +171,20 @@ extension World {
     guard site.isUp else { return }
     say(site.name, "loses power")
     site.isUp = false
-    site.isServing = false
+    site.runs = false
+    site.isSuspended = false
+    site.pausedUntil = nil
     site.note = nil
     site.standing = nil
     site.supervisor = nil
     site.agentRun += 1
     site.controllerRun += 1
+    boot(site)
+  }
+
+  private func boot(_ site: SimulatedSite) {
     after(chance.duration(.seconds(1)...terms.ttl * 2)) { world in
+      if site.isHeldOff { return world.boot(site) }
       world.say(site.name, "boots")
       site.isUp = true
       site.clock.bootedAt = world.now

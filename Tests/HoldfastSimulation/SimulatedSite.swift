@@ -19,8 +19,16 @@ package final class SimulatedSite {
   // Gone with the boot.
   var isUp = true
   var note: Lease?
+  /// Processes of the service are there.
+  var runs = false
+  /// They stand still since this host did.
+  var isSuspended = false
+  /// Until when nothing happens here, by the true time.
+  var pausedUntil: Int64?
+  /// A person who has made sure that this host is off lets nobody start it.
+  var isHeldOff = false
   /// The truth that nobody in the world can see: something here answers and writes.
-  package internal(set) var isServing = false
+  package var isServing: Bool { runs && !isSuspended && pausedUntil == nil }
 
   // Gone with the process.
   var standing: Standing?

@@ -12,6 +12,7 @@ package final class World {
     case handover, watchdogKilled, servedByPromise, waitedForLease, superseded, abandoned
     case quiet, unheard, automatic, ordered, byWord, refusedOrder, startFailed, leaseOver, rejoined
     case released, yielded, wentBack, turned
+    case suspended, thawed, fencedAfterPause
   }
 
   package let terms: LeaseTerms
@@ -36,7 +37,7 @@ package final class World {
   var cuts: Set<[Place]> = []
   var isLossy = true
 
-  package init(seed: UInt64, terms: LeaseTerms, isAutomatic: Bool) {
+  package init(seed: UInt64, terms: LeaseTerms, isAutomatic: Bool, hasArbiter: Bool = true) {
     var chance = Chance(seed: seed)
     self.terms = terms
     pair = chance.id()
@@ -57,8 +58,9 @@ package final class World {
     epochs = [reign.epoch, .none]
     self.chance = chance
     settings = SupervisionSettings(
-      terms: terms, isAutomatic: isAutomatic, maxLoss: .seconds(3600))
-    startWitness()
+      terms: terms, isAutomatic: isAutomatic && hasArbiter, maxLoss: .seconds(3600),
+      hasArbiter: hasArbiter)
+    if hasArbiter { startWitness() }
     for site in sites {
       startAgent(site)
       startController(site)
@@ -70,12 +72,15 @@ package final class World {
 
   // MARK: Time
 
-  func after(_ delay: Duration, _ happen: @escaping (World) -> Void) {
-    agenda.add(now + max(1, delay.nanos), happen)
+  /// - Parameter site: whose process does it: not while that host stands still.
+  func after(
+    of site: SimulatedSite? = nil, _ delay: Duration, _ happen: @escaping (World) -> Void
+  ) {
+    agenda.add(now + max(1, delay.nanos), of: site, happen)
   }
 
-  func at(_ time: Int64, _ happen: @escaping (World) -> Void) {
-    agenda.add(max(time, now + 1), happen)
+  func at(of site: SimulatedSite? = nil, _ time: Int64, _ happen: @escaping (World) -> Void) {
+    agenda.add(max(time, now + 1), of: site, happen)
   }
 
   /// - Returns: whether all that was promised held.
@@ -85,6 +90,10 @@ package final class World {
     agenda.add(end) { _ in isOver = true }
     while !isOver, violations.isEmpty, let item = agenda.next() {
       now = item.at
+      if let pause = item.site?.pausedUntil {
+        agenda.add(pause, of: item.site, item.happen)
+        continue
+      }
       item.happen(self)
       judge()
     }
@@ -137,7 +146,8 @@ package final class World {
     for _ in 0..<copies {
       let isSlow = isLossy && chance.isTrue(oneIn: 30)
       let limit = isSlow ? terms.timeout * 2 : .milliseconds(30)
-      after(chance.duration(.microseconds(100)...limit)) { world in
+      let receiver = to == .witness ? nil : sites[to.rawValue]
+      after(of: receiver, chance.duration(.microseconds(100)...limit)) { world in
         if !world.cuts.contains([from, to]) { arrive(world) }
       }
     }

@@ -18,11 +18,11 @@ extension World {
   }
 
   func killAgent(_ site: SimulatedSite) {
-    guard site.standing != nil else { return }
+    guard site.standing != nil, site.pausedUntil == nil else { return }
     site.standing = nil
     site.agentRun += 1
     let run = site.agentRun
-    after(chance.duration(.milliseconds(100)...(.seconds(3)))) { world in
+    after(of: site, chance.duration(.milliseconds(100)...(.seconds(3)))) { world in
       if site.isUp, site.agentRun == run { world.startAgent(site) }
     }
   }
@@ -48,7 +48,7 @@ extension World {
         sayStage(site, next, .yielded(point))
       }
     }
-    after(chance.duration(.milliseconds(400)...(.milliseconds(600)))) { $0.beat(site) }
+    after(of: site, chance.duration(.milliseconds(400)...(.milliseconds(600)))) { $0.beat(site) }
   }
 
   private func obey(_ orders: [Standing.Order], _ site: SimulatedSite) {
@@ -89,9 +89,13 @@ extension World {
 
   /// The record first, then the tree; a crash between leads on.
   /// - Parameter isPlanned: the other site has yielded, and nothing may be lost.
-  func promote(_ site: SimulatedSite, _ reign: Reign, _ run: Int, isPlanned: Bool = false) {
+  /// - Parameter isOnWord: a person has made sure that the other site is off.
+  func promote(
+    _ site: SimulatedSite, _ reign: Reign, _ run: Int, isPlanned: Bool = false,
+    isOnWord: Bool = false
+  ) {
     let agentRun = site.agentRun
-    after(chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
+    after(of: site, chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
       guard site.agentRun == agentRun, let standing = site.standing,
         standing.record.reign.epoch < reign.epoch, standing.role == .standby
       else {
@@ -101,8 +105,9 @@ extension World {
       if isPlanned { world.plannedTrees[reign] = site.tree }
       world.obey(site.standing?.on(.promoted(reign)) ?? [], site)
       site.isPromoting = true
+      site.isByWord = isOnWord && world.settings.hasArbiter
       world.say(site.name, "is promoted to epoch \(reign.epoch)")
-      world.after(world.chance.duration(.milliseconds(1)...(.seconds(2)))) { world in
+      world.after(of: site, world.chance.duration(.milliseconds(1)...(.seconds(2)))) { world in
         guard site.agentRun == agentRun else { return }
         site.isPromoting = false
         if site.taking?.next == reign { world.tellTaking(site, .promoted) }
@@ -113,7 +118,7 @@ extension World {
 
   /// A person gives the site that was promoted past to the pair as its standby.
   func rejoin(_ site: SimulatedSite) {
-    guard !site.isServing, site.isUp, let reign = site.superseded,
+    guard !site.runs, site.isUp, site.pausedUntil == nil, let reign = site.superseded,
       case .superseded = site.standing?.refusal, other(site).record.reign == reign,
       other(site).record.part == .primary
     else { return }

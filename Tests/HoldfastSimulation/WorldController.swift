@@ -19,7 +19,7 @@ extension World {
 
   /// Killed or crashed; systemd fences, unless another controller has time enough to take over.
   func killController(_ site: SimulatedSite) {
-    guard site.supervisor != nil else { return }
+    guard site.supervisor != nil, site.pausedUntil == nil else { return }
     let here = site.clock.local(now)
     guard let note = site.note, terms.mayHandOver(note, now: here + terms.abortTimeout) else {
       return end(site)
@@ -27,13 +27,13 @@ extension World {
     site.supervisor = nil
     site.controllerRun += 1
     let run = site.controllerRun
-    after(chance.duration(.milliseconds(50)...terms.abortTimeout)) { world in
+    after(of: site, chance.duration(.milliseconds(50)...terms.abortTimeout)) { world in
       if site.isUp, site.controllerRun == run { world.startController(site) }
     }
   }
 
   private func tickController(_ site: SimulatedSite, run: Int) {
-    after(Self.tick) { world in
+    after(of: site, Self.tick) { world in
       guard site.controllerRun == run else { return }
       world.tell(site, .tick(chance: world.chance.id()))
       world.tickController(site, run: run)
@@ -46,7 +46,7 @@ extension World {
   private func feed(_ site: SimulatedSite, _ here: Instant) {
     site.fedAt = here
     let run = site.controllerRun
-    at(site.clock.trueTime(here + terms.watchdog)) { world in
+    at(of: site, site.clock.trueTime(here + terms.watchdog)) { world in
       guard site.controllerRun == run, site.fedAt == here else { return }
       world.say(site.name, "the watchdog kills the controller")
       world.probes.insert(.watchdogKilled)
@@ -61,16 +61,17 @@ extension World {
     site.controllerRun += 1
     let run = site.controllerRun
     let abort = chance.duration(.milliseconds(1)...terms.abortTimeout)
-    after(abort + chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
+    after(of: site, abort + chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
       guard site.controllerRun == run else { return }
-      site.isServing = false
+      site.runs = false
+      site.isSuspended = false
       site.note = nil
       world.startController(site)
     }
   }
 
   private func pollAgent(_ site: SimulatedSite, run: Int) {
-    after(Self.poll) { world in
+    after(of: site, Self.poll) { world in
       guard site.controllerRun == run else { return }
       world.tell(site, .agent(site.report(site.clock.local(world.now))))
       if site.inbox == nil, site.standing != nil {
@@ -82,19 +83,20 @@ extension World {
 
   /// SIGSTOP, or a host so busy that the process does not run.
   func freezeController(_ site: SimulatedSite, for duration: Duration) {
-    guard site.supervisor != nil, site.inbox == nil else { return }
+    guard site.supervisor != nil, site.inbox == nil, site.pausedUntil == nil else { return }
     site.inbox = []
     let run = site.controllerRun
-    after(duration) { world in
+    after(of: site, duration) { world in
       guard site.controllerRun == run, let waiting = site.inbox else { return }
       site.inbox = nil
       world.say(site.name, "the controller goes on")
+      world.seePause(site, of: duration)
       for event in waiting { world.tell(site, event) }
     }
   }
 
   func tell(_ site: SimulatedSite, _ event: Supervisor.Event) {
-    guard site.supervisor != nil else { return }
+    guard site.supervisor != nil, site.pausedUntil == nil else { return }
     if site.inbox != nil {
       // Time and the agent are asked for anew; answers wait in sockets.
       switch event {
@@ -105,15 +107,19 @@ extension World {
     }
     let before = site.supervisor?.fenceAt
     let orders = site.supervisor?.on(event, now: site.clock.local(now)) ?? []
-    if let end = site.supervisor?.fenceAt, end != before {
-      let run = site.controllerRun
-      let late = chance.duration(.zero...LeaseTerms.schedulingAllowance / 2)
-      at(site.clock.trueTime(end + late)) { world in
-        guard site.controllerRun == run else { return }
-        world.tell(site, .tick(chance: world.chance.id()))
-      }
-    }
+    if site.supervisor?.fenceAt != before { watchLease(site) }
     for order in orders { obey(order, site) }
+  }
+
+  /// The timer that fences.
+  func watchLease(_ site: SimulatedSite) {
+    guard let end = site.supervisor?.fenceAt else { return }
+    let run = site.controllerRun
+    let late = chance.duration(.zero...LeaseTerms.schedulingAllowance / 2)
+    at(of: site, site.clock.trueTime(end + late)) { world in
+      guard site.controllerRun == run else { return }
+      world.tell(site, .tick(chance: world.chance.id()))
+    }
   }
 
   private func obey(_ order: Supervisor.Order, _ site: SimulatedSite) {
@@ -132,7 +138,7 @@ extension World {
       let statement = SiteStatement(
         pair: pair, other: other(site).key, record: record, ttl: terms.ttl)
       if witness == nil, chance.isTrue(oneIn: 2) {
-        after(.milliseconds(1)) { world in
+        after(of: site, .milliseconds(1)) { world in
           if site.controllerRun == run { world.tell(site, .arbiterFailed(number)) }
         }
       }
@@ -142,34 +148,40 @@ extension World {
     case .askPeer(let number, let reign): askPeer(site, number, reign, run)
     case .hand(let reign):
       site.isByWord = false
+      other(site).isHeldOff = false
       _ = site.standing?.on(.granted(reign))
     case .promote(let reign, let point):
       promote(site, reign, run, isPlanned: point != nil)
     case .start:
       say(site.name, "starts the service")
-      site.isServing = true
+      site.runs = true
       let isFailing = isLossy && chance.isTrue(oneIn: 20)
-      after(chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
+      after(of: site, chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
         guard site.controllerRun == run else { return }
         if isFailing { world.probes.insert(.startFailed) }
         world.tell(site, isFailing ? .startFailed : .started)
       }
     case .stop:
       let isFailing = isLossy && chance.isTrue(oneIn: 20)
-      after(chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
+      after(of: site, chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
         guard site.controllerRun == run, site.supervisor?.service == .stopping else { return }
-        if !isFailing { site.isServing = false }
+        if !isFailing { site.runs = false }
         world.tell(site, isFailing ? .stopFailed : .stopped)
       }
+    case .thaw:
+      if site.isSuspended { probes.insert(.thawed) }
+      site.isSuspended = false
     case .fence(let reason):
-      if site.isServing {
+      if site.runs {
         say(site.name, "fences: \(reason)")
+        if site.isSuspended { probes.insert(.fencedAfterPause) }
         if reason == .superseded { probes.insert(.superseded) }
         if reason == .leaseOver { probes.insert(.leaseOver) }
       }
-      after(chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
+      after(of: site, chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
         guard site.controllerRun == run else { return }
-        site.isServing = false
+        site.runs = false
+        site.isSuspended = false
         world.tell(site, .fenced)
       }
     case .fenceOther, .settle, .moveAway: break

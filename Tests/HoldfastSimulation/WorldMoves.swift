@@ -5,7 +5,7 @@ import HoldfastCore
 extension World {
   func orderSwitchover(_ site: SimulatedSite) {
     guard let standing = site.standing, standing.role == .standby, site.taking == nil,
-      !site.isPromoting, site.supervisor != nil
+      !site.isPromoting, site.supervisor != nil, site.pausedUntil == nil
     else { return }
     say(site.name, "a person orders switchover")
     let next = Reign(epoch: standing.record.reign.epoch.next, id: chance.id())
@@ -16,7 +16,7 @@ extension World {
   private func tickTaking(_ site: SimulatedSite, run: Int) {
     guard site.agentRun == run, site.taking != nil else { return }
     tellTaking(site, .tick)
-    after(Limits.moveEvery) { $0.tickTaking(site, run: run) }
+    after(of: site, Limits.moveEvery) { $0.tickTaking(site, run: run) }
   }
 
   func tellTaking(_ site: SimulatedSite, _ event: Taking.Event) {
@@ -65,7 +65,7 @@ extension World {
     else { return }
     site.yield = SimulatedSite.Yield(next: next)
     let fresh = Yielding(
-      to: next, hasService: true, hasArbiter: true, now: site.clock.local(now))
+      to: next, hasService: true, hasArbiter: settings.hasArbiter, now: site.clock.local(now))
     site.yielding = fresh
     obeyYielding(site, fresh.first)
     tickYielding(site, run: site.agentRun)
@@ -74,7 +74,7 @@ extension World {
   private func tickYielding(_ site: SimulatedSite, run: Int) {
     guard site.agentRun == run, site.yielding?.isUnderWay == true else { return }
     tellYielding(site, .tick)
-    after(Limits.moveEvery) { $0.tickYielding(site, run: run) }
+    after(of: site, Limits.moveEvery) { $0.tickYielding(site, run: run) }
   }
 
   func tellYielding(_ site: SimulatedSite, _ event: Yielding.Event) {
@@ -88,7 +88,7 @@ extension World {
     for order in orders {
       switch order {
       case .catchUp:
-        after(chance.duration(.milliseconds(10)...(.milliseconds(500)))) { world in
+        after(of: site, chance.duration(.milliseconds(10)...(.milliseconds(500)))) { world in
           if site.agentRun == run { world.tellYielding(site, .caughtUp) }
         }
       case .stopService: say(site.name, "ends the service in order")
@@ -112,7 +112,7 @@ extension World {
 
   /// The last of what was written goes to the other site, once it is reached.
   private func finish(_ site: SimulatedSite, _ run: Int) {
-    after(chance.duration(.milliseconds(20)...(.milliseconds(300)))) { world in
+    after(of: site, chance.duration(.milliseconds(20)...(.milliseconds(300)))) { world in
       guard site.agentRun == run, case .finishing = site.yielding?.stage else { return }
       let other = world.other(site)
       guard world.isWhole(site, other), other.standing?.role == .standby else {
@@ -125,7 +125,7 @@ extension World {
 
   func isWhole(_ site: SimulatedSite, _ other: SimulatedSite) -> Bool {
     !cuts.contains([place(site), place(other)]) && !cuts.contains([place(other), place(site)])
-      && site.isUp && other.isUp && other.standing != nil
+      && site.isUp && other.isUp && other.standing != nil && other.pausedUntil == nil
   }
 
   func sayStage(_ site: SimulatedSite, _ next: Reign, _ stage: Yielding.Stage) {

@@ -103,6 +103,18 @@ import Testing
     }
   }
 
+  @Test func `of a primary whose host stands still for a moment`() throws {
+    try tell("host-stands") { world in
+      world.plan(.seconds(40), .hostStands(world.sites[0], .seconds(2), isCounted: true))
+    }
+  }
+
+  @Test func `of a primary whose host and clock stand still until the other serves`() throws {
+    try tell("host-stands-long") { world in
+      world.plan(.seconds(40), .hostStands(world.sites[0], .seconds(30), isCounted: false))
+    }
+  }
+
   @Test func `of both sites that lose power`() throws {
     try tell("both-lost", for: .seconds(120)) { world in
       world.plan(.seconds(40), .powerLost(world.sites[0]))

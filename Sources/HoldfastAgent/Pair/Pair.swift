@@ -70,6 +70,7 @@ package actor Pair {
   var greeting: (hello: Holdfast_PairHello, link: any Link)?
   /// The other site was told that this one does not serve before.
   private(set) var promisedUntil = Instant(nanos: 0)
+  private nonisolated var promiseRecord: PromiseRecord { PromiseRecord(host, pair: name) }
   /// A person has said that the other site is down, and no arbiter has granted since.
   var isByWord = false
   /// Who waits for the other site's promise, by the number of the request.
@@ -114,9 +115,15 @@ package actor Pair {
 
   /// Reads what is durable and begins as `unknown`.
   package func start() async throws {
-    // What was promised before this start is not on record: as much as it can have been.
     if configuration.failover.hasArbiter {
-      promised(until: host.clock.now() + configuration.failover.ttl)
+      // Where nothing is on record, as much as it can have been.
+      let most = host.clock.now() + configuration.failover.ttl
+      if let end = promiseRecord.end() {
+        promised(until: end)
+      } else {
+        promised(until: most)
+        _ = promiseRecord.store(most)
+      }
     }
     identity = try files.identity()
     guard let saved = try files.role() else {
@@ -191,7 +198,17 @@ package actor Pair {
   }
 
   /// The other site serves no more: nobody counts on the promise.
-  func promisedEnded() { promisedUntil = host.clock.now() }
+  func promisedEnded() {
+    promisedUntil = host.clock.now()
+    _ = promiseRecord.store(promisedUntil)
+  }
+
+  /// - Returns: whether it holds; not where an agent that follows would not know of it.
+  func promise(until moment: Instant) -> Bool {
+    guard promiseRecord.store(max(moment, promisedUntil)) else { return false }
+    promised(until: moment)
+    return true
+  }
 
   /// What was promised before still holds.
   package func promised(until moment: Instant) { promisedUntil = max(promisedUntil, moment) }

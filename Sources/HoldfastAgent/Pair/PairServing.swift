@@ -50,7 +50,7 @@ extension Pair {
     wanted.reign = Data(reign.id.bytes)
     wanted.ttlNanos = UInt64(configuration.failover.ttl.nanos)
     let number = lastPromise
-    let limit = LeaseTerms(ttl: configuration.failover.ttl).timeout
+    let limit = configuration.failover.terms.timeout
     return await withCheckedContinuation { continuation in
       promises[number] = continuation
       Task {
@@ -72,11 +72,11 @@ extension Pair {
     let reign = Reign(epoch: Epoch(rawValue: wanted.epoch), id: id)
     // Who asks counts with its own ttl.
     let ttl = configuration.failover.ttl
-    let isPromised =
+    var isPromised =
       standing?.role == .standby && standing?.record.reign == reign
       && (!isMoving || taking?.stage == .asking) && !isPromoting && !isStopped
       && wanted.ttlNanos <= UInt64(ttl.nanos)
-    if isPromised { promised(until: host.clock.now() + ttl) }
+    if isPromised { isPromised = promise(until: host.clock.now() + ttl) }
     var answer = Holdfast_PromiseAnswer()
     answer.pair = name
     answer.number = wanted.number

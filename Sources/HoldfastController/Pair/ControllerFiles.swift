@@ -6,6 +6,7 @@ package struct ControllerFiles: Sendable {
   private let disk: any Disk
   private let volatile: any Disk
   private let pair: String
+  private let clock: any Timekeeper
   private var intentName: String { "intent-\(pair)" }
   private var settledName: String { "settled-\(pair)" }
   private var leaseName: String { "lease-\(pair)" }
@@ -13,7 +14,8 @@ package struct ControllerFiles: Sendable {
   /// - Parameters:
   ///   - disk: the controller's own folder of the state directory.
   ///   - volatile: a folder that is empty after a boot.
-  package init(disk: any Disk, volatile: any Disk, pair: String) {
+  package init(disk: any Disk, volatile: any Disk, pair: String, clock: any Timekeeper) {
+    self.clock = clock
     self.disk = disk
     self.volatile = volatile
     self.pair = pair
@@ -54,14 +56,18 @@ package struct ControllerFiles: Sendable {
     try disk.replace(settledName, with: out.bytes)
   }
 
+  /// - Parameter pauseMax: a host that stood still for longer since it was noted, without a
+  ///   controller that saw it, has no lease that is trusted: see ``PauseDetector``.
   /// - Returns: `nil` where none is on record or it cannot be read.
-  package func handover() -> Lease? {
+  package func handover(pauseMax: Duration) -> Lease? {
     guard let bytes = try? volatile.contents(of: leaseName), !bytes.isEmpty else { return nil }
     var reader = Reader(bytes)
-    guard let reign = try? Self.reign(&reader), let nanos = try? reader.fixed(UInt64.self) else {
-      return nil
-    }
-    return Lease(reign: reign, fenceAt: Instant(nanos: Int64(clamping: nanos)))
+    guard let reign = try? Self.reign(&reader), let nanos = try? reader.fixed(UInt64.self),
+      let lead = try? reader.fixed(UInt64.self)
+    else { return nil }
+    let lease = Lease(reign: reign, fenceAt: Instant(nanos: Int64(clamping: nanos)))
+    let jump = Duration.nanoseconds(wallLead &- Int64(bitPattern: lead))
+    return lease == .endless(reign) || jump <= pauseMax ? lease : nil
   }
 
   /// An older note only makes a controller that follows fence earlier: that it cannot be kept is
@@ -75,8 +81,12 @@ package struct ControllerFiles: Sendable {
     var out = Writer()
     Self.write(lease.reign, &out)
     out.fixed(UInt64(max(0, lease.fenceAt.nanos)))
+    out.fixed(UInt64(bitPattern: wallLead))
     try? volatile.replace(leaseName, with: out.bytes)
   }
+
+  /// By how much the wall's clock is ahead of the one since the boot.
+  private var wallLead: Int64 { clock.wall().nanos &- clock.now().nanos }
 
   private static func write(_ reign: Reign, _ out: inout Writer) {
     out.fixed(reign.epoch.rawValue)

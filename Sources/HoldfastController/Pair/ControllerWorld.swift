@@ -53,6 +53,13 @@ struct PlanProgress {
   }
 }
 
+/// One word that threads leave for one another.
+final class Flag: Sendable {
+  private let value = Atomic(false)
+  var isSet: Bool { value.load(ordering: .sequentiallyConsistent) }
+  func set(_ value: Bool) { self.value.store(value, ordering: .sequentiallyConsistent) }
+}
+
 /// Who is told that the timer has fenced: known only after the timer was made.
 final class Announcement: Sendable {
   private let body = Mutex<(@Sendable () -> Void)?>(nil)

@@ -14,6 +14,10 @@ package actor PairController {
   private let files: ControllerFiles
   let service: any ServiceHost
   private let timer: any DeadlineTimer
+  /// Ends this host where fencing has not ended the service.
+  private let lastTimer: any DeadlineTimer
+  /// Whether somebody counts on the service here being over in time.
+  private let isWatched = Flag()
   /// Runs plans, and fences; one after the other each.
   let planner: any Helper
   private let fencer: any Helper
@@ -52,7 +56,7 @@ package actor PairController {
   package init(
     pair: PairConfiguration, world: ControllerWorld, arbiter: (any Arbiter)?,
     files: ControllerFiles, service: any ServiceHost, executor: any SerialExecutor,
-    makeTimer: (@escaping @Sendable () -> Void) -> any DeadlineTimer
+    makeTimer: TimerMaker
   ) {
     self.pair = pair
     self.world = world
@@ -75,6 +79,11 @@ package actor PairController {
       _ = service.fence()
       announce.call()
     }
+    lastTimer = makeTimer { [log = world.log] in
+      guard !service.isOver else { return }
+      log.critical("\(pair.name): the service does not end: the last resort")
+      service.endHost()
+    }
     announce.set { [weak self] in Task { await self?.expired() } }
   }
 
@@ -82,7 +91,7 @@ package actor PairController {
 
   /// Runs until it is cancelled.
   package func run() async {
-    let handover = files.handover()
+    let handover = files.handover(pauseMax: pair.failover.terms.pauseMax)
     let hasArbiter = pair.failover.hasArbiter
     let isFollowing = handover.map {
       !hasArbiter || pair.failover.terms.mayHandOver($0, now: world.clock.now())
@@ -158,6 +167,15 @@ package actor PairController {
     fence()
   }
 
+  /// This host stood still for as long. Called on the thread that found it: whatever this actor is
+  /// at, nothing of the service may run before it is known that it may.
+  package nonisolated func paused(for pause: Duration) {
+    guard isWatched.isSet else { return }
+    service.suspend()
+    world.log.critical("\(name): this host stood still for \(pause): the lease is asked for anew")
+    Task { await self.tell(.paused) }
+  }
+
   private func tick() { tell(.tick(chance: RandomID(world.dice))) }
 
   private func poll() async {
@@ -217,6 +235,8 @@ package actor PairController {
 
   func tell(_ event: Supervisor.Event) {
     let orders = supervisor.on(event, now: world.clock.now())
+    // Before anything new is started, whose end is later.
+    lastTimer.set(supervisor.mustBeOverAt)
     for order in orders {
       do {
         try obey(order)
@@ -228,6 +248,7 @@ package actor PairController {
       }
     }
     timer.set(supervisor.fenceAt)
+    isWatched.set(supervisor.fenceAt != nil)
     say()
   }
 
@@ -270,6 +291,7 @@ package actor PairController {
       }
     case .start: start(plan.begin())
     case .stop: stop()
+    case .thaw: fencer.run { [service] in service.thaw() }
     case .fenceOther: fenceOther()
     case .settle(let reign): try files.store(settled: reign)
     case .moveAway: moveAway()
@@ -339,6 +361,7 @@ extension Supervisor.Reason {
     case .began: "nothing runs here before the lease is known"
     case .leaseOver: "the lease is over"
     case .superseded: "the other site was promoted"
+    case .paused: "this host stood still while the service was started or ended"
     }
   }
 }

@@ -114,6 +114,14 @@ package enum UnhealthyPolicy: String, Hashable, Sendable, CaseIterable {
   case release
 }
 
+/// What is done where something of the service cannot be ended in its time.
+package enum LastResortPolicy: String, Hashable, Sendable, CaseIterable {
+  /// The whole host is restarted.
+  case reboot
+  /// Say so.
+  case alarm
+}
+
 /// A command that makes sure that the other host is off: a switch, a hypervisor, a cloud.
 package struct FenceCommand: Hashable, Sendable {
   package var command: String
@@ -130,27 +138,30 @@ package struct FenceCommand: Hashable, Sendable {
 package struct FailoverConfiguration: Hashable, Sendable {
   package var mode: String
   package var arbiter: String
-  package var ttl: Duration
+  package var terms: LeaseTerms
   package var maxLoss: Duration
   package var onBoot: BootPolicy
   package var onUnhealthy: UnhealthyPolicy
   package var fence: FenceCommand?
+  package var lastResort: LastResortPolicy
 
   /// Whether a third party decides who serves.
   package var hasArbiter: Bool { arbiter != "none" }
   package var isAutomatic: Bool { mode == "automatic" }
-  package var terms: LeaseTerms { LeaseTerms(ttl: ttl) }
+  package var ttl: Duration { terms.ttl }
 
   package init(
-    mode: String = "manual", arbiter: String = "none", ttl: Duration = .seconds(10),
-    maxLoss: Duration = .zero, onBoot: BootPolicy = .wait,
-    onUnhealthy: UnhealthyPolicy = .alarm, fence: FenceCommand? = nil
+    mode: String = "manual", arbiter: String = "none",
+    terms: LeaseTerms = LeaseTerms(ttl: .seconds(10)), maxLoss: Duration = .zero,
+    onBoot: BootPolicy = .wait, onUnhealthy: UnhealthyPolicy = .alarm, fence: FenceCommand? = nil,
+    lastResort: LastResortPolicy = .reboot
   ) {
+    self.lastResort = lastResort
     self.onUnhealthy = onUnhealthy
     self.fence = fence
     self.mode = mode
     self.arbiter = arbiter
-    self.ttl = ttl
+    self.terms = terms
     self.maxLoss = maxLoss
     self.onBoot = onBoot
   }

@@ -88,6 +88,10 @@ package protocol Host: Sendable {
   var user: UInt32 { get }
   var group: UInt32 { get }
 
+  /// Another one after each boot.
+  var boot: String { get }
+  /// A folder for what counts until the next boot at most, and may be gone then.
+  func volatile() throws(DiskError) -> any Disk
   /// A folder below the state directory, made where it is missing.
   func disk(_ folders: [String]) throws(DiskError) -> any Disk
   func tree(_ path: String) throws(TreeError) -> any Tree

@@ -106,6 +106,15 @@ package protocol ServiceHost: Sendable {
   func bind() throws(StepError)
   /// Holds open whatever ``fence()`` will need; called again and again while the service runs.
   func prepare()
+  /// Has all of it stand still until ``thaw()``, as ``fence()`` does and no more.
+  func suspend()
+  /// What ``suspend()`` had stand still goes on, unless it was fenced meanwhile.
+  func thaw()
+  /// Whether all that was allowed ended in ``fence()`` or ``stop()``.
+  var isOver: Bool { get }
+  /// Ends this host at once, for something of the service cannot be ended; where the host, or the
+  /// configuration, does not let it, nothing happens.
+  func endHost()
   /// Stops all of it at once and for good: it forks nothing and needs no disk.
   /// - Returns: what still runs or could not be looked at.
   func fence() -> [String]
@@ -136,3 +145,6 @@ package protocol DeadlineTimer: Sendable {
   /// - Parameter moment: `nil` for never; the last call counts.
   func set(_ moment: Instant?)
 }
+
+/// Makes a ``DeadlineTimer``, given what to call when its moment has come.
+package typealias TimerMaker = (@escaping @Sendable () -> Void) -> any DeadlineTimer

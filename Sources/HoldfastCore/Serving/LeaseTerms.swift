@@ -25,21 +25,31 @@ package struct LeaseTerms: Hashable, Sendable {
   /// As the controller's unit has it: `TimeoutAbortSec`, `RestartSec` and what a start takes.
   private static let abortTimeout = Duration.seconds(1)
 
-  /// Each time in its usual proportion to `ttl`.
-  package init(ttl: Duration) {
+  /// Each time that is not given in its usual proportion to `ttl`.
+  package init(
+    ttl: Duration, margin: Duration? = nil, stopBudget: Duration? = nil, watchdog: Duration? = nil
+  ) {
     self.ttl = ttl
     renewEvery = ttl / 5
     timeout = ttl / 5
-    stopBudget = ttl / 10
-    margin = max(ttl / 20, ttl / Self.driftShare + Self.schedulingAllowance)
-    watchdog = ttl * 3 / 10
+    self.stopBudget = stopBudget ?? ttl / 10
+    self.margin = margin ?? max(ttl / 20, ttl / Self.driftShare + Self.schedulingAllowance)
+    self.watchdog = watchdog ?? ttl * 3 / 10
     abortTimeout = Self.abortTimeout
   }
 
   /// Until when, from the moment a renewal was sent, the holder may serve without another: then
   /// fencing begins, and ends before anybody else is granted the lease, also where the controller
   /// has to be killed or started first.
-  package var servingTime: Duration { ttl - margin - stopBudget - abortTimeout - watchdogLead }
+  package var servingTime: Duration { ttl - margin - fencingTime }
+
+  /// From the moment in which fencing begins until nothing may be left of the service, whoever
+  /// fences.
+  package var fencingTime: Duration { stopBudget + abortTimeout + watchdogLead }
+
+  /// A host that stood still for longer is not trusted with what it believes of its lease: half of
+  /// what the margin allows for.
+  package var pauseMax: Duration { margin / 2 }
 
   /// A controller that lives fences by itself so long before its watchdog would have it killed.
   package let watchdogLead = Duration.milliseconds(200)
@@ -56,7 +66,7 @@ package struct LeaseTerms: Hashable, Sendable {
     func show(_ duration: Duration) -> String { "\(duration.nanos / 1_000_000) ms" }
     var found: [String] = []
     let left = ttl - margin
-    let renewal = renewEvery + timeout * 2 + stopBudget + abortTimeout + watchdogLead
+    let renewal = renewEvery + timeout * 2 + fencingTime
     if renewal > left {
       found.append(
         """

@@ -138,6 +138,9 @@ extension Supervisor {
     case stopped
     case stopFailed
     case fenced
+    /// This host stood still, and what ran of the service stands still since: what was believed of
+    /// the lease may be long over.
+    case paused
     /// Whether the other host is off.
     case otherFenced(Bool)
     /// What the plan's checks say of the service that runs.
@@ -163,6 +166,8 @@ extension Supervisor {
     case start
     /// Stop the plan's units in order, from the last to the first, and say `stopped`.
     case stop
+    /// What stands still since a pause goes on.
+    case thaw
     /// Make sure that the other host is off, and say whether it is.
     case fenceOther
     /// Make durable that it need not be fenced in this reign.
@@ -180,6 +185,8 @@ extension Supervisor {
     case began
     case leaseOver
     case superseded
+    /// This host stood still while the service was being started or ended.
+    case paused
   }
 
   /// What became of the service here.

@@ -55,6 +55,10 @@ package struct Supervisor: Sendable {
   var nextFencing = Instant(nanos: .min)
   /// Rounds of checks that failed, one after the other.
   var illRounds = 0
+  /// The service stands still until the arbiter, or the other site, is heard again.
+  package internal(set) var isSuspended = false
+  /// Until when what is being fenced is counted on to be over.
+  private var fencedBy: Instant?
 
   package init(_ settings: SupervisionSettings) { self.settings = settings }
 
@@ -99,10 +103,11 @@ package struct Supervisor: Sendable {
     case .fenced:
       isFencingFirst = false
       service = .stopped
+    case .paused: paused(now, &orders)
     case .otherFenced(let isOff): otherFenced(isOff, now, &orders)
     case .health(let isWell): hear(isWell: isWell, &orders)
     case .failoverOrdered(let point): failover(isOrdered: true, point, &orders)
-    case .startOrdered: if service == .failed { run(&orders) }
+    case .startOrdered: if service == .failed, !isSuspended { run(&orders) }
     }
     guardLease(now, &orders)
     start(now, &orders)
@@ -113,8 +118,14 @@ package struct Supervisor: Sendable {
   /// nothing runs.
   package var fenceAt: Instant? { mayRun ? lease?.fenceAt : nil }
 
+  /// When whatever is left of the service here ends with this host, for another site may serve
+  /// from then on; `nil` where nothing runs, or nobody else counts on its end.
+  package var mustBeOverAt: Instant? {
+    service == .fencing ? fencedBy : fenceAt.map { $0 + settings.terms.fencingTime }
+  }
+
   /// Whether something of the service may run here.
-  private var mayRun: Bool {
+  var mayRun: Bool {
     switch service {
     case .starting, .running, .failed, .stopping: true
     case .stopped, .fencing: false
@@ -195,6 +206,13 @@ package struct Supervisor: Sendable {
   }
 
   // MARK: Asking
+
+  /// What was asked before is of a time that is not trusted any more.
+  mutating func askAnew(_ now: Instant, _ orders: inout [Order]) {
+    pending = nil
+    nextAsk = Instant(nanos: .min)
+    ask(now, &orders)
+  }
 
   private mutating func ask(_ now: Instant, _ orders: inout [Order]) {
     guard settings.hasArbiter, pending == nil, now >= nextAsk, let record = report?.record else {
@@ -318,6 +336,7 @@ package struct Supervisor: Sendable {
     if let lease, lease.reign == reign, lease.fenceAt >= end { return }
     lease = Lease(reign: reign, fenceAt: end)
     if mayRun { orders.append(.note(lease)) }
+    resume(reign, now, &orders)
     wordCountsFrom = now + Limits.agentAnswersWithin
     if wordReign == reign {
       // From now on the lease counts, and the agent is told so.
@@ -361,9 +380,11 @@ package struct Supervisor: Sendable {
     fence(.leaseOver, &orders)
   }
 
-  private mutating func fence(_ reason: Reason, _ orders: inout [Order]) {
+  mutating func fence(_ reason: Reason, _ orders: inout [Order]) {
     guard service != .fencing else { return }
     mayFind = false
+    isSuspended = false
+    fencedBy = mustBeOverAt
     // What is left of it is another's to wait for, not this site's to use.
     lease = nil
     isFencingFirst = reason != .began
@@ -382,10 +403,10 @@ package struct Supervisor: Sendable {
     run(&orders)
   }
 
-  private func mayServe(_ reign: Reign, _ now: Instant) -> Bool {
+  func mayServe(_ reign: Reign, _ now: Instant) -> Bool {
     if !settings.hasArbiter { return true }
-    // Who can be asked knows better than who has looked.
-    if wordReign == reign, isArbiterLost { return true }
+    // Who can be asked knows better than who has looked, unless it knows nothing.
+    if wordReign == reign, isArbiterLost || refusal == .unheard { return true }
     guard let lease, lease.reign == reign, lease.fenceAt > now else { return false }
     return now >= othersLeaseEnd && now >= promiseEnd
   }

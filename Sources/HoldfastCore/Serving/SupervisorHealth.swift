@@ -33,7 +33,7 @@ extension Supervisor {
   }
 
   mutating func hear(isWell: Bool, _ orders: inout [Order]) {
-    illRounds = isWell || service != .running ? 0 : illRounds + 1
+    illRounds = isWell || service != .running || isSuspended ? 0 : illRounds + 1
     guard settings.movesUnhealthy, illRounds > 0, illRounds % Limits.illRoundsMax == 0 else {
       return
     }

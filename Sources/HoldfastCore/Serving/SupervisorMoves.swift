@@ -43,6 +43,8 @@ extension Supervisor {
   var hasEnded: Bool { yieldingTo != nil && service == .stopped }
 
   mutating func stop(_ orders: inout [Order]) {
+    // systemd has what it ends go on first; until it may, this is asked again and again.
+    guard !isSuspended else { return }
     service = .stopping
     orders.append(.stop)
   }
@@ -55,7 +57,7 @@ extension Supervisor {
     hasReleased = false
     nextAsk = Instant(nanos: .min)
     // What could not be stopped is made whole again; what was stopped starts under its lease.
-    if yield == .stopFailed, service == .failed { run(&orders) }
+    if yield == .stopFailed, service == .failed, !isSuspended { run(&orders) }
     yield = nil
   }
 

@@ -62,6 +62,8 @@ package enum Limits {
   /// How often a controller looks at its pairs, and asks the agent.
   package static let superviseEvery = Duration.milliseconds(50)
   package static let agentAskedEvery = Duration.milliseconds(200)
+  /// How often it is looked whether this host stood still.
+  package static let pauseLookEvery = Duration.milliseconds(50)
   /// For a controller that no lease depends on.
   package static let watchdogWithoutLease = Duration.seconds(10)
   package static let bindAgainAfter = Duration.seconds(5)

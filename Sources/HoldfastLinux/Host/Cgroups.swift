@@ -49,8 +49,8 @@ struct Cgroups {
   }
 }
 
-/// A small file of the kernel's.
-func readText(_ path: String) -> String? {
+/// A small file of the kernel's; `nil` where it cannot be read.
+package func readText(_ path: String) -> String? {
   guard let bytes = readAll(path) else { return nil }
   return String(decoding: bytes, as: UTF8.self)
 }

@@ -14,7 +14,7 @@ package final class DeadlineThread: DeadlineTimer {
     guard number >= 0 else { return nil }
     timer = Descriptor(number)
     let timer = timer
-    let start = Start {
+    let isRunning = OwnThread.begin {
       var count: UInt64 = 0
       while true {
         let read = unsafe withUnsafeMutableBytes(of: &count) { bytes in
@@ -23,33 +23,12 @@ package final class DeadlineThread: DeadlineTimer {
         if read == 8 { expired() }
       }
     }
-    guard start.run() else { return nil }
+    guard isRunning else { return nil }
   }
 
   package func set(_ moment: Instant?) {
     // A moment of zero would disarm it.
     let error = holdfast_set_timer(timer.number, moment.map { max(1, $0.nanos) } ?? 0)
     precondition(error == 0, "timerfd_settime: \(errnoText(errno))")
-  }
-
-  /// A thread of its own, not one of a pool that may be busy.
-  private final class Start {
-    private let body: @Sendable () -> Void
-    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-
-    func run() -> Bool {
-      var thread = pthread_t()
-      let kept = unsafe Unmanaged.passRetained(self)
-      let error = unsafe pthread_create(
-        &thread, nil,
-        { pointer in
-          guard let pointer = unsafe pointer else { return nil }
-          let start = unsafe Unmanaged<Start>.fromOpaque(pointer).takeRetainedValue()
-          start.body()
-          return nil
-        }, kept.toOpaque())
-      if error != 0 { unsafe kept.release() }
-      return error == 0
-    }
   }
 }

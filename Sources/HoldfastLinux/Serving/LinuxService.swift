@@ -19,32 +19,38 @@ package final class LinuxService: ServiceHost {
   private let budget: Duration
   private let commands: LinuxSnapshots
   private let environment: [String: String]
+  private let lastResort: LastResort?
   /// Between ``allow(_:)`` and ``fence()`` or ``stop()``.
   private let isAllowed = Mutex(false)
+  private let isEnded = Atomic(true)
 
   /// - Parameters:
   ///   - control: the folder of the control sockets.
   ///   - folder: where output of commands goes while they run.
   ///   - roots: of the pair on this site.
+  ///   - lastResort: what ends this host where nothing else helps.
   package convenience init(
-    pair: PairConfiguration, roots: [String], control: String, folder: String
+    pair: PairConfiguration, roots: [String], control: String, folder: String,
+    lastResort: LastResort?
   ) {
     var record = ServiceRecord()
     record.units = pair.units
-    record.ttl = pair.failover.ttl
+    record.terms = pair.failover.terms
+    record.endsHost = pair.failover.lastResort == .reboot
     record.hasArbiter = pair.failover.hasArbiter
     for step in pair.plan {
       guard case .address(let text, let device) = step.kind else { continue }
       record.addresses.append((text, device))
     }
     self.init(
-      pair.name, record, control: control, folder: folder, steps: pair.plan,
+      pair.name, record, control: control, folder: folder, lastResort, steps: pair.plan,
       facts: { PlanFacts.look(pair, roots: roots) })
   }
 
   private init(
     _ name: String, _ plan: ServiceRecord, control: String, folder: String,
-    steps: [PlanStep] = [], facts: @escaping @Sendable () -> [String: String] = { [:] }
+    _ lastResort: LastResort?, steps: [PlanStep] = [],
+    facts: @escaping @Sendable () -> [String: String] = { [:] }
   ) {
     lookForFacts = facts
     self.steps = steps
@@ -57,7 +63,8 @@ package final class LinuxService: ServiceHost {
     fenced = UnitFence(units: record.units)
     let number = holdfast_netlink()
     netlink = number >= 0 ? Descriptor(number) : nil
-    budget = LeaseTerms(ttl: record.ttl).stopBudget
+    budget = record.terms.stopBudget
+    self.lastResort = record.endsHost ? lastResort : nil
     commands = LinuxSnapshots(folder: folder)
     environment = ["HOLDFAST_PAIR": name]
     fenced.prepare()
@@ -65,11 +72,12 @@ package final class LinuxService: ServiceHost {
 
   /// Services that may run by what is on record, whatever is configured now.
   package static func recorded(
-    control: String
+    control: String, lastResort: LastResort?
   ) -> [(pair: String, record: ServiceRecord, service: LinuxService)] {
     ServiceRecord.pairs(control: control).map { name in
       let record = ServiceRecord(control: control, pair: name) ?? ServiceRecord()
-      return (name, record, LinuxService(name, record, control: control, folder: control))
+      let service = LinuxService(name, record, control: control, folder: control, lastResort)
+      return (name, record, service)
     }
   }
 
@@ -104,6 +112,7 @@ package final class LinuxService: ServiceHost {
   package func allow(_ isWanted: () -> Bool) -> Bool {
     isAllowed.withLock { isAllowed in
       guard isWanted(), record.store(control: control, pair: name) else { return false }
+      isEnded.store(false, ordering: .sequentiallyConsistent)
       fenced.clear()
       flags.allow()
       isAllowed = true
@@ -128,9 +137,31 @@ package final class LinuxService: ServiceHost {
       if error != 0 { left.append("address on \(address.device): \(errnoText(error))") }
     }
     left += fenced.fence(within: Int(budget.nanos / 1000))
-    if left.isEmpty { ServiceRecord.remove(control: control, pair: name) }
+    if left.isEmpty {
+      ServiceRecord.remove(control: control, pair: name)
+      isEnded.store(true, ordering: .sequentiallyConsistent)
+    }
     return left
   }
+
+  package func suspend() {
+    fenced.freeze()
+    flags.suspend()
+    // What another was about to thaw.
+    fenced.freeze()
+  }
+
+  package func thaw() {
+    isAllowed.withLock { isAllowed in
+      guard isAllowed else { return }
+      flags.resume()
+      fenced.thaw()
+    }
+  }
+
+  package var isOver: Bool { isEnded.load(ordering: .sequentiallyConsistent) }
+
+  package func endHost() { lastResort?.strike() }
 
   package func stop() throws(StepError) {
     // What is stopped nobody starts again; what is frozen just now may still be thawed.

@@ -27,6 +27,10 @@ final class ServiceFlags: Sendable {
   /// Nothing more is started; what runs may still be thawed.
   func endStarting() { unsafe _ = unlink(serve) }
 
+  /// What stands still is not thawed by others.
+  func suspend() { setFence("1") }
+  func resume() { setFence("0") }
+
   /// Where it fails systemd starts nothing, and says why.
   func allow() {
     setFence("0")

@@ -1,13 +1,15 @@
 import CLinux
 import Glibc
-import HoldfastCore
+package import HoldfastCore
 
 /// What may run of a pair's service on this host, on record in the control folder (`started-PAIR`)
 /// from before it is started until it is fenced: whatever becomes of the configuration meanwhile.
 package struct ServiceRecord {
   var units: [String] = []
   var addresses: [(text: String, device: String)] = []
-  package var ttl = Duration.zero
+  package var terms = LeaseTerms(ttl: .zero)
+  /// Whether this host ends where the service does not.
+  var endsHost = false
   /// Whether somebody counts on it being fenced.
   package var hasArbiter = true
 
@@ -27,7 +29,11 @@ package struct ServiceRecord {
       case ("unit", 2): units.append(words[1])
       case ("address", 3): addresses.append((words[1], words[2]))
       case ("arbiter", 2): hasArbiter = words[1] != "none"
-      case ("ttl", 2): ttl = .nanoseconds(Int64(words[1]) ?? 0)
+      case ("last-resort", 2): endsHost = words[1] == LastResortPolicy.reboot.rawValue
+      case ("ttl", 5):
+        let times = words.dropFirst().map { Duration.nanoseconds(Int64($0) ?? 0) }
+        terms = LeaseTerms(
+          ttl: times[0], margin: times[1], stopBudget: times[2], watchdog: times[3])
       default: break
       }
     }
@@ -41,7 +47,14 @@ package struct ServiceRecord {
   /// - Returns: whether it is on record now.
   func store(control: String, pair: String) -> Bool {
     let lines =
-      ["ttl \(ttl.nanos)"] + (hasArbiter ? [] : ["arbiter none"]) + units.map { "unit \($0)" }
+      [
+        """
+        ttl \(terms.ttl.nanos) \(terms.margin.nanos) \(terms.stopBudget.nanos) \
+        \(terms.watchdog.nanos)
+        """
+      ] + (hasArbiter ? [] : ["arbiter none"])
+      + (endsHost ? ["last-resort \(LastResortPolicy.reboot.rawValue)"] : [])
+      + units.map { "unit \($0)" }
       + addresses.map { "address \($0.text) \($0.device)" }
     let number = unsafe holdfast_openat(
       AT_FDCWD, Self.path(control, pair), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)

@@ -93,8 +93,12 @@ final class UnitFence: Sendable {
 
   /// What was known before neither runs nor writes once this returns.
   func strike() {
-    let groups = groups.withLock { $0 }
-    for group in groups { group.set(group.freeze) }
-    for group in groups { group.killAll() }
+    freeze()
+    for group in groups.withLock({ $0 }) { group.killAll() }
   }
+
+  /// What was known before stands still.
+  func freeze() { for group in groups.withLock({ $0 }) { group.set(group.freeze) } }
+
+  func thaw() { for group in groups.withLock({ $0 }) { group.thaw() } }
 }

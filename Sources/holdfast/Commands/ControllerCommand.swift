@@ -30,7 +30,9 @@ struct ControllerCommand: AsyncParsableCommand {
     let disk = try host.disk([Self.folder])
     let volatile = try LinuxDisk(configuration.control)
     // Of pairs that are not configured any more, or not with an arbiter.
-    for (name, record, service) in LinuxService.recorded(control: configuration.control)
+    let lastResort = LastResort(ProcessInfo.processInfo.environment)
+    for (name, record, service) in LinuxService.recorded(
+      control: configuration.control, lastResort: lastResort)
     where record.hasArbiter && !pairs.contains(where: { $0.name == name }) {
       for line in service.fence() { log.critical("\(name): fencing: \(line)") }
     }
@@ -57,12 +59,13 @@ struct ControllerCommand: AsyncParsableCommand {
     for pair in pairs {
       let service = LinuxService(
         pair: pair, roots: pair.paths(on: configuration.site), control: configuration.control,
-        folder: folder)
+        folder: folder, lastResort: lastResort)
       for lack in service.shortcomings { log.error("\(pair.name): fencing: \(lack)") }
       controllers.append(
         PairController(
           pair: pair, world: world, arbiter: arbiters[pair.failover.arbiter],
-          files: ControllerFiles(disk: disk, volatile: volatile, pair: pair.name),
+          files: ControllerFiles(
+            disk: disk, volatile: volatile, pair: pair.name, clock: host.clock),
           service: service, executor: host.executor("controller \(pair.name)"),
           makeTimer: { expired in
             guard let thread = DeadlineThread(expired: expired) else {
@@ -71,6 +74,7 @@ struct ControllerCommand: AsyncParsableCommand {
             return thread
           }))
     }
+    Self.watchForPauses(controllers, host, log)
     let server = try await Self.control(configuration, controllers)
     let running = controllers.map { controller in Task { await controller.run() } }
     systemd.ready("\(pairs.count) pairs")
@@ -92,21 +96,43 @@ struct ControllerCommand: AsyncParsableCommand {
     _exit(0)
   }
 
+  private static func watchForPauses(
+    _ controllers: [PairController], _ host: SystemHost, _ log: Logger
+  ) {
+    let leased = controllers.filter(\.pair.failover.hasArbiter)
+    guard let limit = leased.map(\.pair.failover.terms.pauseMax).min() else { return }
+    let isWatched = PauseThread.begin(limit: limit, clock: host.clock) { pause in
+      for controller in leased where pause > controller.pair.failover.terms.pauseMax {
+        controller.paused(for: pause)
+      }
+    }
+    precondition(isWatched, "no thread that finds pauses: \(errnoText(errno))")
+  }
+
   /// After a controller died: what may not run any longer is stopped. Its lease, where it lives, is
   /// left to the controller that follows. Goes by what is on record, not by what is configured.
   private static func fence(_ control: String) {
     guard let volatile = try? LinuxDisk(control) else { return }
-    let result = ProcessInfo.processInfo.environment["SERVICE_RESULT"]
-    for (name, record, service) in LinuxService.recorded(control: control)
+    let environment = ProcessInfo.processInfo.environment
+    let result = environment["SERVICE_RESULT"]
+    let clock = SystemClock()
+    for (name, record, service) in LinuxService.recorded(
+      control: control, lastResort: LastResort(environment))
     where record.hasArbiter {
-      let files = ControllerFiles(disk: volatile, volatile: volatile, pair: name)
-      let terms = LeaseTerms(ttl: record.ttl)
-      let next = SystemClock().now() + terms.abortTimeout
-      let isFollowed = files.handover().map { terms.mayHandOver($0, now: next) } ?? false
+      let files = ControllerFiles(
+        disk: volatile, volatile: volatile, pair: name, clock: clock)
+      let terms = record.terms
+      let handover = files.handover(pauseMax: terms.pauseMax)
+      let next = clock.now() + terms.abortTimeout
+      let isFollowed = handover.map { terms.mayHandOver($0, now: next) } ?? false
       // Nobody follows one that ended in order; what was hung once may hang again.
       if isFollowed, result != "watchdog", result != "success" { continue }
-      for line in service.fence() { Terminal.complain("\(name): \(line)") }
       files.note(nil)
+      // Where it is not known when it has to be over, at once.
+      let end = handover.map { $0.fenceAt + terms.fencingTime } ?? clock.now()
+      for line in service.fence() { Terminal.complain("\(name): \(line)") }
+      while !service.isOver, clock.now() < end { _ = service.fence() }
+      if !service.isOver { service.endHost() }
     }
   }
 

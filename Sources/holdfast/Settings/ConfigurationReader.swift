@@ -267,8 +267,7 @@ struct ConfigurationReader {
     }
     let boot = try map.word("on-boot", BootPolicy.allCases.map(\.rawValue)) ?? "wait"
     return FailoverConfiguration(
-      mode: mode, arbiter: arbiter,
-      ttl: try map.duration("ttl", min: Limits.ttlMin, max: Limits.ttlMax) ?? .seconds(10),
+      mode: mode, arbiter: arbiter, terms: try terms(map),
       maxLoss: try map.duration("max-loss") ?? .zero, onBoot: BootPolicy(rawValue: boot) ?? .wait,
       onUnhealthy: try map.word("on-unhealthy", UnhealthyPolicy.allCases.map(\.rawValue))
         .flatMap(UnhealthyPolicy.init) ?? .alarm,
@@ -276,7 +275,21 @@ struct ConfigurationReader {
         FenceCommand(
           command: try fence.command("command"), within: try fence.within(),
           isRequired: try fence.word("required", ["true", "false"]) == "true")
-      })
+      },
+      lastResort: try map.word("last-resort", LastResortPolicy.allCases.map(\.rawValue))
+        .flatMap(LastResortPolicy.init) ?? .reboot)
+  }
+
+  private func terms(_ map: Keys) throws -> LeaseTerms {
+    let terms = LeaseTerms(
+      ttl: try map.duration("ttl", min: Limits.ttlMin, max: Limits.ttlMax) ?? .seconds(10),
+      margin: try map.duration("margin"), 
+      stopBudget: try map.duration("stop-budget", min: .milliseconds(100)),
+      watchdog: try map.duration("watchdog", min: .milliseconds(500)))
+    if let violation = terms.violations.first {
+      throw error(map.node, "\(map.place): \(violation)")
+    }
+    return terms
   }
 }
 
@@ -303,6 +316,7 @@ enum KnownKeys {
   static let check = ["tcp", "http", "exec", "within"]
   static let fence = ["command", "within", "required"]
   static let failover = [
-    "mode", "arbiter", "ttl", "max-loss", "on-boot", "on-unhealthy", "fence",
+    "mode", "arbiter", "ttl", "margin", "stop-budget", "watchdog", "max-loss", "on-boot",
+    "on-unhealthy", "fence", "last-resort",
   ]
 }

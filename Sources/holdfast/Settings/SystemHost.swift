@@ -25,6 +25,10 @@ struct SystemHost: Host {
   var group: UInt32 { getegid() }
   var isPrivileged: Bool { geteuid() == 0 || Capabilities.canSetOwners }
 
+  /// Of random(4).
+  var boot: String { readText("/proc/sys/kernel/random/boot_id") ?? "" }
+  func volatile() throws(DiskError) -> any Disk { try LinuxDisk(control) }
+
   func disk(_ folders: [String]) throws(DiskError) -> any Disk {
     try LinuxDisk(([state] + folders).joined(separator: "/"))
   }

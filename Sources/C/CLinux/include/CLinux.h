@@ -13,6 +13,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/reboot.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -119,6 +120,9 @@ int holdfast_arp_probe(const char *device, const void *address, int milliseconds
 int holdfast_announce4(const char *device, const void *address);
 /// The same of an IPv6 address, by an unsolicited advertisement (RFC 4861, section 7.2.6).
 int holdfast_announce6(const char *device, const void *address);
+
+/// reboot(2); 0: none came.
+static inline int holdfast_reboot(void) { return reboot(RB_AUTOBOOT); }
 
 /// timerfd_create(2) and timerfd_settime(2) for a moment of CLOCK_BOOTTIME; none: disarmed.
 static inline int holdfast_timer(void) { return timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC); }
