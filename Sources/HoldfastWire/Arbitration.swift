@@ -25,11 +25,12 @@ extension Holdfast_ArbiterAsk {
     ttlNanos = UInt64(ask.statement.ttl.nanos)
     switch ask.request {
     case .renew: kind = 1
-    case .acquire(let next, let isOrdered):
+    case .acquire(let next, let cause):
       kind = 2
       nextEpoch = next.epoch.rawValue
       nextReign = Data(next.id.bytes)
-      self.isOrdered = isOrdered
+      isOrdered = cause == .ordered
+      isPlanned = cause == .planned
     case .release: kind = 3
     case .ask: kind = 4
     }
@@ -50,7 +51,8 @@ extension Holdfast_ArbiterAsk {
     case 2:
       guard let next = RandomID(nextReign) else { return nil }
       request = .acquire(
-        Reign(epoch: Epoch(rawValue: nextEpoch), id: next), isOrdered: isOrdered)
+        Reign(epoch: Epoch(rawValue: nextEpoch), id: next),
+        isOrdered ? .ordered : isPlanned ? .planned : .automatic)
     case 3: request = .release
     case 4: request = .ask
     default: return nil

@@ -617,6 +617,9 @@ package nonisolated struct Holdfast_ArbiterAsk: Sendable {
   /// A person wants it.
   package var isOrdered: Bool = false
 
+  /// The other site is to have given its lease back.
+  package var isPlanned: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1984,7 +1987,7 @@ nonisolated extension Holdfast_PairSecretOffer: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Holdfast_ArbiterAsk: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ArbiterAsk"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{3}pair_id\0\u{1}other\0\u{1}epoch\0\u{1}reign\0\u{1}part\0\u{3}ttl_nanos\0\u{1}kind\0\u{3}next_epoch\0\u{3}next_reign\0\u{3}is_ordered\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{3}pair_id\0\u{1}other\0\u{1}epoch\0\u{1}reign\0\u{1}part\0\u{3}ttl_nanos\0\u{1}kind\0\u{3}next_epoch\0\u{3}next_reign\0\u{3}is_ordered\0\u{3}is_planned\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2003,6 +2006,7 @@ nonisolated extension Holdfast_ArbiterAsk: SwiftProtobuf.Message, SwiftProtobuf.
       case 9: try { try decoder.decodeSingularUInt64Field(value: &self.nextEpoch) }()
       case 10: try { try decoder.decodeSingularBytesField(value: &self.nextReign) }()
       case 11: try { try decoder.decodeSingularBoolField(value: &self.isOrdered) }()
+      case 12: try { try decoder.decodeSingularBoolField(value: &self.isPlanned) }()
       default: break
       }
     }
@@ -2042,6 +2046,9 @@ nonisolated extension Holdfast_ArbiterAsk: SwiftProtobuf.Message, SwiftProtobuf.
     if self.isOrdered != false {
       try visitor.visitSingularBoolField(value: self.isOrdered, fieldNumber: 11)
     }
+    if self.isPlanned != false {
+      try visitor.visitSingularBoolField(value: self.isPlanned, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2057,6 +2064,7 @@ nonisolated extension Holdfast_ArbiterAsk: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.nextEpoch != rhs.nextEpoch {return false}
     if lhs.nextReign != rhs.nextReign {return false}
     if lhs.isOrdered != rhs.isOrdered {return false}
+    if lhs.isPlanned != rhs.isPlanned {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

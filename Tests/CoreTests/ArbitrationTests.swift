@@ -94,7 +94,7 @@ private struct Asked {
 
   @Test func `grants a new reign once the lease is over, and not before`() {
     var asked = Asked.begun
-    let next = ArbiterRequest.acquire(reign(2), isOrdered: false)
+    let next = ArbiterRequest.acquire(reign(2), .automatic)
     #expect(asked.standby(.ask, now: 15) == .held(reign(1), left: .seconds(5)))
     #expect(asked.standby(next, now: 19) == .held(reign(1), left: .seconds(1)))
     #expect(asked.standby(.ask, now: 20) == .free(reign(1)))
@@ -103,9 +103,22 @@ private struct Asked {
     #expect(asked.persisted?.holder == right)
   }
 
+  @Test func `grants a planned reign only once the lease was given back, and is not taken again`() {
+    var asked = Asked.begun
+    let next = ArbiterRequest.acquire(reign(2), .planned)
+    #expect(asked.standby(next, now: 15) == .held(reign(1), left: .seconds(5)))
+    // The primary may have gone on, and been cut off since.
+    #expect(asked.standby(next, now: 25) == .held(reign(1), left: .zero))
+    #expect(asked.primary(.release, now: 26) == .released)
+    #expect(asked.primary(.renew, now: 27) == .granted(wait: .zero))
+    #expect(asked.standby(next, now: 38) == .held(reign(1), left: .zero))
+    #expect(asked.primary(.release, now: 39) == .released)
+    #expect(asked.standby(next, now: 40) == .granted(wait: .zero))
+  }
+
   @Test func `has who was ordered to take over wait for the other's lease`() {
     var asked = Asked.begun
-    let next = ArbiterRequest.acquire(reign(2), isOrdered: true)
+    let next = ArbiterRequest.acquire(reign(2), .ordered)
     #expect(asked.standby(next, now: 13) == .granted(wait: .seconds(7)))
     #expect(asked.primary(.renew, now: 14) == .refused(.superseded(reign(2))))
     // Asked again, also by a witness that was restarted meanwhile, it still waits.
@@ -118,7 +131,7 @@ private struct Asked {
     let before = Asked.begun
     var asked = Asked([before.persisted].compactMap { $0 }, now: 1000)
     #expect(asked.standby(.ask, now: 1001) == .refused(.quiet(left: .seconds(9))))
-    let next = ArbiterRequest.acquire(reign(2), isOrdered: true)
+    let next = ArbiterRequest.acquire(reign(2), .ordered)
     #expect(asked.standby(next, now: 1001) == .refused(.quiet(left: .seconds(9))))
     #expect(asked.primary(.renew, now: 1002) == .granted(wait: .zero))
   }
@@ -133,7 +146,7 @@ private struct Asked {
 
   @Test func `has nobody wait for who says that it has stopped`() {
     var asked = Asked.begun
-    let next = ArbiterRequest.acquire(reign(2), isOrdered: true)
+    let next = ArbiterRequest.acquire(reign(2), .ordered)
     #expect(asked.standby(next, now: 13) == .granted(wait: .seconds(7)))
     #expect(asked.primary(.release, now: 14) == .released)
     #expect(asked.standby(next, now: 15) == .granted(wait: .zero))
@@ -149,20 +162,20 @@ private struct Asked {
   @Test func `lets a lease that was given back go at once`() {
     var asked = Asked.begun
     #expect(asked.primary(.release, now: 12) == .released)
-    let next = ArbiterRequest.acquire(reign(2), isOrdered: false)
+    let next = ArbiterRequest.acquire(reign(2), .automatic)
     #expect(asked.standby(next, now: 12) == .granted(wait: .zero))
   }
 
   @Test func `lets a site replace a reign of its own that never began, and nobody else`() {
     var asked = Asked.begun
-    let first = ArbiterRequest.acquire(reign(2, 8), isOrdered: true)
+    let first = ArbiterRequest.acquire(reign(2, 8), .ordered)
     #expect(asked.standby(first, now: 30) == .granted(wait: .zero))
-    let second = ArbiterRequest.acquire(reign(2, 9), isOrdered: true)
+    let second = ArbiterRequest.acquire(reign(2, 9), .ordered)
     #expect(asked.primary(second, now: 31) == .refused(.superseded(reign(2, 8))))
     #expect(asked.standby(second, now: 31) == .granted(wait: .zero))
     let begun = word(reign(2, 9), .primary, to: left)
     #expect(asked.ask(second, right, begun, 32) == .granted(wait: .zero))
-    let third = ArbiterRequest.acquire(reign(2, 10), isOrdered: true)
+    let third = ArbiterRequest.acquire(reign(2, 10), .ordered)
     #expect(asked.ask(third, right, begun, 32) == .refused(.superseded(reign(2, 9))))
   }
 
@@ -178,9 +191,9 @@ private struct Asked {
 
   @Test func `grants no number twice and skips none`() {
     var asked = Asked.begun
-    let skipping = ArbiterRequest.acquire(reign(3), isOrdered: true)
+    let skipping = ArbiterRequest.acquire(reign(3), .ordered)
     #expect(asked.standby(skipping, now: 30) == .refused(.superseded(reign(1))))
-    let same = ArbiterRequest.acquire(reign(1, 9), isOrdered: true)
+    let same = ArbiterRequest.acquire(reign(1, 9), .ordered)
     #expect(asked.standby(same, now: 30) == .refused(.superseded(reign(1))))
   }
 }

@@ -110,7 +110,7 @@ private struct Told {
     #expect(intent.reign.epoch == Epoch(rawValue: 2))
     #expect(
       told.tick(1020).contains { order in
-        if case .askArbiter(_, .acquire(intent.reign, isOrdered: false), _) = order {
+        if case .askArbiter(_, .acquire(intent.reign, .automatic), _) = order {
           true
         } else {
           false
@@ -320,6 +320,16 @@ private struct Told {
     var silent = Told.serving
     _ = silent.tell(.paused, 4000)
     #expect(silent.tick(8300).contains(.fence(.leaseOver)))
+    // Nor is a lease good that nothing was started under yet.
+    var waiting = Told()
+    _ = waiting.tell(.began(handover: nil, intent: nil), 0)
+    _ = waiting.tell(.fenced, 10)
+    _ = waiting.tell(.agent(report(.primary, .unknown)), 20)
+    _ = waiting.tick(1000)
+    let asked = waiting.asked
+    _ = waiting.tell(.paused, 1500)
+    #expect(waiting.tell(.arbiter(asked, .granted(wait: .zero)), 1510).isEmpty)
+    #expect(waiting.supervisor.lease == nil)
     // What was begun cannot be known to stand still as a whole.
     var starting = Told()
     _ = starting.tell(.began(handover: nil, intent: nil), 0)

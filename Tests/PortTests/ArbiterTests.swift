@@ -105,7 +105,7 @@ private func isHeld(_ answer: ArbiterAnswer?) -> Bool {
     #expect(first.took > Asker.ttl - .seconds(1))
     // Held: nobody else gets it, nor is told that it is free.
     #expect(isHeld(await right.ask(.ask)))
-    #expect(isHeld(await right.ask(.acquire(reign(2), isOrdered: false))))
+    #expect(isHeld(await right.ask(.acquire(reign(2), .automatic))))
     // A stranger's key means nothing.
     let stranger = Asker(
       arbiter: left.arbiter, site: key(1), other: key(9), pair: left.pair, record: left.record)
@@ -114,7 +114,13 @@ private func isHeld(_ answer: ArbiterAnswer?) -> Bool {
     #expect(await left.ask(.renew) == .granted(wait: .zero))
     #expect(await left.ask(.release) == .released)
     #expect(await right.ask(.ask) == .free(reign(1)))
-    #expect(await right.ask(.acquire(reign(2), isOrdered: false)) == .granted(wait: .zero))
+    // Not planned, where it was taken again, also once that is over.
+    #expect(await left.ask(.renew) == .granted(wait: .zero))
+    let over = await right.ask(.ask, until: { $0 == .free(reign(1)) })
+    #expect(over.answer == .free(reign(1)))
+    #expect(isHeld(await right.ask(.acquire(reign(2), .planned))))
+    #expect(await left.ask(.release) == .released)
+    #expect(await right.ask(.acquire(reign(2), .planned)) == .granted(wait: .zero))
     #expect(await left.ask(.renew) == .refused(.superseded(reign(2))))
     right.record = RoleRecord(reign: reign(2), part: .primary)
     #expect(await right.ask(.renew) == .granted(wait: .zero))
@@ -129,7 +135,7 @@ private func isHeld(_ answer: ArbiterAnswer?) -> Bool {
     _ = await left.ask(.renew)
     _ = await right.ask(.ask)
     #expect(isGranted(await left.ask(.renew, until: isGranted).answer))
-    let ordered = ArbiterRequest.acquire(reign(2), isOrdered: true)
+    let ordered = ArbiterRequest.acquire(reign(2), .ordered)
     guard case .granted(let wait) = await right.ask(ordered) else {
       Issue.record("not granted")
       return
@@ -159,7 +165,7 @@ private func isHeld(_ answer: ArbiterAnswer?) -> Bool {
     _ = await left.ask(.renew, until: isGranted)
     let sent = ContinuousClock.now
     #expect(isGranted(await left.ask(.renew)))
-    let taken = await right.ask(.acquire(reign(2), isOrdered: false), until: isGranted)
+    let taken = await right.ask(.acquire(reign(2), .automatic), until: isGranted)
     #expect(isGranted(taken.answer))
     #expect(ContinuousClock.now - sent >= Asker.ttl)
   }

@@ -170,8 +170,7 @@ package actor PairController {
   /// This host stood still for as long. Called on the thread that found it: whatever this actor is
   /// at, nothing of the service may run before it is known that it may.
   package nonisolated func paused(for pause: Duration) {
-    guard isWatched.isSet else { return }
-    service.suspend()
+    if isWatched.isSet { service.suspend() }
     world.log.critical("\(name): this host stood still for \(pause): the lease is asked for anew")
     Task { await self.tell(.paused) }
   }
@@ -248,7 +247,7 @@ package actor PairController {
       }
     }
     timer.set(supervisor.fenceAt)
-    isWatched.set(supervisor.fenceAt != nil)
+    isWatched.set(supervisor.mustBeOverAt != nil)
     say()
   }
 

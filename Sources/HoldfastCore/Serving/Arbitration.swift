@@ -20,8 +20,9 @@ package enum ArbiterRequest: Hashable, Sendable {
   /// The lease of the reign in the statement, for one more ttl.
   case renew
   /// A new reign for this site. Asked again with the same reign it is the same request.
-  /// - Parameter isOrdered: a person wants it, also while the other site's lease lives.
-  case acquire(Reign, isOrdered: Bool)
+  /// An ordered one also while the other site's lease lives; a planned one only once the other site
+  /// has given its lease back and not taken it again.
+  case acquire(Reign, PromotionIntent.Cause)
   /// The service has ended here: nobody needs to wait for the end of the lease.
   case release
   /// Whether anybody holds the lease.
@@ -34,7 +35,7 @@ package enum ArbiterAnswer: Hashable, Sendable {
   /// long first: another's lease may live until then.
   case granted(wait: Duration)
   case released
-  /// Another's lease of this reign lives so much longer at most.
+  /// Another's lease of this reign lives so much longer at most, or was not given back.
   case held(Reign, left: Duration)
   /// Nobody holds the lease; this reign was the last.
   case free(Reign)

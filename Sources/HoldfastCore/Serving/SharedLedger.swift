@@ -55,7 +55,7 @@ package struct SharedLedger: Sendable {
     if let step = told(record) { return step }
     switch request {
     case .renew: return renew(record)
-    case .acquire(let reign, let isOrdered): return acquire(reign, isOrdered, record)
+    case .acquire(let reign, let cause): return acquire(reign, cause, record)
     case .release: return release(record)
     case .ask: return .answer(ask(record))
     }
@@ -132,6 +132,7 @@ package struct SharedLedger: Sendable {
     var next = record
     next.reign = told.reign
     next.holder = told.part == .primary ? site : nil
+    next.isReleased = false
     var change = onRecord()
     change.put(recordKey, next.encoded)
     change.put(quietKey, [], lives: next.ttl)
@@ -149,6 +150,11 @@ package struct SharedLedger: Sendable {
     var change = onRecord()
     change.conditions[quietKey] = 0
     change.put(leaseKey(record.reign), [], lives: record.ttl)
+    if record.isReleased {
+      var next = record
+      next.isReleased = false
+      change.put(recordKey, next.encoded)
+    }
     // As long as another's lease is in the store nobody knows for how long yet.
     let isAlone = !values.keys.contains {
       $0.hasPrefix(leasePrefix) && $0 != leaseKey(record.reign)
@@ -156,7 +162,9 @@ package struct SharedLedger: Sendable {
     return .last(change, .granted(wait: isAlone ? .zero : record.ttl))
   }
 
-  private func acquire(_ reign: Reign, _ isOrdered: Bool, _ record: WitnessRecord) -> Step {
+  private func acquire(
+    _ reign: Reign, _ cause: PromotionIntent.Cause, _ record: WitnessRecord
+  ) -> Step {
     if isQuiet { return .answer(quiet) }
     if reign == record.reign, record.holder == site { return grant(record) }
     // A reign of its own that never began it may replace.
@@ -166,15 +174,23 @@ package struct SharedLedger: Sendable {
     guard isOwn || reign.epoch == record.reign.epoch.next else {
       return .answer(.refused(.superseded(record.reign)))
     }
-    if lives(record.reign), record.holder != site, !isOrdered {
+    let mayTake =
+      switch cause {
+      case .automatic: !lives(record.reign)
+      case .ordered: true
+      // One that is merely over was written under after the final point, maybe.
+      case .planned: record.isReleased && !lives(record.reign)
+      }
+    guard mayTake || record.holder == site else {
       return .answer(.held(record.reign, left: record.ttl))
     }
     var next = record
     next.reign = reign
     next.holder = site
+    next.isReleased = false
     var change = onRecord()
     change.conditions[quietKey] = 0
-    if !isOrdered, record.holder != site { change.conditions[leaseKey(record.reign)] = 0 }
+    if cause != .ordered, record.holder != site { change.conditions[leaseKey(record.reign)] = 0 }
     if record.holder == site { change.removals = [leaseKey(record.reign)] }
     change.put(recordKey, next.encoded)
     // Then the lease is granted, by what is read behind it: the other's can be no longer renewed.
@@ -191,6 +207,11 @@ package struct SharedLedger: Sendable {
     // Not one that was renewed since.
     change.conditions[leaseKey(told)] = values[leaseKey(told)]?.revision ?? 0
     change.removals = [leaseKey(told)]
+    if !isPast, !record.isReleased {
+      var next = record
+      next.isReleased = true
+      change.put(recordKey, next.encoded)
+    }
     return .last(change, .released)
   }
 

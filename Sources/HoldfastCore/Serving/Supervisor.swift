@@ -222,7 +222,7 @@ package struct Supervisor: Sendable {
     if let intent {
       // The other site may have gone on since: only what was granted before still counts.
       let isOver = intent.cause == .planned && intent.point != nil && !isOffered(intent)
-      request = isOver ? .ask : .acquire(intent.reign, isOrdered: intent.isOrdered)
+      request = isOver ? .ask : .acquire(intent.reign, intent.cause)
     } else if record.part == .primary {
       // An arbiter that has lost its memory has to hear of both sites.
       request = isOver || isReady ? release ?? .ask : .renew

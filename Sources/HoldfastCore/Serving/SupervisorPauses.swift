@@ -1,6 +1,12 @@
 /// A host that stood still: the service waits until it is known again that it may go on.
 extension Supervisor {
   mutating func paused(_ now: Instant, _ orders: inout [Order]) {
+    guard settings.hasArbiter else { return }
+    guard mayRun else {
+      // Nor is what was granted, or asked for, before anything was started.
+      lease = nil
+      return askAnew(now, &orders)
+    }
     // On a person's word it runs whoever is heard.
     guard fenceAt != nil else { return orders.append(.thaw) }
     // What a plan is at, and what systemd is stopping, cannot stand still as a whole.

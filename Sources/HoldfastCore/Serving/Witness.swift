@@ -142,12 +142,12 @@ extension Witness.Entry {
     }
     switch request {
     case .renew: return renew(site, told, now)
-    case .acquire(let reign, let isOrdered):
+    case .acquire(let reign, let cause):
       // A reign of its own that never began it may replace.
       let isOwn =
         record.holder == site && reign.epoch == record.reign.epoch
         && told.reign.epoch < record.reign.epoch
-      return acquire(reign, site, isOrdered, isOwn, now)
+      return acquire(reign, site, cause, isOwn, now)
     case .release: return release(site, told, now)
     case .ask: return ask(now)
     }
@@ -183,7 +183,8 @@ extension Witness.Entry {
   }
 
   private mutating func acquire(
-    _ reign: Reign, _ site: Fingerprint, _ isOrdered: Bool, _ isOwn: Bool, _ now: Instant
+    _ reign: Reign, _ site: Fingerprint, _ cause: PromotionIntent.Cause, _ isOwn: Bool,
+    _ now: Instant
   ) -> ArbiterAnswer {
     if now < quietForAll { return .refused(.quiet(left: quietForAll - now)) }
     if reign == record.reign, record.holder == site { return grant(now) }
@@ -192,9 +193,14 @@ extension Witness.Entry {
     }
     if now < quietForNew { return .refused(.quiet(left: quietForNew - now)) }
     let end = record.isReleased ? now : max(expiry ?? now, now)
-    if end > now, record.holder != site, !isOrdered {
-      return .held(record.reign, left: end - now)
-    }
+    let mayTake =
+      switch cause {
+      case .automatic: end <= now
+      case .ordered: true
+      // One that is merely over was written under after the final point, maybe.
+      case .planned: record.isReleased
+      }
+    guard mayTake || record.holder == site else { return .held(record.reign, left: end - now) }
     // The site's own lease is no danger to itself.
     if record.holder != site { priorExpiry = max(priorExpiry, end) }
     record.reign = reign
