@@ -218,10 +218,26 @@ private struct Told {
     var asked = report(.primary, .primary)
     asked.move = .yielding(next)
     _ = told.tell(.agent(asked), 2000)
+    _ = told.tick(2100)
+    _ = told.tell(.arbiterFailed(told.asked), 2110)
     _ = told.tell(.stopped, 2500)
     // The move is off: what is left of the lease of before counts no more.
     asked.move = nil
     #expect(!told.tell(.agent(asked), 2600).contains(.start))
+    // Nor does what the other site promised before it was offered to take over.
+    #expect(!told.tell(.peer(told.asked, isPromised: true), 2610).contains(.start))
+    // Nor where nothing was running when it yielded.
+    var idle = Told()
+    _ = idle.tell(.began(handover: nil, intent: nil), 0)
+    _ = idle.tell(.fenced, 10)
+    _ = idle.tell(.agent(report(.primary, .unknown)), 20)
+    _ = idle.tick(1000)
+    _ = idle.tell(.arbiterFailed(idle.asked), 1010)
+    _ = idle.tell(.peer(idle.asked, isPromised: true), 1020)
+    asked.move = .yielding(next)
+    _ = idle.tell(.agent(asked), 1030)
+    asked.move = nil
+    #expect(!idle.tell(.agent(asked), 1040).contains(.start))
     // Nor does the other site's promise, before the arbiter was asked.
     _ = told.tick(3000)
     #expect(told.tell(.arbiter(told.asked, .granted(wait: .zero)), 3010).contains(.start))

@@ -12,7 +12,7 @@ package struct Supervisor: Sendable {
   /// Why the arbiter granted nothing when it answered last.
   package internal(set) var refusal: ArbiterRefusal?
 
-  private struct Pending {
+  struct Pending {
     enum Kind: Hashable {
       case arbiter(ArbiterRequest)
       case peer
@@ -22,7 +22,7 @@ package struct Supervisor: Sendable {
     var reign: Reign
     var sentAt: Instant
   }
-  private var pending: Pending?
+  var pending: Pending?
   private var lastNumber: RequestNumber = 0
   var nextAsk = Instant(nanos: .min)
   /// The other site's lease may live until then, as the arbiter said last.
@@ -90,11 +90,7 @@ package struct Supervisor: Sendable {
     case .stopped:
       guard service == .stopping else { break }
       service = .stopped
-      if yieldingTo != nil {
-        yield = .stopped
-        // To go on, this site has to be granted anew: a promise may end from now on.
-        lease = nil
-      }
+      if yieldingTo != nil { ended() }
       orders.append(.note(nil))
     case .stopFailed:
       guard service == .stopping else { break }

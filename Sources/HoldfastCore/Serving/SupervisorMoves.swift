@@ -32,11 +32,19 @@ extension Supervisor {
     case .starting, .running: stop(&orders)
     case .failed: if yield != .stopFailed { stop(&orders) }
     case .stopped:
-      yield = yield ?? .stopped
+      if yield == nil { ended() }
       // What was renewed while the final point was made is given back.
       if isReady { lease = nil }
     case .stopping, .fencing: break
     }
+  }
+
+  /// Nothing runs here any more, and the agent is told so. To go on, this site has to be granted
+  /// anew: the other's promise may end from now on, also one that is still on its way here.
+  mutating func ended() {
+    yield = .stopped
+    lease = nil
+    pending = nil
   }
 
   /// The service was ended in order for the other site: no promise of that counts any more.
