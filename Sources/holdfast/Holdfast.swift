@@ -11,7 +11,7 @@ struct Holdfast: AsyncParsableCommand {
       Init.self, Invite.self, Join.self, Adopt.self, Check.self, Agent.self, ControllerCommand.self,
       WitnessCommand.self, StatusCommand.self,
       Sync.self, Points.self, Restore.self, Verify.self, Failover.self,
-      Switchover.self, Failback.self, Resume.self, Approve.self,
+      Switchover.self, Failback.self, Resume.self, Approve.self, Release.self,
       Demo.self, DemoService.self, FreezerCommand.self,
     ])
 

@@ -94,6 +94,7 @@ package struct Control: Sendable {
     case "resume":
       let request = body.isEmpty ? ResumeRequest(otherSiteIsDown: false) : try decode(body)
       return encode(TextAnswer(message: try await pair.resume(request)))
+    case "release": return encode(try await pair.release(decode(body)))
     case "repair": return encode(TextAnswer(message: try await pair.repair(decode(body))))
     case "failover":
       let request: FailoverRequest = try decode(body)

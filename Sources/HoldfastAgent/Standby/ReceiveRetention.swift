@@ -39,6 +39,37 @@ extension ReceiveWorker {
     return try compact(journal, index, ingest, reign)
   }
 
+  /// Lets a branch go, or a pin: a branch's points are dropped at once.
+  /// - Parameter isPreview: only says what would be.
+  /// - Returns: `nil` where somebody reads the journal, or a point is being received.
+  /// - Throws: ``ReleaseRefusal``, or what the disk said; then nothing was let go.
+  package func release(
+    _ point: PointNumber, reign: Reign, isPreview: Bool
+  ) throws -> Branches.Release? {
+    try open()
+    guard let index else { throw Failure.disk("journal is not open") }
+    guard let release = Branches.release(point, of: try index.points()) else {
+      throw ReleaseRefusal.notKept
+    }
+    if isPreview { return release }
+    switch release {
+    case .pin: try note(.pinned(point, false), reign: reign)
+    case .branch(let points):
+      let replica = try ReplicaRecord.load(try host.disk(["pairs", pair]))
+      let needed = [replica.applied] + replica.intents
+      guard !points.contains(where: needed.contains) else { throw ReleaseRefusal.inUse }
+      guard !isHeld, try index.attempt() == nil, let moving = try host.movingJournal(pair: pair)
+      else { return nil }
+      defer { withExtendedLifetime(moving) {} }
+      for start in stride(from: 0, to: points.count, by: Limits.droppedInNote) {
+        let end = min(points.count, start + Limits.droppedInNote)
+        try note(.dropped(Array(points[start..<end])), reign: reign)
+      }
+      hasDropped = true
+    }
+    return release
+  }
+
   func compact(
     _ journal: Journal, _ index: any Index, _ ingest: Ingest, _ reign: Reign
   ) throws -> Bool {
@@ -66,4 +97,12 @@ extension ReceiveWorker {
     publish()
     return outcome.removed > 0
   }
+}
+
+/// Why a branch or a pin is not let go.
+package enum ReleaseRefusal: Error, Hashable, Sendable {
+  /// The point is not there, or kept by the rule alone.
+  case notKept
+  /// The replica is one of the branch's points yet.
+  case inUse
 }

@@ -33,6 +33,25 @@ package struct PlanStep: Hashable, Sendable {
   }
 }
 
+extension PlanStep.Check {
+  /// The port that it wants something to listen on, on this host itself.
+  package var localPort: Int? {
+    switch self {
+    case .tcp(let place): return Self.isLocal(place.host) ? place.port : nil
+    case .http(let url):
+      guard url.hasPrefix("http://") else { return nil }
+      let authority = url.dropFirst("http://".count).prefix { $0 != "/" }
+      let place = HostPort(String(authority)) ?? HostPort(host: String(authority), port: 80)
+      return Self.isLocal(place.host) ? place.port : nil
+    case .exec: return nil
+    }
+  }
+
+  private static func isLocal(_ host: String) -> Bool {
+    host == "localhost" || host == "::1" || host.hasPrefix("127.")
+  }
+}
+
 extension PlanStep: CustomStringConvertible {
   package var description: String {
     switch kind {

@@ -28,9 +28,18 @@ package enum PlanLint {
         if here["interface \(device)"] == "missing" {
           found.append("\(place): there is no interface \(device) here: ip link")
         }
-      case .exec, .check: break
+      case .check(let check):
+        if let port = check.localPort, here["port \(port)"] == "taken" {
+          found.append(
+            """
+            \(place): something listens on port \(port) here already, and the service does not run: \
+            see ss -ltnp, and stop it
+            """)
+        }
+      case .exec: break
       }
     }
+    found += space(pair, here, theirs, other)
     for (name, value) in here.sorted(by: { $0.key < $1.key }) {
       let words = name.split(separator: " ").map(String.init)
       guard words.count == 2 else { continue }
@@ -60,6 +69,34 @@ package enum PlanLint {
           )
         }
       default: break
+      }
+    }
+    return found
+  }
+
+  /// Roots whose filesystem here would fill up sooner than the other's, once the service runs here.
+  private static func space(
+    _ pair: PairConfiguration, _ here: [String: String], _ theirs: [String: String],
+    _ other: String
+  ) -> [String] {
+    var found: [String] = []
+    for (index, root) in pair.roots.enumerated() {
+      func bytes(_ facts: [String: String], _ kind: String) -> Int64? {
+        facts["\(kind) \(index + 1)"].flatMap(Int64.init)
+      }
+      guard let free = bytes(here, "free"), let theirFree = bytes(theirs, "free"),
+        let size = bytes(here, "size"), let theirSize = bytes(theirs, "size")
+      else { continue }
+      let place = "pairs.\(pair.name).roots: the filesystem of \(root.path)"
+      func show(_ bytes: Int64) -> String { "\(bytes >> 20) MiB" }
+      if free < Limits.freeBytesReserve {
+        found.append("\(place) has \(show(free)) free here: enlarge it")
+      } else if size < theirSize, free < theirFree / 2 {
+        found.append(
+          """
+          \(place) has \(show(free)) free here and \(show(theirFree)) on \(other): the service would \
+          fill it sooner here: enlarge it
+          """)
       }
     }
     return found

@@ -140,6 +140,8 @@ package enum Limits {
   /// Distinct dirty places before a pair is scanned as a whole.
   package static let dirtyPlacesMax = 100_000
   package static let readAttemptsMax = 3
+  /// For a reader of the journal, or a point that is being received, to end.
+  package static let releaseWithin = Duration.seconds(10)
   /// Between two looks whether the spool has room again.
   package static let roomEvery = Duration.milliseconds(20)
 

@@ -192,7 +192,7 @@ package final class LinuxService: ServiceHost {
         throw StepError("\(text) is no address")
       }
       guard let netlink else { throw StepError("there is no netlink socket") }
-      try address.probe()
+      try untilFree(address, step.within)
       // One step at a time with fencing, so that nothing is added behind its back.
       try isAllowed.withLock { isAllowed throws(StepError) in
         guard isAllowed else { throw StepError("this site was fenced meanwhile") }
@@ -207,6 +207,19 @@ package final class LinuxService: ServiceHost {
       }
     case .exec(let text): try command(text, step.within)
     case .check(let check): try ServiceCheck.pass(check, within: step.within, command)
+    }
+  }
+
+  /// Another host may be about to give it up, or about to be switched off.
+  private func untilFree(_ address: ServiceAddress, _ within: Duration) throws(StepError) {
+    let clock = SystemClock()
+    let end = clock.now() + within
+    while true {
+      do throws(StepError) {
+        return try address.probe()
+      } catch {
+        guard clock.now() < end, isAllowed.withLock({ $0 }) else { throw error }
+      }
     }
   }
 

@@ -3,7 +3,8 @@ import Glibc
 package import HoldfastCore
 
 /// What a plan would find on this host, as facts that two hosts can compare: `unit X`, `enabled X`,
-/// `user X`, `package X`, `interface X`, `owner X` and `group X`. Runs systemctl and the package
+/// `user X`, `package X`, `interface X`, `port N`, `owner X`, `group X`, and of each root by its
+/// place in the configuration `size N` and `free N`, in bytes. Runs systemctl and the package
 /// manager; blocks.
 package enum PlanFacts {
   private static let within = Duration.seconds(10)
@@ -11,15 +12,27 @@ package enum PlanFacts {
   /// - Parameter roots: whose owners' names matter: numbers alone travel.
   package static func look(_ pair: PairConfiguration, roots: [String]) -> [String: String] {
     var facts: [String: String] = [:]
+    var ports: Set<Int>?
     for step in pair.plan {
       switch step.kind {
       case .unit(let unit): facts.merge(of(unit: unit)) { old, _ in old }
       case .address(_, let device):
         facts["interface \(device)"] = unsafe if_nametoindex(device) == 0 ? "missing" : "there"
-      case .exec, .check: break
+      case .check(let check):
+        guard let port = check.localPort else { continue }
+        // Where the service runs it is the service itself.
+        if ports == nil { ports = isActive(pair.units) ? [] : listening() }
+        facts["port \(port)"] = ports?.contains(port) == true ? "taken" : "free"
+      case .exec: break
       }
     }
-    for root in roots {
+    for (index, root) in roots.enumerated() {
+      var space = statvfs()
+      if unsafe statvfs(root, &space) == 0 {
+        let block = UInt64(space.f_frsize)
+        facts["size \(index + 1)"] = "\(UInt64(space.f_blocks) * block)"
+        facts["free \(index + 1)"] = "\(UInt64(space.f_bavail) * block)"
+      }
       var answer = stat()
       guard unsafe lstat(root, &answer) == 0 else { continue }
       if let entry = unsafe getpwuid(answer.st_uid) {
@@ -53,10 +66,29 @@ package enum PlanFacts {
     return all
   }
 
+  private static func isActive(_ units: [String]) -> Bool {
+    let names = units.map { "'\($0)'" }.joined(separator: " ")
+    return !units.isEmpty && output("systemctl is-active -- \(names)").contains("active")
+  }
+
+  /// Ports on which anything listens (proc_net(5): state 0A).
+  private static func listening() -> Set<Int> {
+    var found: Set<Int> = []
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+      for line in (readText(table) ?? "").split(separator: "\n").dropFirst() {
+        let words = line.split(separator: " ")
+        guard words.count > 3, words[3] == "0A", let port = words[1].split(separator: ":").last
+        else { continue }
+        if let number = Int(port, radix: 16) { found.insert(number) }
+      }
+    }
+    return found
+  }
+
   private static func of(unit: String) -> [String: String] {
     let lines = output(
       """
-      systemctl show -p LoadState -p UnitFileState -p User -p FragmentPath -- '\(unit)'
+      systemctl show -p LoadState -p UnitFileState -p User -p Group -p FragmentPath -- '\(unit)'
       file=$(systemctl show -P FragmentPath -- '\(unit)')
       [ -n "$file" ] || exit 0
       if command -v dpkg-query >/dev/null; then
@@ -78,6 +110,11 @@ package enum PlanFacts {
         let entry = unsafe getpwnam(value)
         facts["user \(value)"] =
           unsafe entry.map { "\(unsafe $0.pointee.pw_uid)" } ?? "missing"
+      case "Group":
+        guard !value.isEmpty, UInt32(value) == nil else { continue }
+        let entry = unsafe getgrnam(value)
+        facts["group \(value)"] =
+          unsafe entry.map { "\(unsafe $0.pointee.gr_gid)" } ?? "missing"
       case "Package":
         let words = value.split(separator: " ").map(String.init)
         if words.count == 2 { facts["package \(words[0])"] = words[1] }

@@ -8,7 +8,7 @@ import NIOSSL
 /// Whether a service answers.
 enum ServiceCheck {
   /// Between two tries.
-  private static let pauseMicros: UInt32 = 200_000
+  private static let pauseMicros: UInt32 = 50_000
   /// Of one try.
   private static let patience = Duration.seconds(2)
 
