@@ -210,6 +210,21 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
       Retention.drop(points, rule: rule, require: .crash, held: [], now: WallTime(nanos: now)) == []
     )
   }
+  @Test func `lets a whole branch go, and no other, or the pin of a point`() {
+    var points = rows([0, 1, 2, 3, 4, 5], now: 10)
+    for index in [1, 2, 4] { points[index].isBranch = true }
+    points[5].isPinned = true
+    func number(_ index: Int) -> PointNumber { points[index].point.number }
+    for index in [1, 2] {
+      #expect(Branches.release(number(index), of: points) == .branch([number(2), number(1)]))
+    }
+    #expect(Branches.release(number(4), of: points) == .branch([number(4)]))
+    #expect(Branches.release(number(5), of: points) == .pin(number(5)))
+    #expect(Branches.release(number(0), of: points) == nil)
+    // Of two reigns beside one another, that of the point.
+    points[1].point.reign = Reign(epoch: Epoch(rawValue: 2), id: RandomID(high: 0, low: 2))
+    #expect(Branches.release(number(2), of: points) == .branch([number(2)]))
+  }
   @Test func `keeps pinned points and branches`() {
     let now = 1_000_000 * hour
     var points = rows([0, hour * 10_000, hour * 10_001], now: now)

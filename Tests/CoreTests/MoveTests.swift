@@ -108,6 +108,23 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
         kind: .address("192.0.2.1/24", device: "eth0"), within: .seconds(1), onFailure: .stop),
     ], dormantKeys: [])
 
+  @Test func `names a port that is taken, and a filesystem that would fill up sooner`() {
+    var pair = pair
+    pair.roots = [RootConfiguration(path: "/srv/tax", replica: "/srv/tax", exclude: [])]
+    pair.plan = ["http://127.0.0.1:8080/health", "http://localhost", "http://192.0.2.10/"].map {
+      PlanStep(kind: .check(.http($0)), within: .seconds(1), onFailure: .stop)
+    }
+    let here = [
+      "port 8080": "taken", "port 80": "free", "size 1": "\(10 << 30)", "free 1": "\(1 << 30)",
+    ]
+    let there = ["size 1": "\(20 << 30)", "free 1": "\(8 << 30)"]
+    let found = PlanLint.findings(pair, here: here, there: there, other: "b")
+    #expect(found.count == 2, "\(found)")
+    #expect(found.first?.contains("step 1: something listens on port 8080") == true)
+    #expect(found.last?.contains("1024 MiB free here and 8192 MiB on b") == true)
+    #expect(PlanLint.findings(pair, here: there, there: here, other: "b").isEmpty)
+  }
+
   @Test func `names what is missing, what starts at boot, and what differs`() {
     let here = [
       "unit db.service": "missing", "enabled db.service": "yes", "interface eth0": "missing",

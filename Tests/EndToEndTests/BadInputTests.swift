@@ -3,6 +3,18 @@ import TestKit
 import Testing
 
 @Suite(.serialized) struct `Bad input` {
+  @Test func `times of a lease that do not keep two sites apart are refused with their sum`() {
+    let pair = TestPair()
+    let file = pair.configuration("a")
+    Shell.run("cp '\(file)' '\(file).good'; echo '    failover: { stop-budget: 4s }' >> '\(file)'")
+    let checked = pair.run("check", on: "a")
+    #expect(checked.code == 2, "\(checked.output)")
+    #expect(checked.output.contains("pairs.p.failover: renew-every + 2 timeout + stop-budget"))
+    #expect(checked.output.contains("= 11200 ms must be at most ttl - margin = 9500 ms"))
+    Shell.run("cp '\(file).good' '\(file)'; echo '    failover: { stop-budget: 2s }' >> '\(file)'")
+    #expect(pair.run("check", on: "a").code != 2)
+  }
+
   @Test func `a misspelt key is named with its place and the nearest key`() {
     let pair = TestPair()
     Shell.run("sed -i 's/    standby:/    stanby:/' '\(pair.configuration("a"))'")

@@ -152,5 +152,17 @@ import Testing
     let restored = pair.run("restore p --point \(branch?.point ?? 0) --to '\(target)'", on: "a")
     #expect(restored.code == 0, "\(restored.output)")
     #expect(Judge.differences(pair.scratch("before"), target) == "")
+    // Let go, it is gone, and nothing else; what only the rule keeps is nobody's to release.
+    let released = pair.run("release p --point \(branch?.point ?? 0) --yes", on: "a")
+    #expect(released.code == 0, "\(released.output) \(pair.story)")
+    #expect(!pair.kept("a").contains { $0.branch }, "\(pair.kept("a"))")
+    let again = pair.run("release p --point \(branch?.point ?? 0) --yes", on: "a")
+    #expect(again.code == 3 && again.output.contains("neither on a branch nor pinned"))
+    // Also in the index that is built anew from the journal.
+    pair.kill("a")
+    Shell.run("rm '\(pair.state("a"))/pairs/p/'index.sqlite*")
+    pair.start("a")
+    #expect(pair.wait { !pair.kept("a").isEmpty }, "\(pair.story)")
+    #expect(!pair.kept("a").contains { $0.branch }, "\(pair.kept("a"))")
   }
 }

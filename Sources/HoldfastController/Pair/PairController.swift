@@ -271,16 +271,18 @@ package actor PairController {
       }
     case .hand(let reign): Task { await world.agent.grant(name, reign) }
     case .promote(let reign, let point):
+      let isPlanned = supervisor.intent?.cause == .planned
       Task {
         switch await world.agent.promote(name, reign, point) {
         case .done(let report):
           promotion = report
           trouble = nil
-          let loss = report.lossSeconds.map { "the last \($0) s" } ?? "an unknown time"
+          let time = report.lossSeconds.map { "the last \($0) s" } ?? "an unknown time"
+          let loss = isPlanned ? "nothing lost" : "not in it: what was written in \(time) before"
           world.log.notice(
             """
             \(name): promoted to epoch \(report.reign.epoch), point \(report.point) \
-            (\(report.grade)); not in it: what was written in \(loss) before
+            (\(report.grade)); \(loss)
             """)
           tell(.promoted)
         case .failed(let reason):

@@ -53,7 +53,10 @@ package enum PlanLint {
           """)
       case "owner" where value == "missing", "group" where value == "missing":
         found.append(
-          "pairs.\(pair.name): \(kind) \(what) of files on \(other) is missing here: add it")
+          """
+          pairs.\(pair.name): \(kind) \(what), which files on \(other) or units of the plan name, is \
+          missing here: add it
+          """)
       case "user", "owner", "group":
         if let their = theirs[name], their != value, their != "missing" {
           found.append(

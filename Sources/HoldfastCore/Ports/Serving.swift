@@ -110,7 +110,7 @@ package protocol ServiceHost: Sendable {
   func suspend()
   /// What ``suspend()`` had stand still goes on, unless it was fenced meanwhile.
   func thaw()
-  /// Whether all that was allowed ended in ``fence()`` or ``stop()``.
+  /// Whether all that was allowed ended in ``fence()`` or ``stop()``, as the last of them saw it.
   var isOver: Bool { get }
   /// Ends this host at once, for something of the service cannot be ended; where the host, or the
   /// configuration, does not let it, nothing happens.

@@ -137,10 +137,8 @@ package final class LinuxService: ServiceHost {
       if error != 0 { left.append("address on \(address.device): \(errnoText(error))") }
     }
     left += fenced.fence(within: Int(budget.nanos / 1000))
-    if left.isEmpty {
-      ServiceRecord.remove(control: control, pair: name)
-      isEnded.store(true, ordering: .sequentiallyConsistent)
-    }
+    if left.isEmpty { ServiceRecord.remove(control: control, pair: name) }
+    isEnded.store(left.isEmpty, ordering: .sequentiallyConsistent)
     return left
   }
 
