@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import HoldfastLinux
 
 @main
 struct Holdfast: AsyncParsableCommand {
@@ -11,12 +12,15 @@ struct Holdfast: AsyncParsableCommand {
       Init.self, Invite.self, Join.self, Adopt.self, Check.self, Agent.self, ControllerCommand.self,
       WitnessCommand.self, StatusCommand.self,
       Sync.self, Points.self, Restore.self, Verify.self, Failover.self,
-      Switchover.self, Failback.self, Resume.self, Approve.self, Release.self,
+      Switchover.self, Failback.self, Resume.self, Approve.self, Release.self, Start.self,
       Demo.self, DemoService.self, FreezerCommand.self,
     ])
 
   static func main() async {
     signal(SIGPIPE, SIG_IGN)
+    if CommandLine.arguments.dropFirst().first == ControllerCommand.configuration.commandName {
+      AbortThread.block()
+    }
     do {
       var command = try parseAsRoot()
       if var asynchronous = command as? any AsyncParsableCommand {

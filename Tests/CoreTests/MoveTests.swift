@@ -122,7 +122,7 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
     #expect(found.count == 2, "\(found)")
     #expect(found.first?.contains("step 1: something listens on port 8080") == true)
     #expect(found.last?.contains("1024 MiB free here and 8192 MiB on b") == true)
-    #expect(PlanLint.findings(pair, here: there, there: here, other: "b").isEmpty)
+    #expect(PlanLint.findings(pair, here: there, there: ["free 1": "1", "size 1": "1"], other: "b").isEmpty)
   }
 
   @Test func `names what is missing, what starts at boot, and what differs`() {
@@ -133,6 +133,10 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
     let found = PlanLint.findings(
       pair, here: here, there: ["user db": "102", "package db": "1.1"], other: "b")
     #expect(found.count == 5, "\(found)")
+    // Also of the other host.
+    let there = PlanLint.findings(pair, here: [:], there: here, other: "b")
+    #expect(there.contains { $0.contains("db.service is not installed on b") }, "\(there)")
+    #expect(there.contains { $0.contains("no interface eth0 on b") })
     #expect(found.contains { $0.contains("systemctl disable db.service") })
     #expect(found.contains { $0.contains("user db is 101 here and 102 on b") })
     let sound = ["unit db.service": "there", "interface eth0": "there", "user db": "101"]

@@ -367,6 +367,26 @@ private struct Told {
     #expect(told.supervisor.mustBeOverAt == nil)
   }
 
+  @Test func `says why it is not promoted by itself once nobody has served for a while`() {
+    var told = Told()
+    _ = told.tell(.began(handover: nil, intent: nil), 0)
+    _ = told.tell(.fenced, 10)
+    _ = told.tell(.agent(report(.standby, .standby, loss: .seconds(31))), 20)
+    for millis in stride(from: Int64(1000), through: 11_000, by: 2000) {
+      _ = told.tick(millis)
+      #expect(told.supervisor.withheld == nil)
+      #expect(told.tell(.arbiter(told.asked, .free(reign)), millis + 1) == [])
+    }
+    #expect(told.supervisor.withheld == .loss)
+    _ = told.tell(.agent(report(.standby, .standby, loss: nil)), 12_000)
+    _ = told.tick(13_000)
+    _ = told.tell(.arbiter(told.asked, .free(reign)), 13_001)
+    #expect(told.supervisor.withheld == .unknownLoss)
+    _ = told.tick(15_000)
+    _ = told.tell(.arbiter(told.asked, .held(reign, left: .seconds(5))), 15_001)
+    #expect(told.supervisor.withheld == nil)
+  }
+
   @Test func `serves on a word where the arbiter knows nothing`() {
     var told = Told()
     _ = told.tell(.began(handover: nil, intent: nil), 0)

@@ -258,3 +258,60 @@ private final class Keeper: @unchecked Sendable {
     #expect(wrong?.contains("is this etcd") == true, "\(wrong ?? "")")
   }
 }
+
+@Suite(.serialized) struct `A witness` {
+  /// What a site is told of one that is asked by the real client, over real TLS.
+  private func told(_ port: Int, expecting expected: Fingerprint? = nil) async throws -> String {
+    let network = try Network(key: try SiteKey.make(name: "a"))
+    let client = WitnessClient(name: "a", clock: SystemClock()) {
+      try await network.dial(host: "127.0.0.1", port: port) { expected == nil || $0 == expected }
+    }
+    let asker = Asker(
+      arbiter: client, site: network.fingerprint, other: key(2),
+      pair: RandomID(high: 1, low: 1),
+      record: RoleRecord(reign: reign(1), part: .primary))
+    #expect(await asker.ask(.renew) == nil)
+    let trouble = await client.trouble ?? ""
+    await network.shutdown()
+    return trouble
+  }
+
+  private func waitForListener(_ port: Int) {
+    Shell.run("for n in $(seq 200); do ss -ltn | grep -q ':\(port) ' && break; sleep 0.05; done")
+  }
+
+  @Test func `that is not there, hangs, is another or is none is told apart`() async throws {
+    let refused = try await told(Ports.take())
+    #expect(refused.contains("nothing listens"), "\(refused)")
+    // Takes connections and says nothing.
+    let silent = Ports.take()
+    let scratch = Scratch()
+    func listen(_ port: Int, _ answer: String) throws -> ChildProcess {
+      try ChildProcess(
+        "/usr/bin/socat", ["TCP-LISTEN:\(port),fork,reuseaddr,bind=127.0.0.1", "SYSTEM:\(answer)"],
+        environment: [:], output: .file(scratch("socat.log")), ownGroup: true)
+    }
+    let hanging = try listen(silent, "sleep 30")
+    waitForListener(silent)
+    let hung = try await told(silent)
+    #expect(hung.contains("no answer"), "\(hung)")
+    hanging.killGroup()
+    let web = Ports.take()
+    let talking = try listen(web, "echo HTTP/1.0 400 no")
+    waitForListener(web)
+    let none = try await told(web)
+    #expect(none.contains("is the port"), "\(none)")
+    talking.killGroup()
+    // One that listens as a site does: with another key, and as one that has never heard of this
+    // site.
+    let other = try Network(key: try SiteKey.make(name: "w"))
+    let port = try await other.listen(host: "127.0.0.1", port: 0, admits: { _ in false }) { link in
+      Task { await link.close() }
+    }
+    let wrong = try await told(port, expecting: key(5))
+    #expect(wrong.contains("is not the one expected"), "\(wrong)")
+    let stranger = try await told(port)
+    #expect(stranger.contains("holdfast join here"), "\(stranger)")
+    await other.shutdown()
+  }
+}

@@ -11,7 +11,7 @@ package struct MoveReport: Codable, Hashable, Sendable {
       self.seconds = seconds
     }
   }
-  /// `failover`, `switchover` or `failback`.
+  /// `failover`, `switchover`, `failback` or `resume`.
   package var kind: String
   /// Who ordered it, and where.
   package var by: String

@@ -22,8 +22,8 @@ extension Pair {
         throw FailureAnswer(
           code: 3,
           """
-          point \(point) of \(name) is neither on a branch nor pinned, or not here: holdfast points \
-          \(name)
+          point \(point) of \(name) is neither on a branch nor pinned, or not here: holdfast \
+          points \(name)
           """)
       } catch ReleaseRefusal.inUse {
         throw FailureAnswer(

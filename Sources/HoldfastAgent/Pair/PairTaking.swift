@@ -88,8 +88,7 @@ extension Pair {
         throw FailureAnswer(
           code: 1,
           """
-          \(name) was moved here, and its plan failed: \(word?.trouble ?? "see its log"): put that \
-          right, then: systemctl restart holdfast-controller
+          \(name) was moved here, and its plan failed: \(word?.trouble ?? "see its log")
           """)
       default: break
       }

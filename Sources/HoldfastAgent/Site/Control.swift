@@ -35,11 +35,17 @@ package struct Control: Sendable {
     _ path: String, _ body: [UInt8], _ user: UInt32
   ) async throws -> [UInt8]? {
     let parts = path.split(separator: "/").map(String.init)
-    guard parts.count == 3, parts[0] == "pairs", parts[2] == "failover",
+    guard parts.count == 3, parts[0] == "pairs" else { return nil }
+    if parts[2] == "start" { return try await toController(path, body) }
+    guard parts[2] == "failover",
       try await site.pair(parts[1]).configuration.failover.hasArbiter
     else { return nil }
-    let request: FailoverRequest = try decode(body)
+    var request: FailoverRequest = try decode(body)
     if request.preview || request.granted != nil || request.otherSiteIsDown { return nil }
+    // Whoever asks: a controller that was granted the reign asks nobody any more.
+    request.preview = true
+    let preview = try await site.pair(parts[1]).failover(request, by: "")
+    if let refusal = preview.refusal { throw FailureAnswer(code: 3, refusal) }
     return try await site.pair(parts[1]).reserve(by: await person(user)) { [toController] in
       try await toController(path, body)
     }
@@ -93,7 +99,8 @@ package struct Control: Sendable {
     case "adopt": return encode(TextAnswer(message: try await pair.adopt()))
     case "resume":
       let request = body.isEmpty ? ResumeRequest(otherSiteIsDown: false) : try decode(body)
-      return encode(TextAnswer(message: try await pair.resume(request)))
+      return encode(
+        TextAnswer(message: try await pair.recorded("resume", by: by) { try await pair.resume(request) }))
     case "release": return encode(try await pair.release(decode(body)))
     case "repair": return encode(TextAnswer(message: try await pair.repair(decode(body))))
     case "failover":

@@ -58,8 +58,10 @@ extension ReceiveWorker {
       let replica = try ReplicaRecord.load(try host.disk(["pairs", pair]))
       let needed = [replica.applied] + replica.intents
       guard !points.contains(where: needed.contains) else { throw ReleaseRefusal.inUse }
-      guard !isHeld, try index.attempt() == nil, let moving = try host.movingJournal(pair: pair)
-      else { return nil }
+      // Also where receiving is held: what was promoted is on no branch.
+      guard try index.attempt() == nil, let moving = try host.movingJournal(pair: pair) else {
+        return nil
+      }
       defer { withExtendedLifetime(moving) {} }
       for start in stride(from: 0, to: points.count, by: Limits.droppedInNote) {
         let end = min(points.count, start + Limits.droppedInNote)

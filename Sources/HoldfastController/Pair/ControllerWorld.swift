@@ -29,7 +29,12 @@ package struct ControllerWorld: Sendable {
 /// Why a person's order is not obeyed, with the way on.
 package struct ControllerRefusal: Error, CustomStringConvertible {
   package let description: String
-  package init(_ description: String) { self.description = description }
+  /// Of the command: 3 where a rule forbids it, 1 where it went wrong.
+  package let code: Int32
+  package init(_ description: String, code: Int32 = 3) {
+    self.description = description
+    self.code = code
+  }
 }
 
 /// Which run of the plan is wanted; one that was abandoned ends after its step.

@@ -47,6 +47,7 @@ package actor PairController {
     var service = Supervisor.Service.stopped
     var refusal: ArbiterRefusal?
     var intent: PromotionIntent?
+    var withheld: Supervisor.Withheld?
   }
 
   /// - Parameters:
@@ -81,7 +82,7 @@ package actor PairController {
     }
     lastTimer = makeTimer { [log = world.log] in
       guard !service.isOver else { return }
-      log.critical("\(pair.name): the service does not end: the last resort")
+      log.critical("\(pair.name): the service is not over yet, and the other site may serve")
       service.endHost()
     }
     announce.set { [weak self] in Task { await self?.expired() } }
@@ -175,6 +176,9 @@ package actor PairController {
     Task { await self.tell(.paused) }
   }
 
+  /// This process is about to be killed for hanging. Called on a thread of its own.
+  package nonisolated func abort() { _ = service.fence() }
+
   private func tick() { tell(.tick(chance: RandomID(world.dice))) }
 
   private func poll() async {
@@ -212,9 +216,13 @@ package actor PairController {
         promotion.phases.append(.init(name: "lease and plan", seconds: rest))
         return promotion
       }
-      if supervisor.service == .failed { throw ControllerRefusal(trouble ?? "the plan failed") }
+      if supervisor.service == .failed {
+        throw ControllerRefusal(
+          "\(name) is promoted here, and its plan failed: \(trouble ?? "see its log")", code: 1)
+      }
       if supervisor.intent == nil, supervisor.report?.record.reign == before {
-        throw ControllerRefusal(trouble ?? "the arbiter refused the new epoch")
+        throw ControllerRefusal(
+          trouble ?? "the arbiter refused the new epoch: see holdfast status \(name)")
       }
       try? await world.clock.sleep(until: world.clock.now() + .milliseconds(50))
     }
@@ -325,11 +333,15 @@ package actor PairController {
 
   private func say() {
     let next = Shown(
-      service: supervisor.service, refusal: supervisor.refusal, intent: supervisor.intent)
+      service: supervisor.service, refusal: supervisor.refusal, intent: supervisor.intent,
+      withheld: supervisor.withheld)
     guard next != shown else { return }
     if next.service != shown.service { world.log.notice("\(name): service \(next.service)") }
     if let refusal = next.refusal, refusal.kind != shown.refusal?.kind {
       world.log.notice("\(name): \(refusal)")
+    }
+    if let withheld = next.withheld, withheld != shown.withheld {
+      world.log.error("\(name): \(withheld.words(pair))")
     }
     if let intent = next.intent, intent != shown.intent {
       world.log.notice("\(name): wants epoch \(intent.reign.epoch)")
@@ -341,6 +353,7 @@ package actor PairController {
   private func word() -> ServiceWord {
     let now = world.clock.now()
     var troubles = [illness, moveRefusal, fencingFailure, trouble].compactMap { $0 }
+    if let withheld = supervisor.withheld { troubles.append(withheld.words(pair)) }
     if troubles.isEmpty, let refusal = supervisor.refusal { troubles = ["\(refusal)"] }
     if troubles.isEmpty, let silence {
       troubles = ["the arbiter \(pair.failover.arbiter) does not answer: \(silence)"]
@@ -353,6 +366,21 @@ package actor PairController {
       leaseLeft: supervisor.lease.map { max(.zero, $0.fenceAt - now) },
       trouble: troubles.isEmpty ? nil : troubles.joined(separator: "; "),
       yield: yield, facts: facts.isTold ? nil : facts.found, isArbiterSilent: silence != nil)
+  }
+}
+
+extension Supervisor.Withheld {
+  func words(_ pair: PairConfiguration) -> String {
+    let why =
+      switch self {
+      case .byHand: "mode is manual"
+      case .loss: "more would be lost than max-loss (\(pair.failover.maxLoss)) allows"
+      case .unknownLoss: "something is held, or what would be lost is not known"
+      }
+    return """
+      nobody serves \(pair.name), and this standby is not promoted by itself: \(why): to promote \
+      it, type: holdfast failover \(pair.name)
+      """
   }
 }
 

@@ -50,6 +50,9 @@ extension PairController {
     let step = pair.plan[index]
     guard let failure else { return world.log.notice("\(name): step \(index + 1), \(step): done") }
     trouble = "step \(index + 1), \(step): \(failure)"
+    if step.onFailure == .stop {
+      trouble? += "; put that right, then type on this site: holdfast start \(name)"
+    }
     world.log.error("\(name): \(trouble ?? "")")
     if step.onFailure == .stop { tell(.startFailed) }
   }

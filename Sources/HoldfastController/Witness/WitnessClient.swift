@@ -52,19 +52,36 @@ package actor WitnessClient: Arbiter {
     do {
       let fresh = try await dial()
       // Who takes the link and then says nothing is no arbiter.
+      let isSilent = Flag()
       let patience = Task { [clock] in
         try await clock.sleep(until: clock.now() + Limits.dialTimeout)
+        isSilent.set(true)
         await fresh.close()
       }
       defer { patience.cancel() }
-      try await WitnessSession.greet(fresh, name)
+      do {
+        try await WitnessSession.greet(fresh, name)
+      } catch {
+        trouble = isSilent.isSet ? "it took the link and says nothing: does it hang?" : Self.say(error)
+        return nil
+      }
       link = fresh
       trouble = nil
       Task { await self.read(fresh) }
       return fresh
     } catch {
-      trouble = "\(error)"
+      trouble = Self.say(error)
       return nil
+    }
+  }
+
+  private static func say(_ error: any Error) -> String {
+    switch error {
+    case LinkError.closed:
+      "it ended the link: has this site joined with it? Type holdfast invite there, holdfast join here"
+    case LinkError.silent: "it says nothing: does it hang?"
+    case LinkError.broken(let why): why
+    default: "\(error)"
     }
   }
 
@@ -78,7 +95,7 @@ package actor WitnessClient: Arbiter {
       }
       await drop(link, "the arbiter ended the link")
     } catch {
-      await drop(link, "\(error)")
+      await drop(link, Self.say(error))
     }
   }
 

@@ -36,8 +36,8 @@ package enum WitnessSession {
     hello.versionMin = Frames.version
     hello.site = name
     try await link.send(Frames.encode(.hello(hello)))
-    guard let frame = try await link.receive(),
-      case .control(.hello(let theirs)) = try Frames.decode(frame),
+    guard let frame = try await link.receive() else { throw LinkError.closed }
+    guard case .control(.hello(let theirs)) = try Frames.decode(frame),
       theirs.versionMin <= Frames.version, Frames.version <= theirs.version
     else { throw LinkError.broken("versions do not meet") }
   }

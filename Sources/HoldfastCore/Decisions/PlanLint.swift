@@ -9,36 +9,7 @@ package enum PlanLint {
     _ pair: PairConfiguration, here: [String: String], there theirs: [String: String],
     other: String
   ) -> [String] {
-    var found: [String] = []
-    for (index, step) in pair.plan.enumerated() {
-      let place = "pairs.\(pair.name).plan, step \(index + 1)"
-      switch step.kind {
-      case .unit(let unit):
-        if here["unit \(unit)"] == "missing" {
-          found.append("\(place): \(unit) is not installed here and cannot be started: install it")
-        }
-        if here["enabled \(unit)"] != nil {
-          found.append(
-            """
-            \(place): \(unit) is started at each boot, whoever serves: type: systemctl disable \
-            \(unit)
-            """)
-        }
-      case .address(_, let device):
-        if here["interface \(device)"] == "missing" {
-          found.append("\(place): there is no interface \(device) here: ip link")
-        }
-      case .check(let check):
-        if let port = check.localPort, here["port \(port)"] == "taken" {
-          found.append(
-            """
-            \(place): something listens on port \(port) here already, and the service does not run: \
-            see ss -ltnp, and stop it
-            """)
-        }
-      case .exec: break
-      }
-    }
+    var found = absences(pair, here, on: nil) + absences(pair, theirs, on: other)
     found += space(pair, here, theirs, other)
     for (name, value) in here.sorted(by: { $0.key < $1.key }) {
       let words = name.split(separator: " ").map(String.init)
@@ -54,8 +25,8 @@ package enum PlanLint {
       case "owner" where value == "missing", "group" where value == "missing":
         found.append(
           """
-          pairs.\(pair.name): \(kind) \(what), which files on \(other) or units of the plan name, is \
-          missing here: add it
+          pairs.\(pair.name): \(kind) \(what), which files on \(other) or units of the plan name, \
+          is missing here: add it
           """)
       case "user", "owner", "group":
         if let their = theirs[name], their != value, their != "missing" {
@@ -72,6 +43,45 @@ package enum PlanLint {
           )
         }
       default: break
+      }
+    }
+    return found
+  }
+
+  /// What a plan would not find on a host.
+  /// - Parameter host: `nil` for this one.
+  private static func absences(
+    _ pair: PairConfiguration, _ facts: [String: String], on host: String?
+  ) -> [String] {
+    let place = host.map { "on \($0)" } ?? "here"
+    var found: [String] = []
+    for (index, step) in pair.plan.enumerated() {
+      let at = "pairs.\(pair.name).plan, step \(index + 1)"
+      switch step.kind {
+      case .unit(let unit):
+        if facts["unit \(unit)"] == "missing" {
+          found.append("\(at): \(unit) is not installed \(place) and cannot be started: install it")
+        }
+        if facts["enabled \(unit)"] != nil {
+          found.append(
+            """
+            \(at): \(unit) is started at each boot \(place), whoever serves: type: systemctl \
+            disable \(unit)
+            """)
+        }
+      case .address(_, let device):
+        if facts["interface \(device)"] == "missing" {
+          found.append("\(at): there is no interface \(device) \(place): ip link")
+        }
+      case .check(let check):
+        if let port = check.localPort, facts["port \(port)"] == "taken" {
+          found.append(
+            """
+            \(at): something listens on port \(port) \(place) already, and the service does not \
+            run: see ss -ltnp, and stop it
+            """)
+        }
+      case .exec: break
       }
     }
     return found
@@ -97,8 +107,8 @@ package enum PlanLint {
       } else if size < theirSize, free < theirFree / 2 {
         found.append(
           """
-          \(place) has \(show(free)) free here and \(show(theirFree)) on \(other): the service would \
-          fill it sooner here: enlarge it
+          \(place) has \(show(free)) free here and \(show(theirFree)) on \(other): the service \
+          would fill it sooner here: enlarge it
           """)
       }
     }

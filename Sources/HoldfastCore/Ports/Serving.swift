@@ -112,8 +112,8 @@ package protocol ServiceHost: Sendable {
   func thaw()
   /// Whether all that was allowed ended in ``fence()`` or ``stop()``, as the last of them saw it.
   var isOver: Bool { get }
-  /// Ends this host at once, for something of the service cannot be ended; where the host, or the
-  /// configuration, does not let it, nothing happens.
+  /// Ends this host at once, unless all is over once fencing has had its time; where the host, or
+  /// the configuration, does not let it, nothing happens.
   func endHost()
   /// Stops all of it at once and for good: it forks nothing and needs no disk.
   /// - Returns: what still runs or could not be looked at.

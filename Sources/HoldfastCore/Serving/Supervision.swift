@@ -189,6 +189,16 @@ extension Supervisor {
     case paused
   }
 
+  /// Why a standby is not promoted by itself.
+  package enum Withheld: Hashable, Sendable {
+    /// So it is configured.
+    case byHand
+    /// More would be lost than the pair allows.
+    case loss
+    /// Something is held, or what would be lost cannot be told.
+    case unknownLoss
+  }
+
   /// What became of the service here.
   package enum Service: Hashable, Sendable {
     case stopped

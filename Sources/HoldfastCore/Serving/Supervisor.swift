@@ -25,6 +25,9 @@ package struct Supervisor: Sendable {
   var pending: Pending?
   private var lastNumber: RequestNumber = 0
   var nextAsk = Instant(nanos: .min)
+  /// Why this standby is not promoted by itself though nobody holds the lease.
+  package private(set) var withheld: Withheld?
+  private var freeSince: Instant?
   /// The other site's lease may live until then, as the arbiter said last.
   private var othersLeaseEnd = Instant(nanos: .min)
   /// The other site may serve until then, on this one's promise.
@@ -287,6 +290,8 @@ package struct Supervisor: Sendable {
   ) {
     refusal = nil
     isArbiterLost = false
+    withheld = nil
+    if case .free = answer {} else { freeSince = nil }
     switch answer {
     case .granted(let wait):
       othersLeaseEnd = now + wait
@@ -306,11 +311,16 @@ package struct Supervisor: Sendable {
       if isOffered(intent) { nextAsk = now + Limits.superviseEvery } else { abandon(nil, &orders) }
     case .free(let reign):
       settle(reign, &orders)
-      guard intent == nil, let report, settings.isAutomatic, report.role == .standby,
-        report.record.reign == reign, report.promiseLeft <= .zero, now >= promiseEnd,
-        let loss = report.loss, loss <= settings.maxLoss
+      guard intent == nil, let report, report.role == .standby, report.record.reign == reign,
+        report.promiseLeft <= .zero, now >= promiseEnd
       else { return }
-      failover(isOrdered: false, nil, &orders)
+      guard let reason = reasonToWait(report) else {
+        return failover(isOrdered: false, nil, &orders)
+      }
+      // Both may just have begun.
+      let since = freeSince ?? now
+      freeSince = since
+      if now - since >= settings.terms.ttl { withheld = reason }
     case .refused(let refusal):
       self.refusal = refusal
       switch refusal {
@@ -342,6 +352,12 @@ package struct Supervisor: Sendable {
   }
 
   // MARK: Promotion
+
+  private func reasonToWait(_ report: AgentReport) -> Withheld? {
+    guard settings.isAutomatic else { return .byHand }
+    guard let loss = report.loss else { return .unknownLoss }
+    return loss > settings.maxLoss ? .loss : nil
+  }
 
   private mutating func failover(
     isOrdered: Bool, _ point: PointNumber?, _ orders: inout [Order]

@@ -7,10 +7,18 @@ import Synchronization
 
 /// Makes links to peers, by dialling and by listening. Who may speak is asked for each key.
 package final class Network: Sendable {
-  package enum Failure: Error, Sendable {
+  package enum Failure: Error, Sendable, CustomStringConvertible {
     case key(String)
     case bind(String)
+    /// Why there is no link, with what to look at.
     case dial(String)
+
+    package var description: String {
+      switch self {
+      case .key(let text): "the site's key: \(text)"
+      case .bind(let text), .dial(let text): text
+      }
+    }
   }
 
   /// Bulk comes in few calls; who sends little keeps little.
@@ -121,6 +129,7 @@ package final class Network: Sendable {
     host: String, port: Int, admits: @escaping @Sendable (Fingerprint) -> Bool
   ) async throws(Failure) -> TLSLink {
     let proven = ProvenKey()
+    let begun = ContinuousClock.now
     let ready = group.next().makePromise(of: TLSLink.self)
     let bootstrap = ClientBootstrap(group: group)
       .connectTimeout(.nanoseconds(Limits.dialTimeout.nanos))
@@ -146,8 +155,31 @@ package final class Network: Sendable {
       return try await ready.futureResult.get()
     } catch {
       ready.fail(error)
-      throw .dial(proven.refused.map { "key \($0) is not the one expected" } ?? "\(error)")
+      let isSilent = ContinuousClock.now - begun >= Limits.dialTimeout
+      throw .dial(Self.reason(error, "\(host):\(port)", proven, isSilent: isSilent))
     }
+  }
+
+  private static func reason(
+    _ error: any Error, _ place: String, _ proven: ProvenKey, isSilent: Bool
+  ) -> String {
+    if let key = proven.refused {
+      return "key \(key) is not the one expected at \(place): was that host made anew?"
+    }
+    if let error = error as? NIOConnectionError {
+      let codes = error.connectionErrors.compactMap { ($0.error as? IOError)?.errnoCode }
+      let first = error.connectionErrors.first.map { "\($0.error)" } ?? "\(error)"
+      return codes.contains(ECONNREFUSED)
+        ? "nothing listens at \(place): is it running there?"
+        : "\(place) cannot be reached: \(first)"
+    }
+    if isSilent {
+      return "no answer from \(place): is the host up, and does a firewall let it through?"
+    }
+    return """
+      what answers at \(place) ended the link, or speaks no TLS that this site knows: is the port \
+      right? (\(error))
+      """
   }
 
   private static func judge(

@@ -158,7 +158,14 @@ final class InboxHandler: ChannelInboundHandler {
     case NIOSSLError.uncleanShutdown:
       inbox.finish(.closed)
     default:
-      inbox.finish(.broken("\(error)"))
+      // TLS 1.3 refuses a key only once the other side takes the link for made.
+      let text = "\(error)"
+      let isRefused = text.contains("CERTIFICATE_UNKNOWN")
+      inbox.finish(
+        .broken(
+          isRefused
+            ? "this site's key is not admitted there: holdfast invite there, holdfast join here"
+            : text))
     }
     context.close(promise: nil)
   }

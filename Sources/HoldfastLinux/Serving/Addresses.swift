@@ -61,7 +61,7 @@ struct ServiceAddress: Hashable, Sendable {
   /// - Returns: an errno; 0 also where it was not there.
   func remove(_ socket: Int32) -> Int32 {
     let index = unsafe if_nametoindex(device)
-    guard index != 0 else { return 0 }
+    guard index != 0 else { return errno == ENODEV ? 0 : errno }
     let error = unsafe holdfast_change_address(socket, 0, family, bytes, prefix, index)
     return error == EADDRNOTAVAIL ? 0 : error
   }

@@ -18,11 +18,14 @@ package final class LinuxService: ServiceHost {
   private let netlink: Descriptor?
   private let budget: Duration
   private let commands: LinuxSnapshots
+  private let clock = SystemClock()
   private let environment: [String: String]
   private let lastResort: LastResort?
   /// Between ``allow(_:)`` and ``fence()`` or ``stop()``.
   private let isAllowed = Mutex(false)
   private let isEnded = Atomic(true)
+  /// Since when it is tried to end what was allowed.
+  private let endingSince = Mutex<Instant?>(nil)
 
   /// - Parameters:
   ///   - control: the folder of the control sockets.
@@ -113,6 +116,7 @@ package final class LinuxService: ServiceHost {
     isAllowed.withLock { isAllowed in
       guard isWanted(), record.store(control: control, pair: name) else { return false }
       isEnded.store(false, ordering: .sequentiallyConsistent)
+      endingSince.withLock { $0 = nil }
       fenced.clear()
       flags.allow()
       isAllowed = true
@@ -121,6 +125,8 @@ package final class LinuxService: ServiceHost {
   }
 
   package func fence() -> [String] {
+    let now = clock.now()
+    endingSince.withLock { $0 = $0 ?? now }
     // Before the addresses, and before waiting for one that is being added: either can hang in a
     // driver.
     fenced.strike()
@@ -131,6 +137,7 @@ package final class LinuxService: ServiceHost {
       flags.forbid()
     }
     var left: [String] = []
+    if netlink == nil, !addresses.isEmpty { left.append("address: there is no netlink socket") }
     for address in addresses {
       guard let netlink else { break }
       let error = address.remove(netlink.number)
@@ -139,6 +146,7 @@ package final class LinuxService: ServiceHost {
     left += fenced.fence(within: Int(budget.nanos / 1000))
     if left.isEmpty { ServiceRecord.remove(control: control, pair: name) }
     isEnded.store(left.isEmpty, ordering: .sequentiallyConsistent)
+    if left.isEmpty { endingSince.withLock { $0 = nil } }
     return left
   }
 
@@ -159,7 +167,13 @@ package final class LinuxService: ServiceHost {
 
   package var isOver: Bool { isEnded.load(ordering: .sequentiallyConsistent) }
 
-  package func endHost() { lastResort?.strike() }
+  package func endHost() {
+    // Where all of this host stood still, fencing begins as late as this.
+    let now = clock.now()
+    let end = endingSince.withLock { $0 ?? now } + budget
+    while !isOver, clock.now() < end { usleep(1000) }
+    if !isOver { lastResort?.strike() }
+  }
 
   package func stop() throws(StepError) {
     // What is stopped nobody starts again; what is frozen just now may still be thawed.
@@ -210,7 +224,6 @@ package final class LinuxService: ServiceHost {
 
   /// Another host may be about to give it up, or about to be switched off.
   private func untilFree(_ address: ServiceAddress, _ within: Duration) throws(StepError) {
-    let clock = SystemClock()
     let end = clock.now() + within
     while true {
       do throws(StepError) {

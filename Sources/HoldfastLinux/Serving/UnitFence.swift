@@ -45,8 +45,11 @@ final class UnitFence: Sendable {
       }
     }
 
-    /// A group that was removed has no text.
-    var isPopulated: Bool { text(events).split(separator: "\n").contains("populated 1") }
+    /// A group that was removed has no text; one that could not be opened is not known to be empty.
+    var isPopulated: Bool {
+      guard events != nil else { return unsafe access(path, F_OK) == 0 }
+      return text(events).split(separator: "\n").contains("populated 1")
+    }
   }
 
   private let units: [String]
@@ -64,7 +67,11 @@ final class UnitFence: Sendable {
   func prepare() {
     guard let cgroups else { return }
     let found = units.flatMap { cgroups.folders(of: $0) }.map { Group($0) }
-    groups.withLock { $0 = found }
+    groups.withLock { known in
+      // What cannot be looked for just now is not gone.
+      let paths = Set(found.map(\.path))
+      known = found + known.filter { !paths.contains($0.path) && $0.isPopulated }
+    }
   }
 
   /// What was fenced and is empty does not hold up what is started in its place.

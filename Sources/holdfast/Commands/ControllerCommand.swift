@@ -75,6 +75,9 @@ struct ControllerCommand: AsyncParsableCommand {
           }))
     }
     Self.watchForPauses(controllers, host, log)
+    let leased = controllers.filter(\.pair.failover.hasArbiter)
+    let isGuarded = AbortThread.begin { for controller in leased { controller.abort() } }
+    precondition(isGuarded, "no thread that fences a controller that hung: \(errnoText(errno))")
     let server = try await Self.control(configuration, controllers)
     let running = controllers.map { controller in Task { await controller.run() } }
     systemd.ready("\(pairs.count) pairs")
@@ -185,9 +188,9 @@ struct ControllerCommand: AsyncParsableCommand {
         default: throw ControllerRefusal("no such order: \(parts[2])")
         }
       } catch {
-        throw FailureAnswer(code: 3, "\(error)")
+        throw FailureAnswer(code: error.code, "\(error)")
       }
-      return JSON.encode(TextAnswer(message: "begun"))
+      return JSON.encode(TextAnswer(message: "\(parts[1]): the plan runs: holdfast status \(parts[1])"))
     }
   }
 }

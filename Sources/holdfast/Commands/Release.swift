@@ -6,9 +6,9 @@ struct Release: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Lets a branch go, or a pinned point: retention kept them for ever.",
     discussion: """
-      Typed on the site whose `holdfast points` shows the point. The whole branch that the point is \
-      on is dropped at once; bring back what is still wanted first, by holdfast restore. A point \
-      that is only pinned stays as long as the retention rule keeps it.
+      Typed on the site whose `holdfast points` shows the point. The whole branch that the point \
+      is on is dropped at once; bring back what is still wanted first, by holdfast restore. A \
+      point that is only pinned stays as long as the retention rule keeps it.
       """)
   @OptionGroup var options: CommonOptions
   @Argument(help: "The pair.") var pair: String
