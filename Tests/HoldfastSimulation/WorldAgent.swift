@@ -103,6 +103,7 @@ extension World {
         return
       }
       if isPlanned { world.plannedTrees[reign] = site.tree }
+      if site.taking?.next == reign { world.tellTaking(site, .granted) }
       world.obey(site.standing?.on(.promoted(reign)) ?? [], site)
       site.isPromoting = true
       site.isByWord = isOnWord && world.settings.hasArbiter

@@ -12,6 +12,7 @@ extension Pair {
     if let granted, granted == taking?.next {
       // The arbiter's part of a planned move, at the point that the other site named.
       guard let point = taking?.offer else { throw otherMove }
+      await tellTaking(.granted)
       moves.enter("promote")
       do {
         var planned = request

@@ -99,8 +99,8 @@ package struct Control: Sendable {
     case "adopt": return encode(TextAnswer(message: try await pair.adopt()))
     case "resume":
       let request = body.isEmpty ? ResumeRequest(otherSiteIsDown: false) : try decode(body)
-      return encode(
-        TextAnswer(message: try await pair.recorded("resume", by: by) { try await pair.resume(request) }))
+      let message = try await pair.recorded("resume", by: by) { try await pair.resume(request) }
+      return encode(TextAnswer(message: message))
     case "release": return encode(try await pair.release(decode(body)))
     case "repair": return encode(TextAnswer(message: try await pair.repair(decode(body))))
     case "failover":

@@ -62,7 +62,8 @@ package actor WitnessClient: Arbiter {
       do {
         try await WitnessSession.greet(fresh, name)
       } catch {
-        trouble = isSilent.isSet ? "it took the link and says nothing: does it hang?" : Self.say(error)
+        trouble =
+          isSilent.isSet ? "it took the link and says nothing: does it hang?" : Self.say(error)
         return nil
       }
       link = fresh
@@ -78,7 +79,7 @@ package actor WitnessClient: Arbiter {
   private static func say(_ error: any Error) -> String {
     switch error {
     case LinkError.closed:
-      "it ended the link: has this site joined with it? Type holdfast invite there, holdfast join here"
+      "it ended the link: has this site joined? Type holdfast invite there, holdfast join here"
     case LinkError.silent: "it says nothing: does it hang?"
     case LinkError.broken(let why): why
     default: "\(error)"

@@ -16,6 +16,8 @@ package struct Taking: Hashable, Sendable {
     case tick
     /// - Parameter isApplied: whether the replica here is the point that the stage names.
     case heard(Yielding.Stage, isApplied: Bool)
+    /// The arbiter has granted the new reign here: whatever the other site says from now on.
+    case granted
     /// This site has the new reign and a tree that is ready.
     case promoted
     case notPromoted(String)
@@ -63,6 +65,10 @@ package struct Taking: Hashable, Sendable {
       stage = .failed(why)
       return []
     case (.promoting, _): return []
+    case (.offered(let point), .granted):
+      stage = .promoting(point)
+      return []
+    case (.asking, .granted): return []
     case (_, .heard(.yielded(let point), let isApplied)):
       lastHeard = now
       guard isApplied else { return [] }

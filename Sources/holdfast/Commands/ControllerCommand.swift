@@ -190,7 +190,8 @@ struct ControllerCommand: AsyncParsableCommand {
       } catch {
         throw FailureAnswer(code: error.code, "\(error)")
       }
-      return JSON.encode(TextAnswer(message: "\(parts[1]): the plan runs: holdfast status \(parts[1])"))
+      let name = controller.name
+      return JSON.encode(TextAnswer(message: "\(name): the plan runs: holdfast status \(name)"))
     }
   }
 }

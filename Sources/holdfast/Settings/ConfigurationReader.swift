@@ -283,7 +283,7 @@ struct ConfigurationReader {
   private func terms(_ map: Keys) throws -> LeaseTerms {
     let terms = LeaseTerms(
       ttl: try map.duration("ttl", min: Limits.ttlMin, max: Limits.ttlMax) ?? .seconds(10),
-      margin: try map.duration("margin"), 
+      margin: try map.duration("margin"),
       stopBudget: try map.duration("stop-budget", min: .milliseconds(100)),
       watchdog: try map.duration("watchdog", min: .milliseconds(500)))
     if let violation = terms.violations.first {
