@@ -168,6 +168,7 @@ extension World {
         if !isFailing { site.runs = false }
         world.tell(site, isFailing ? .stopFailed : .stopped)
       }
+    case .suspend: site.isSuspended = site.runs
     case .thaw:
       if site.isSuspended { probes.insert(.thawed) }
       site.isSuspended = false

@@ -10,6 +10,7 @@ package struct ControllerFiles: Sendable {
   private var intentName: String { "intent-\(pair)" }
   private var settledName: String { "settled-\(pair)" }
   private var leaseName: String { "lease-\(pair)" }
+  private var overName: String { "over-\(pair)" }
 
   /// - Parameters:
   ///   - disk: the controller's own folder of the state directory.
@@ -83,6 +84,25 @@ package struct ControllerFiles: Sendable {
     out.fixed(UInt64(max(0, lease.fenceAt.nanos)))
     out.fixed(UInt64(bitPattern: wallLead))
     try? volatile.replace(leaseName, with: out.bytes)
+  }
+
+  /// Until when the service that runs, or is being ended, is counted on to be over: for whoever
+  /// ends it in this controller's stead.
+  package func overBy() -> Instant? {
+    guard let bytes = try? volatile.contents(of: overName), !bytes.isEmpty else { return nil }
+    var reader = Reader(bytes)
+    return (try? reader.fixed(UInt64.self)).map { Instant(nanos: Int64(clamping: $0)) }
+  }
+
+  /// - Parameter moment: `nil`: it is over, or nobody counts on that.
+  package func note(overBy moment: Instant?) {
+    guard let moment else {
+      try? volatile.remove(overName)
+      return
+    }
+    var out = Writer()
+    out.fixed(UInt64(max(0, moment.nanos)))
+    try? volatile.replace(overName, with: out.bytes)
   }
 
   /// By how much the wall's clock is ahead of the one since the boot.

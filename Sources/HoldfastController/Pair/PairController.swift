@@ -11,7 +11,7 @@ package actor PairController {
   let world: ControllerWorld
   /// `nil` where a person decides.
   private let arbiter: (any Arbiter)?
-  private let files: ControllerFiles
+  let files: ControllerFiles
   let service: any ServiceHost
   private let timer: any DeadlineTimer
   /// Ends this host where fencing has not ended the service.
@@ -82,8 +82,10 @@ package actor PairController {
     }
     lastTimer = makeTimer { [log = world.log] in
       guard !service.isOver else { return }
-      log.critical("\(pair.name): the service is not over yet, and the other site may serve")
+      // First what counts: what is said may wait for a disk that hangs.
       service.endHost()
+      guard !service.isOver else { return }
+      log.critical("\(pair.name): the service is not over yet, and the other site may serve")
     }
     announce.set { [weak self] in Task { await self?.expired() } }
   }
@@ -104,7 +106,10 @@ package actor PairController {
     }
     do {
       let intent = try files.intent()
-      tell(.began(handover: handover, intent: intent, settled: try files.settled()))
+      tell(
+        .began(
+          handover: handover, intent: intent, settled: try files.settled(),
+          overBy: files.overBy()))
     } catch {
       trouble = "\(error)"
       tell(.began(handover: nil, intent: nil))
@@ -134,6 +139,7 @@ package actor PairController {
       fencer.run { [service] in continuation.resume(returning: service.fence()) }
     }
     for line in left { world.log.critical("\(name): fencing: \(line)") }
+    if left.isEmpty { files.note(overBy: nil) }
   }
 
   private func bind() async {
@@ -172,12 +178,17 @@ package actor PairController {
   /// at, nothing of the service may run before it is known that it may.
   package nonisolated func paused(for pause: Duration) {
     if isWatched.isSet { service.suspend() }
-    world.log.critical("\(name): this host stood still for \(pause): the lease is asked for anew")
-    Task { await self.tell(.paused) }
+    Task {
+      world.log.critical("\(name): this host stood still for \(pause): the lease is asked anew")
+      await self.tell(.paused)
+    }
   }
 
   /// This process is about to be killed for hanging. Called on a thread of its own.
   package nonisolated func abort() { _ = service.fence() }
+
+  /// See ``ServiceHost/isOver``.
+  package nonisolated var isOver: Bool { service.isOver }
 
   private func tick() { tell(.tick(chance: RandomID(world.dice))) }
 
@@ -262,7 +273,10 @@ package actor PairController {
   private func obey(_ order: Supervisor.Order) throws {
     switch order {
     case .persist(let intent): try files.store(intent: intent)
-    case .note(let lease): files.note(lease)
+    case .note(let lease):
+      files.note(lease)
+      // What is over by then stays on record until it is.
+      if lease != nil { files.note(overBy: supervisor.mustBeOverAt) }
     case .askArbiter(let number, let request, let record):
       guard let names, let arbiter else { return }
       let statement = SiteStatement(
@@ -300,6 +314,7 @@ package actor PairController {
       }
     case .start: start(plan.begin())
     case .stop: stop()
+    case .suspend: fencer.run { [service] in service.suspend() }
     case .thaw: fencer.run { [service] in service.thaw() }
     case .fenceOther: fenceOther()
     case .settle(let reign): try files.store(settled: reign)
@@ -319,6 +334,7 @@ package actor PairController {
       try? await world.clock.sleep(until: world.clock.now() + .milliseconds(100))
       return fence()
     }
+    files.note(overBy: nil)
     tell(.fenced)
   }
 

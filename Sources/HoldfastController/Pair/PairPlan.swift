@@ -30,7 +30,10 @@ extension PairController {
   }
 
   private func stopped(_ failure: StepError?) {
-    guard let failure else { return tell(.stopped) }
+    guard let failure else {
+      files.note(overBy: nil)
+      return tell(.stopped)
+    }
     trouble = "the service could not be ended in order: \(failure)"
     world.log.error("\(name): \(trouble ?? "")")
     tell(.stopFailed)

@@ -49,7 +49,7 @@ package struct LeaseTerms: Hashable, Sendable {
 
   /// A host that stood still for longer is not trusted with what it believes of its lease: half of
   /// what the margin allows for.
-  package var pauseMax: Duration { margin / 2 }
+  package var pauseMax: Duration { max(margin / 2, Self.schedulingAllowance) }
 
   /// A controller that lives fences by itself so long before its watchdog would have it killed.
   package let watchdogLead = Duration.milliseconds(200)
@@ -74,12 +74,13 @@ package struct LeaseTerms: Hashable, Sendable {
         must be at most ttl - margin = \(show(left)): one lost renewal would stop the service
         """)
     }
-    let dying = watchdog + abortTimeout + stopBudget
+    // Fed when an answer has come; later, it would be fed by none.
+    let dying = watchdog + abortTimeout + stopBudget + timeout
     if dying > left {
       found.append(
         """
-        watchdog + abort-timeout + stop-budget = \(show(dying)) must be at most ttl - margin = \
-        \(show(left)): a hung controller would be stopped too late
+        watchdog + abort-timeout + stop-budget + timeout = \(show(dying)) must be at most ttl - \
+        margin = \(show(left)): a hung controller would be stopped too late
         """)
     }
     let drift = ttl / Self.driftShare + Self.schedulingAllowance

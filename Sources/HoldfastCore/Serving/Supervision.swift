@@ -119,7 +119,9 @@ extension Supervisor {
     /// - Parameters:
     ///   - handover: of one that ran before, since the same boot of this host.
     ///   - settled: see ``Order/settle(_:)``.
-    case began(handover: Lease?, intent: PromotionIntent?, settled: Reign? = nil)
+    ///   - overBy: until when what an earlier one left is counted on to be over.
+    case began(
+      handover: Lease?, intent: PromotionIntent?, settled: Reign? = nil, overBy: Instant? = nil)
     /// Time has gone by; `chance` was never used before.
     case tick(chance: RandomID)
     /// - Parameter report: `nil` where the agent does not answer.
@@ -166,6 +168,8 @@ extension Supervisor {
     case start
     /// Stop the plan's units in order, from the last to the first, and say `stopped`.
     case stop
+    /// Have all of the service stand still, if it does not yet.
+    case suspend
     /// What stands still since a pause goes on.
     case thaw
     /// Make sure that the other host is off, and say whether it is.

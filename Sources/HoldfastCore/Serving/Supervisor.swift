@@ -68,10 +68,11 @@ package struct Supervisor: Sendable {
   package mutating func on(_ event: Event, now: Instant) -> [Order] {
     var orders: [Order] = []
     switch event {
-    case .began(let handover, let intent, let settled):
+    case .began(let handover, let intent, let settled, let overBy):
       self.intent = intent
       self.settled = settled
       begin(handover, now, &orders)
+      if service == .fencing { fencedBy = overBy }
     case .tick(let chance):
       self.chance = chance
       timeOut(now, &orders)
@@ -342,6 +343,10 @@ package struct Supervisor: Sendable {
     if let lease, lease.reign == reign, lease.fenceAt >= end { return }
     lease = Lease(reign: reign, fenceAt: end)
     if mayRun { orders.append(.note(lease)) }
+    if service == .fencing, let by = fencedBy, report?.record.reign == reign {
+      // Nobody else is granted anything before this one's new lease is over.
+      fencedBy = max(by, end + settings.terms.fencingTime)
+    }
     resume(reign, now, &orders)
     wordCountsFrom = now + Limits.agentAnswersWithin
     if wordReign == reign {

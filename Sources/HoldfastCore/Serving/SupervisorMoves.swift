@@ -65,7 +65,9 @@ extension Supervisor {
     hasReleased = false
     nextAsk = Instant(nanos: .min)
     // What could not be stopped is made whole again; what was stopped starts under its lease.
-    if yield == .stopFailed, service == .failed, !isSuspended { run(&orders) }
+    if yield == .stopFailed, service == .failed {
+      if isSuspended { fence(.paused, &orders) } else { run(&orders) }
+    }
     yield = nil
   }
 

@@ -14,6 +14,8 @@ extension Supervisor {
     isSuspended = true
     // Nobody follows under a lease that is not trusted.
     orders.append(.note(nil))
+    // Once more: an answer of before may just have had it go on.
+    orders.append(.suspend)
     askAnew(now, &orders)
   }
 

@@ -62,6 +62,10 @@ package enum Limits {
   /// How often a controller looks at its pairs, and asks the agent.
   package static let superviseEvery = Duration.milliseconds(50)
   package static let agentAskedEvery = Duration.milliseconds(200)
+  /// For ending what a controller that is gone left, beyond the time by which it must be over.
+  package static let fenceInSteadWithin = Duration.seconds(3)
+  /// For a controller that is being killed for hanging: less than `TimeoutAbortSec`.
+  package static let abortMillis = 400
   /// How often it is looked whether this host stood still.
   package static let pauseLookEvery = Duration.milliseconds(50)
   /// For a controller that no lease depends on.

@@ -13,7 +13,8 @@ package final class LastResort: Sendable {
   ///   stead (`ExecStopPost=`, systemd.exec(5)).
   package init?(_ environment: [String: String]) {
     let isGuarded = environment["WATCHDOG_PID"] == "\(getpid())"
-    guard isGuarded || environment["SERVICE_RESULT"] != nil else { return nil }
+    let isInStead = environment["SERVICE_RESULT"] != nil && getppid() == 1
+    guard isGuarded || isInStead else { return nil }
     let number =
       Self.isInContainer
       ? -1 : unsafe holdfast_openat(AT_FDCWD, "/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC, 0)

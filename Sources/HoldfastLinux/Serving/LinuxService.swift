@@ -24,6 +24,10 @@ package final class LinuxService: ServiceHost {
   /// Between ``allow(_:)`` and ``fence()`` or ``stop()``.
   private let isAllowed = Mutex(false)
   private let isEnded = Atomic(true)
+  /// How often something was allowed.
+  private let allowed = Atomic(0)
+  /// Whether ``fence()`` found nothing left in this process.
+  private let hasFenced = Atomic(false)
   /// Since when it is tried to end what was allowed.
   private let endingSince = Mutex<Instant?>(nil)
 
@@ -116,9 +120,13 @@ package final class LinuxService: ServiceHost {
     isAllowed.withLock { isAllowed in
       guard isWanted(), record.store(control: control, pair: name) else { return false }
       isEnded.store(false, ordering: .sequentiallyConsistent)
+      allowed.add(1, ordering: .sequentiallyConsistent)
       endingSince.withLock { $0 = nil }
-      fenced.clear()
       flags.allow()
+      // What was fenced and is empty does not hold up what is started in its place; what runs on
+      // from another controller's time does not stand still.
+      fenced.prepare()
+      fenced.thaw()
       isAllowed = true
       return true
     }
@@ -146,6 +154,7 @@ package final class LinuxService: ServiceHost {
     left += fenced.fence(within: Int(budget.nanos / 1000))
     if left.isEmpty { ServiceRecord.remove(control: control, pair: name) }
     isEnded.store(left.isEmpty, ordering: .sequentiallyConsistent)
+    hasFenced.store(left.isEmpty, ordering: .sequentiallyConsistent)
     if left.isEmpty { endingSince.withLock { $0 = nil } }
     return left
   }
@@ -158,8 +167,9 @@ package final class LinuxService: ServiceHost {
   }
 
   package func thaw() {
-    isAllowed.withLock { isAllowed in
-      guard isAllowed else { return }
+    // One at a time with what allows.
+    isAllowed.withLock { _ in
+      guard endingSince.withLock({ $0 }) == nil else { return }
       flags.resume()
       fenced.thaw()
     }
@@ -171,9 +181,15 @@ package final class LinuxService: ServiceHost {
     // Where all of this host stood still, fencing begins as late as this.
     let now = clock.now()
     let end = endingSince.withLock { $0 ?? now } + budget
+    let before = allowed.load(ordering: .sequentiallyConsistent)
     while !isOver, clock.now() < end { usleep(1000) }
-    if !isOver { lastResort?.strike() }
+    // Not where it was over meanwhile, and something new is allowed.
+    guard !isOver, allowed.load(ordering: .sequentiallyConsistent) == before else { return }
+    lastResort?.strike()
   }
+
+  /// Whether ``fence()`` has found nothing left, in this process.
+  package var hasEnded: Bool { hasFenced.load(ordering: .sequentiallyConsistent) }
 
   package func stop() throws(StepError) {
     // What is stopped nobody starts again; what is frozen just now may still be thawed.
@@ -222,6 +238,8 @@ package final class LinuxService: ServiceHost {
     }
   }
 
+  private static let probePauseMicros: UInt32 = 300_000
+
   /// Another host may be about to give it up, or about to be switched off.
   private func untilFree(_ address: ServiceAddress, _ within: Duration) throws(StepError) {
     let end = clock.now() + within
@@ -230,6 +248,7 @@ package final class LinuxService: ServiceHost {
         return try address.probe()
       } catch {
         guard clock.now() < end, isAllowed.withLock({ $0 }) else { throw error }
+        usleep(Self.probePauseMicros)
       }
     }
   }

@@ -19,7 +19,7 @@ package enum PlanFacts {
       case .address(_, let device):
         facts["interface \(device)"] = unsafe if_nametoindex(device) == 0 ? "missing" : "there"
       case .check(let check):
-        guard let port = check.localPort else { continue }
+        guard !pair.units.isEmpty, let port = check.localPort else { continue }
         // Where the service runs it is the service itself.
         if ports == nil { ports = isActive(pair.units) ? [] : listening() }
         facts["port \(port)"] = ports?.contains(port) == true ? "taken" : "free"
@@ -68,7 +68,7 @@ package enum PlanFacts {
 
   private static func isActive(_ units: [String]) -> Bool {
     let names = units.map { "'\($0)'" }.joined(separator: " ")
-    return !units.isEmpty && output("systemctl is-active -- \(names)").contains("active")
+    return output("systemctl is-active -- \(names)").contains("active")
   }
 
   /// Ports on which anything listens (proc_net(5): state 0A).

@@ -74,12 +74,6 @@ final class UnitFence: Sendable {
     }
   }
 
-  /// What was fenced and is empty does not hold up what is started in its place.
-  func clear() {
-    prepare()
-    for group in groups.withLock({ $0 }) where !group.isPopulated { group.thaw() }
-  }
-
   /// - Parameter limit: microseconds.
   /// - Returns: what still runs.
   func fence(within limit: Int) -> [String] {

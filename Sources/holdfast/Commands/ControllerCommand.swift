@@ -76,7 +76,11 @@ struct ControllerCommand: AsyncParsableCommand {
     }
     Self.watchForPauses(controllers, host, log)
     let leased = controllers.filter(\.pair.failover.hasArbiter)
-    let isGuarded = AbortThread.begin { for controller in leased { controller.abort() } }
+    let isGuarded = AbortThread.begin {
+      for controller in leased { _ = OwnThread.begin { controller.abort() } }
+      // systemd does not wait for longer, and then fences in this one's stead.
+      for _ in 0..<Limits.abortMillis where !leased.allSatisfy(\.isOver) { usleep(1000) }
+    }
     precondition(isGuarded, "no thread that fences a controller that hung: \(errnoText(errno))")
     let server = try await Self.control(configuration, controllers)
     let running = controllers.map { controller in Task { await controller.run() } }
@@ -119,24 +123,38 @@ struct ControllerCommand: AsyncParsableCommand {
     let environment = ProcessInfo.processInfo.environment
     let result = environment["SERVICE_RESULT"]
     let clock = SystemClock()
+    let began = clock.now()
+    var ends: [(service: LinuxService, overBy: Instant?, files: ControllerFiles)] = []
     for (name, record, service) in LinuxService.recorded(
       control: control, lastResort: LastResort(environment))
     where record.hasArbiter {
       let files = ControllerFiles(
         disk: volatile, volatile: volatile, pair: name, clock: clock)
       let terms = record.terms
-      let handover = files.handover(pauseMax: terms.pauseMax)
       let next = clock.now() + terms.abortTimeout
-      let isFollowed = handover.map { terms.mayHandOver($0, now: next) } ?? false
+      let isFollowed =
+        files.handover(pauseMax: terms.pauseMax).map { terms.mayHandOver($0, now: next) } ?? false
       // Nobody follows one that ended in order; what was hung once may hang again.
       if isFollowed, result != "watchdog", result != "success" { continue }
       files.note(nil)
-      // Where it is not known when it has to be over, at once.
-      let end = handover.map { $0.fenceAt + terms.fencingTime } ?? clock.now()
-      for line in service.fence() { Terminal.complain("\(name): \(line)") }
-      while !service.isOver, clock.now() < end { _ = service.fence() }
-      if !service.isOver { service.endHost() }
+      ends.append((service, files.overBy(), files))
+      // Each on its own: one that hangs keeps no other.
+      let isBegun = OwnThread.begin {
+        for line in service.fence() { Terminal.complain("\(name): \(line)") }
+        while !service.isOver { _ = service.fence() }
+      }
+      if !isBegun { _ = service.fence() }
     }
+    while let waiting = ends.first(where: { !$0.service.hasEnded }) {
+      for end in ends where !end.service.hasEnded {
+        if let overBy = end.overBy, clock.now() >= overBy { end.service.endHost() }
+      }
+      // Where nobody counts on it, or the host is not to be ended, the next controller goes on.
+      let last = waiting.overBy ?? began
+      if clock.now() >= last + Limits.fenceInSteadWithin { break }
+      usleep(1000)
+    }
+    for end in ends where end.service.hasEnded { end.files.note(overBy: nil) }
   }
 
   private static func arbiters(

@@ -13,6 +13,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sched.h>
 #include <sys/reboot.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -120,6 +121,13 @@ int holdfast_arp_probe(const char *device, const void *address, int milliseconds
 int holdfast_announce4(const char *device, const void *address);
 /// The same of an IPv6 address, by an unsolicited advertisement (RFC 4861, section 7.2.6).
 int holdfast_announce6(const char *device, const void *address);
+
+/// Has the calling thread run before ordinary ones, and nobody that it starts (sched(7); the flag is
+/// declared only for _GNU_SOURCE); 0: it does.
+static inline int holdfast_hurry(void) {
+  struct sched_param lowest = {.sched_priority = 1};
+  return sched_setscheduler(0, SCHED_RR | 0x40000000, &lowest);
+}
 
 /// reboot(2); 0: none came.
 static inline int holdfast_reboot(void) { return reboot(RB_AUTOBOOT); }
