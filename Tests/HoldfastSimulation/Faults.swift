@@ -171,6 +171,7 @@ extension World {
     guard site.isUp else { return }
     say(site.name, "loses power")
     site.isUp = false
+    site.boots += 1
     site.runs = false
     site.isSuspended = false
     site.pausedUntil = nil
@@ -227,6 +228,7 @@ extension World {
       for site in world.sites {
         world.rejoin(site)
         if site.supervisor?.service == .failed { world.tell(site, .startOrdered) }
+        if site.supervisor?.withheld != nil { world.tell(site, .failoverOrdered(nil)) }
       }
       world.mind()
     }

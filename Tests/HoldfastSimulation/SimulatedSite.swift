@@ -18,6 +18,7 @@ package final class SimulatedSite {
 
   // Gone with the boot.
   var isUp = true
+  var boots = 0
   var note: Lease?
   /// Processes of the service are there.
   var runs = false

@@ -147,8 +147,10 @@ package final class World {
       let isSlow = isLossy && chance.isTrue(oneIn: 30)
       let limit = isSlow ? terms.timeout * 2 : .milliseconds(30)
       let receiver = to == .witness ? nil : sites[to.rawValue]
+      let boots = receiver?.boots
       after(of: receiver, chance.duration(.microseconds(100)...limit)) { world in
-        if !world.cuts.contains([from, to]) { arrive(world) }
+        // A connection ends with the host that it leads to.
+        if !world.cuts.contains([from, to]), receiver?.boots == boots { arrive(world) }
       }
     }
   }

@@ -155,6 +155,7 @@ extension World {
     case .start:
       say(site.name, "starts the service")
       site.runs = true
+      site.isSuspended = false
       let isFailing = isLossy && chance.isTrue(oneIn: 20)
       after(of: site, chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
         guard site.controllerRun == run else { return }

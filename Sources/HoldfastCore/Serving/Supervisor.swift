@@ -56,6 +56,8 @@ package struct Supervisor: Sendable {
   var settled: Reign?
   var isFencingOther = false
   var nextFencing = Instant(nanos: .min)
+  /// The reign that it was last asked of whether it is nobody's.
+  private var orphanAsked: Reign?
   /// Rounds of checks that failed, one after the other.
   var illRounds = 0
   /// The service stands still until the arbiter, or the other site, is heard again.
@@ -312,10 +314,12 @@ package struct Supervisor: Sendable {
       if isOffered(intent) { nextAsk = now + Limits.superviseEvery } else { abandon(nil, &orders) }
     case .free(let reign):
       settle(reign, &orders)
-      guard intent == nil, let report, report.role == .standby, report.record.reign == reign,
+      guard intent == nil, let report, report.role == .standby,
+        report.record.reign == reign || mayBeOrphan(reign, of: report.record.reign),
         report.promiseLeft <= .zero, now >= promiseEnd
       else { return }
       guard let reason = reasonToWait(report) else {
+        orphanAsked = reign
         return failover(isOrdered: false, nil, &orders)
       }
       // Both may just have begun.
@@ -347,7 +351,7 @@ package struct Supervisor: Sendable {
       // Nobody else is granted anything before this one's new lease is over.
       fencedBy = max(by, end + settings.terms.fencingTime)
     }
-    resume(reign, now, &orders)
+    resume(reign, &orders)
     wordCountsFrom = now + Limits.agentAnswersWithin
     if wordReign == reign {
       // From now on the lease counts, and the agent is told so.
@@ -357,6 +361,12 @@ package struct Supervisor: Sendable {
   }
 
   // MARK: Promotion
+
+  /// A reign that the arbiter granted this site too late, when nobody wanted it any more: only this
+  /// site can replace it. Where it is the other's the arbiter says so, once.
+  private func mayBeOrphan(_ newest: Reign, of reign: Reign) -> Bool {
+    newest.epoch == reign.epoch.next && newest != orphanAsked
+  }
 
   private func reasonToWait(_ report: AgentReport) -> Withheld? {
     guard settings.isAutomatic else { return .byHand }
@@ -420,7 +430,7 @@ package struct Supervisor: Sendable {
     run(&orders)
   }
 
-  func mayServe(_ reign: Reign, _ now: Instant) -> Bool {
+  private func mayServe(_ reign: Reign, _ now: Instant) -> Bool {
     if !settings.hasArbiter { return true }
     // Who can be asked knows better than who has looked, unless it knows nothing.
     if wordReign == reign, isArbiterLost || refusal == .unheard { return true }

@@ -19,9 +19,10 @@ extension Supervisor {
     askAnew(now, &orders)
   }
 
-  /// The arbiter, or the other site, was asked after the pause, and this site may go on.
-  mutating func resume(_ reign: Reign, _ now: Instant, _ orders: inout [Order]) {
-    guard isSuspended, mayRun, report?.record.reign == reign, mayServe(reign, now) else { return }
+  /// The arbiter, or the other site, was asked after the pause, and this site may go on. What it
+  /// had to wait for before it served was over then.
+  mutating func resume(_ reign: Reign, _ orders: inout [Order]) {
+    guard isSuspended, mayRun, report?.record.reign == reign else { return }
     isSuspended = false
     orders.append(.thaw)
   }
