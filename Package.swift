@@ -124,7 +124,11 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
-      name: "AgentTests", dependencies: ["HoldfastAgent", "HoldfastCore"], swiftSettings: settings),
+      name: "AgentTests",
+      dependencies: [
+        "TestKit", "HoldfastAgent", "HoldfastController", "HoldfastCore", "HoldfastLinux",
+      ],
+      swiftSettings: settings),
     .testTarget(
       name: "PortTests",
       dependencies: [

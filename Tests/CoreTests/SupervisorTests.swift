@@ -367,6 +367,23 @@ private struct Told {
     #expect(told.supervisor.mustBeOverAt == nil)
   }
 
+  @Test func `replaces once a reign that it was granted too late, unless it is the other's`() {
+    var told = Told()
+    _ = told.tell(.began(handover: nil, intent: nil), 0)
+    _ = told.tell(.fenced, 10)
+    _ = told.tell(.agent(report(.standby, .standby)), 20)
+    _ = told.tick(1000)
+    let late = Reign(epoch: reign.epoch.next, id: RandomID(high: 8, low: 8))
+    let orders = told.tell(.arbiter(told.asked, .free(late)), 1010)
+    guard case .persist(let intent?) = orders.first else { return _ = Issue.record("\(orders)") }
+    #expect(intent.reign.epoch == late.epoch && intent.reign != late)
+    _ = told.tick(1020)
+    let refused = told.tell(.arbiter(told.asked, .refused(.superseded(late))), 1030)
+    #expect(refused == [.persist(nil)])
+    _ = told.tick(4000)
+    #expect(told.tell(.arbiter(told.asked, .free(late)), 4010).isEmpty)
+  }
+
   @Test func `says why it is not promoted by itself once nobody has served for a while`() {
     var told = Told()
     _ = told.tell(.began(handover: nil, intent: nil), 0)

@@ -70,7 +70,9 @@ package actor Pair {
   var greeting: (hello: Holdfast_PairHello, link: any Link)?
   /// The other site was told that this one does not serve before.
   private(set) var promisedUntil = Instant(nanos: 0)
-  private nonisolated var promiseRecord: PromiseRecord { PromiseRecord(host, pair: name) }
+  private nonisolated var promiseRecord: PromiseRecord {
+    PromiseRecord(disk: try? host.volatile(), boot: host.boot, pair: name)
+  }
   /// A person has said that the other site is down, and no arbiter has granted since.
   var isByWord = false
   /// Who waits for the other site's promise, by the number of the request.

@@ -23,13 +23,9 @@ extension ReceiveWorker {
       held: Set([replica.applied] + replica.intents), now: now)
     if !dropped.isEmpty {
       host.probe.hit(.retaining)
-      for start in stride(from: 0, to: dropped.count, by: Limits.droppedInNote) {
-        let end = min(dropped.count, start + Limits.droppedInNote)
-        try note(.dropped(Array(dropped[start..<end])), reign: reign)
-      }
+      try drop(dropped, reign)
       host.probe.hit(.retaining)
     }
-    if !dropped.isEmpty { hasDropped = true }
     let isDue = Retention.isCompactionDue(
       journal: journal.sizeBytes, live: liveBytes,
       sinceLook: hasDropped ? host.clock.now() - lookedAt : nil)
@@ -63,13 +59,17 @@ extension ReceiveWorker {
         return nil
       }
       defer { withExtendedLifetime(moving) {} }
-      for start in stride(from: 0, to: points.count, by: Limits.droppedInNote) {
-        let end = min(points.count, start + Limits.droppedInNote)
-        try note(.dropped(Array(points[start..<end])), reign: reign)
-      }
-      hasDropped = true
+      try drop(points, reign)
     }
     return release
+  }
+
+  private func drop(_ points: [PointNumber], _ reign: Reign) throws {
+    for start in stride(from: 0, to: points.count, by: Limits.droppedInNote) {
+      let end = min(points.count, start + Limits.droppedInNote)
+      try note(.dropped(Array(points[start..<end])), reign: reign)
+    }
+    hasDropped = true
   }
 
   func compact(

@@ -32,7 +32,7 @@ package actor PairController {
   private var silence: String?
   var plan = PlanProgress()
   /// What the last promotion of this process came to.
-  private var promotion: PromotionReport?
+  var promotion: PromotionReport?
   /// What the checks found wrong with the service that runs.
   var illness: String?
   /// Why an ill service was not moved, and why the other host may not be off.
@@ -204,51 +204,6 @@ package actor PairController {
   /// See ``Supervisor/mayFeedWatchdog(now:)``.
   package func mayFeedWatchdog() -> Bool { supervisor.mayFeedWatchdog(now: world.clock.now()) }
 
-  // MARK: Orders of people
-
-  /// Promotes this site and starts its service.
-  /// - Parameter point: `nil` for the newest that the pair requires.
-  /// - Throws: why it is not, with what a person can do.
-  package func failover(_ point: PointNumber?) async throws(ControllerRefusal) -> PromotionReport {
-    guard supervisor.report?.role == .standby else {
-      let role = supervisor.report?.role.rawValue ?? "unknown"
-      throw ControllerRefusal("\(name) is \(role) here: only a standby is promoted")
-    }
-    trouble = nil
-    let before = supervisor.report?.record.reign ?? .none
-    let start = world.clock.now()
-    let end = start + Limits.moveWithin
-    promotion = nil
-    tell(.failoverOrdered(point))
-    while world.clock.now() < end {
-      if supervisor.service == .running, supervisor.report?.record.reign != before, var promotion {
-        let sum = promotion.phases.reduce(0) { $0 + $1.seconds }
-        let rest = max(0, (world.clock.now() - start).seconds - sum)
-        promotion.phases.append(.init(name: "lease and plan", seconds: rest))
-        return promotion
-      }
-      if supervisor.service == .failed {
-        throw ControllerRefusal(
-          "\(name) is promoted here, and its plan failed: \(trouble ?? "see its log")", code: 1)
-      }
-      if supervisor.intent == nil, supervisor.report?.record.reign == before {
-        throw ControllerRefusal(
-          trouble ?? "the arbiter refused the new epoch: see holdfast status \(name)")
-      }
-      try? await world.clock.sleep(until: world.clock.now() + .milliseconds(50))
-    }
-    throw ControllerRefusal(
-      "\(name) is not served here yet: \(trouble ?? "see holdfast status"); it goes on by itself")
-  }
-
-  /// Runs the plan again after it failed.
-  package func start() async throws(ControllerRefusal) {
-    guard supervisor.service == .failed else {
-      throw ControllerRefusal("the plan of \(name) did not fail here: nothing to start again")
-    }
-    tell(.startOrdered)
-  }
-
   // MARK: Events and orders
 
   func tell(_ event: Supervisor.Event) {
@@ -274,9 +229,9 @@ package actor PairController {
     switch order {
     case .persist(let intent): try files.store(intent: intent)
     case .note(let lease):
-      files.note(lease)
-      // What is over by then stays on record until it is.
+      // Before the lease that it follows from, and on record until all is over.
       if lease != nil { files.note(overBy: supervisor.mustBeOverAt) }
+      files.note(lease)
     case .askArbiter(let number, let request, let record):
       guard let names, let arbiter else { return }
       let statement = SiteStatement(
@@ -382,44 +337,5 @@ package actor PairController {
       leaseLeft: supervisor.lease.map { max(.zero, $0.fenceAt - now) },
       trouble: troubles.isEmpty ? nil : troubles.joined(separator: "; "),
       yield: yield, facts: facts.isTold ? nil : facts.found, isArbiterSilent: silence != nil)
-  }
-}
-
-extension Supervisor.Withheld {
-  func words(_ pair: PairConfiguration) -> String {
-    let why =
-      switch self {
-      case .byHand: "mode is manual"
-      case .loss: "more would be lost than max-loss (\(pair.failover.maxLoss)) allows"
-      case .unknownLoss: "something is held, or what would be lost is not known"
-      }
-    return """
-      nobody serves \(pair.name), and this standby is not promoted by itself: \(why): to promote \
-      it, type: holdfast failover \(pair.name)
-      """
-  }
-}
-
-extension Supervisor.Reason {
-  var words: String {
-    switch self {
-    case .began: "nothing runs here before the lease is known"
-    case .leaseOver: "the lease is over"
-    case .superseded: "the other site was promoted"
-    case .paused: "this host stood still while the service was started or ended"
-    }
-  }
-}
-
-extension ArbiterRefusal {
-  /// Without the figures that change from one answer to the next.
-  fileprivate var kind: String {
-    switch self {
-    case .unheard: "unheard"
-    case .foreign: "foreign"
-    case .quiet: "quiet"
-    case .superseded: "superseded"
-    case .split: "split"
-    }
   }
 }

@@ -49,29 +49,24 @@ package actor WitnessClient: Arbiter {
     isDialling = true
     defer { isDialling = false }
     nextDial = clock.now() + Limits.backoffFirst
+    let isSilent = Flag()
     do {
       let fresh = try await dial()
       // Who takes the link and then says nothing is no arbiter.
-      let isSilent = Flag()
       let patience = Task { [clock] in
         try await clock.sleep(until: clock.now() + Limits.dialTimeout)
         isSilent.set(true)
         await fresh.close()
       }
       defer { patience.cancel() }
-      do {
-        try await WitnessSession.greet(fresh, name)
-      } catch {
-        trouble =
-          isSilent.isSet ? "it took the link and says nothing: does it hang?" : Self.say(error)
-        return nil
-      }
+      try await WitnessSession.greet(fresh, name)
       link = fresh
       trouble = nil
       Task { await self.read(fresh) }
       return fresh
     } catch {
-      trouble = Self.say(error)
+      trouble =
+        isSilent.isSet ? "it took the link and says nothing: does it hang?" : Self.say(error)
       return nil
     }
   }

@@ -88,7 +88,7 @@ package protocol Host: Sendable {
   var user: UInt32 { get }
   var group: UInt32 { get }
 
-  /// Another one after each boot.
+  /// One word, another after each boot; empty where it is not known.
   var boot: String { get }
   /// A folder for what counts until the next boot at most, and may be gone then.
   func volatile() throws(DiskError) -> any Disk

@@ -48,7 +48,7 @@ package struct LeaseTerms: Hashable, Sendable {
   package var fencingTime: Duration { stopBudget + abortTimeout + watchdogLead }
 
   /// A host that stood still for longer is not trusted with what it believes of its lease: half of
-  /// what the margin allows for.
+  /// what the margin allows for, and no less than what waking a thread may take.
   package var pauseMax: Duration { max(margin / 2, Self.schedulingAllowance) }
 
   /// A controller that lives fences by itself so long before its watchdog would have it killed.

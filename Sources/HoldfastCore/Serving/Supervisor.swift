@@ -26,12 +26,13 @@ package struct Supervisor: Sendable {
   private var lastNumber: RequestNumber = 0
   var nextAsk = Instant(nanos: .min)
   /// Why this standby is not promoted by itself though nobody holds the lease.
-  package private(set) var withheld: Withheld?
-  private var freeSince: Instant?
+  package internal(set) var withheld: Withheld?
+  /// Since when the arbiter says that nobody holds the lease.
+  var freeSince: Instant?
   /// The other site's lease may live until then, as the arbiter said last.
   private var othersLeaseEnd = Instant(nanos: .min)
   /// The other site may serve until then, on this one's promise.
-  private var promiseEnd = Instant(nanos: .min)
+  var promiseEnd = Instant(nanos: .min)
   /// The arbiter knows that nothing of a reign that is over runs here.
   var hasReleased = false
   /// The reign that a person's word is good for, until the arbiter is heard.
@@ -40,7 +41,7 @@ package struct Supervisor: Sendable {
   /// Whether the last question got no answer at all.
   private var isArbiterLost = false
   private var isPromoting = false
-  private var chance: RandomID?
+  var chance: RandomID?
   /// Fencing is under way that another process may have to do in this one's stead. What a start
   /// finds and cannot end is tried again and again, and keeps no other pair from serving.
   private var isFencingFirst = false
@@ -56,8 +57,8 @@ package struct Supervisor: Sendable {
   var settled: Reign?
   var isFencingOther = false
   var nextFencing = Instant(nanos: .min)
-  /// The reign that it was last asked of whether it is nobody's.
-  private var orphanAsked: Reign?
+  /// The newest reign at which this site asked for the next: see ``nobodyHolds(_:_:_:)``.
+  var askedAt: Reign?
   /// Rounds of checks that failed, one after the other.
   var illRounds = 0
   /// The service stands still until the arbiter, or the other site, is heard again.
@@ -314,18 +315,7 @@ package struct Supervisor: Sendable {
       if isOffered(intent) { nextAsk = now + Limits.superviseEvery } else { abandon(nil, &orders) }
     case .free(let reign):
       settle(reign, &orders)
-      guard intent == nil, let report, report.role == .standby,
-        report.record.reign == reign || mayBeOrphan(reign, of: report.record.reign),
-        report.promiseLeft <= .zero, now >= promiseEnd
-      else { return }
-      guard let reason = reasonToWait(report) else {
-        orphanAsked = reign
-        return failover(isOrdered: false, nil, &orders)
-      }
-      // Both may just have begun.
-      let since = freeSince ?? now
-      freeSince = since
-      if now - since >= settings.terms.ttl { withheld = reason }
+      nobodyHolds(reign, now, &orders)
     case .refused(let refusal):
       self.refusal = refusal
       switch refusal {
@@ -358,46 +348,6 @@ package struct Supervisor: Sendable {
       wordReign = nil
       orders.append(.hand(reign))
     }
-  }
-
-  // MARK: Promotion
-
-  /// A reign that the arbiter granted this site too late, when nobody wanted it any more: only this
-  /// site can replace it. Where it is the other's the arbiter says so, once.
-  private func mayBeOrphan(_ newest: Reign, of reign: Reign) -> Bool {
-    newest.epoch == reign.epoch.next && newest != orphanAsked
-  }
-
-  private func reasonToWait(_ report: AgentReport) -> Withheld? {
-    guard settings.isAutomatic else { return .byHand }
-    guard let loss = report.loss else { return .unknownLoss }
-    return loss > settings.maxLoss ? .loss : nil
-  }
-
-  private mutating func failover(
-    isOrdered: Bool, _ point: PointNumber?, _ orders: inout [Order]
-  ) {
-    guard let report, report.record.part == .standby, report.role == .standby else {
-      return orders.append(.refuse(nil))
-    }
-    if let intent, intent.isOrdered || !isOrdered { return }
-    // The agent hears of who ordered it first.
-    if intent?.cause == .planned { return orders.append(.refuse(nil)) }
-    guard let chance else { return orders.append(.refuse(nil)) }
-    self.chance = nil
-    let reign = intent?.reign ?? Reign(epoch: report.record.reign.epoch.next, id: chance)
-    let begun = PromotionIntent(
-      reign: reign, cause: isOrdered ? .ordered : .automatic, point: point)
-    intent = begun
-    nextAsk = Instant(nanos: .min)
-    orders.append(.persist(begun))
-  }
-
-  mutating func abandon(_ why: ArbiterRefusal?, _ orders: inout [Order]) {
-    let wasOrdered = intent?.isOrdered == true
-    intent = nil
-    orders.append(.persist(nil))
-    if wasOrdered { orders.append(.refuse(why)) }
   }
 
   // MARK: Service

@@ -23,11 +23,10 @@ package final class LinuxService: ServiceHost {
   private let lastResort: LastResort?
   /// Between ``allow(_:)`` and ``fence()`` or ``stop()``.
   private let isAllowed = Mutex(false)
-  private let isEnded = Atomic(true)
+  /// Not while anything is on record, whoever allowed it.
+  private let isEnded: Atomic<Bool>
   /// How often something was allowed.
   private let allowed = Atomic(0)
-  /// Whether ``fence()`` found nothing left in this process.
-  private let hasFenced = Atomic(false)
   /// Since when it is tried to end what was allowed.
   private let endingSince = Mutex<Instant?>(nil)
 
@@ -62,7 +61,9 @@ package final class LinuxService: ServiceHost {
     lookForFacts = facts
     self.steps = steps
     units = plan.units
-    record = plan.merged(ServiceRecord(control: control, pair: name))
+    let earlier = ServiceRecord(control: control, pair: name)
+    record = plan.merged(earlier)
+    isEnded = Atomic(earlier == nil)
     self.name = name
     self.control = control
     addresses = record.addresses.compactMap { ServiceAddress($0.text, device: $0.device) }
@@ -154,7 +155,6 @@ package final class LinuxService: ServiceHost {
     left += fenced.fence(within: Int(budget.nanos / 1000))
     if left.isEmpty { ServiceRecord.remove(control: control, pair: name) }
     isEnded.store(left.isEmpty, ordering: .sequentiallyConsistent)
-    hasFenced.store(left.isEmpty, ordering: .sequentiallyConsistent)
     if left.isEmpty { endingSince.withLock { $0 = nil } }
     return left
   }
@@ -187,9 +187,6 @@ package final class LinuxService: ServiceHost {
     guard !isOver, allowed.load(ordering: .sequentiallyConsistent) == before else { return }
     lastResort?.strike()
   }
-
-  /// Whether ``fence()`` has found nothing left, in this process.
-  package var hasEnded: Bool { hasFenced.load(ordering: .sequentiallyConsistent) }
 
   package func stop() throws(StepError) {
     // What is stopped nobody starts again; what is frozen just now may still be thawed.

@@ -19,7 +19,9 @@ struct ControllerCommand: AsyncParsableCommand {
   var fence = false
 
   func run() async throws {
-    if fence { return Self.fence((try? options.load())?.control ?? Configuration.defaultControl) }
+    if fence {
+      return Self.fenceInStead((try? options.load())?.control ?? Configuration.defaultControl)
+    }
     let configuration = try options.load()
     LoggingSystem.bootstrap { StandardErrorLog(label: $0) }
     let log = Logger(label: "controller")
@@ -114,47 +116,6 @@ struct ControllerCommand: AsyncParsableCommand {
       }
     }
     precondition(isWatched, "no thread that finds pauses: \(errnoText(errno))")
-  }
-
-  /// After a controller died: what may not run any longer is stopped. Its lease, where it lives, is
-  /// left to the controller that follows. Goes by what is on record, not by what is configured.
-  private static func fence(_ control: String) {
-    guard let volatile = try? LinuxDisk(control) else { return }
-    let environment = ProcessInfo.processInfo.environment
-    let result = environment["SERVICE_RESULT"]
-    let clock = SystemClock()
-    let began = clock.now()
-    var ends: [(service: LinuxService, overBy: Instant?, files: ControllerFiles)] = []
-    for (name, record, service) in LinuxService.recorded(
-      control: control, lastResort: LastResort(environment))
-    where record.hasArbiter {
-      let files = ControllerFiles(
-        disk: volatile, volatile: volatile, pair: name, clock: clock)
-      let terms = record.terms
-      let next = clock.now() + terms.abortTimeout
-      let isFollowed =
-        files.handover(pauseMax: terms.pauseMax).map { terms.mayHandOver($0, now: next) } ?? false
-      // Nobody follows one that ended in order; what was hung once may hang again.
-      if isFollowed, result != "watchdog", result != "success" { continue }
-      files.note(nil)
-      ends.append((service, files.overBy(), files))
-      // Each on its own: one that hangs keeps no other.
-      let isBegun = OwnThread.begin {
-        for line in service.fence() { Terminal.complain("\(name): \(line)") }
-        while !service.isOver { _ = service.fence() }
-      }
-      if !isBegun { _ = service.fence() }
-    }
-    while let waiting = ends.first(where: { !$0.service.hasEnded }) {
-      for end in ends where !end.service.hasEnded {
-        if let overBy = end.overBy, clock.now() >= overBy { end.service.endHost() }
-      }
-      // Where nobody counts on it, or the host is not to be ended, the next controller goes on.
-      let last = waiting.overBy ?? began
-      if clock.now() >= last + Limits.fenceInSteadWithin { break }
-      usleep(1000)
-    }
-    for end in ends where end.service.hasEnded { end.files.note(overBy: nil) }
   }
 
   private static func arbiters(

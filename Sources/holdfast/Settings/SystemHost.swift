@@ -26,7 +26,9 @@ struct SystemHost: Host {
   var isPrivileged: Bool { geteuid() == 0 || Capabilities.canSetOwners }
 
   /// Of random(4).
-  var boot: String { readText("/proc/sys/kernel/random/boot_id") ?? "" }
+  var boot: String {
+    String(readText("/proc/sys/kernel/random/boot_id")?.split(separator: "\n").first ?? "")
+  }
   func volatile() throws(DiskError) -> any Disk { try LinuxDisk(control) }
 
   func disk(_ folders: [String]) throws(DiskError) -> any Disk {

@@ -1,0 +1,40 @@
+import HoldfastCore
+
+extension Supervisor.Withheld {
+  func words(_ pair: PairConfiguration) -> String {
+    let why =
+      switch self {
+      case .byHand: "mode is manual"
+      case .loss: "more would be lost than max-loss (\(pair.failover.maxLoss)) allows"
+      case .unknownLoss: "something is held, or what would be lost is not known"
+      }
+    return """
+      nobody serves \(pair.name), and this standby is not promoted by itself: \(why): to promote \
+      it, type: holdfast failover \(pair.name)
+      """
+  }
+}
+
+extension Supervisor.Reason {
+  var words: String {
+    switch self {
+    case .began: "nothing runs here before the lease is known"
+    case .leaseOver: "the lease is over"
+    case .superseded: "the other site was promoted"
+    case .paused: "this host stood still while the service was started or ended"
+    }
+  }
+}
+
+extension ArbiterRefusal {
+  /// Without the figures that change from one answer to the next.
+  var kind: String {
+    switch self {
+    case .unheard: "unheard"
+    case .foreign: "foreign"
+    case .quiet: "quiet"
+    case .superseded: "superseded"
+    case .split: "split"
+    }
+  }
+}

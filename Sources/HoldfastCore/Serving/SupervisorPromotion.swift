@@ -1,0 +1,52 @@
+/// Promoting this site: by itself, or on a person's order.
+extension Supervisor {
+  /// The arbiter says that nobody holds the lease.
+  /// - Parameter newest: the reign that was the last. One that follows this site's own may have
+  ///   been granted to it too late, when it wanted it no more: nobody else can replace that. Where
+  ///   it is the other site's the arbiter says so, and this one does not ask again.
+  mutating func nobodyHolds(_ newest: Reign, _ now: Instant, _ orders: inout [Order]) {
+    guard intent == nil, let report, report.role == .standby, report.promiseLeft <= .zero,
+      now >= promiseEnd
+    else { return }
+    let own = report.record.reign
+    guard newest == own || (newest.epoch == own.epoch.next && newest != askedAt) else { return }
+    guard let reason = reasonToWait(report) else {
+      askedAt = newest
+      return failover(isOrdered: false, nil, &orders)
+    }
+    // Both may just have begun.
+    let since = freeSince ?? now
+    freeSince = since
+    if now - since >= settings.terms.ttl { withheld = reason }
+  }
+
+  private func reasonToWait(_ report: AgentReport) -> Withheld? {
+    guard settings.isAutomatic else { return .byHand }
+    guard let loss = report.loss else { return .unknownLoss }
+    return loss > settings.maxLoss ? .loss : nil
+  }
+
+  mutating func failover(isOrdered: Bool, _ point: PointNumber?, _ orders: inout [Order]) {
+    guard let report, report.record.part == .standby, report.role == .standby else {
+      return orders.append(.refuse(nil))
+    }
+    if let intent, intent.isOrdered || !isOrdered { return }
+    // The agent hears of who ordered it first.
+    if intent?.cause == .planned { return orders.append(.refuse(nil)) }
+    guard let chance else { return orders.append(.refuse(nil)) }
+    self.chance = nil
+    let reign = intent?.reign ?? Reign(epoch: report.record.reign.epoch.next, id: chance)
+    let begun = PromotionIntent(
+      reign: reign, cause: isOrdered ? .ordered : .automatic, point: point)
+    intent = begun
+    nextAsk = Instant(nanos: .min)
+    orders.append(.persist(begun))
+  }
+
+  mutating func abandon(_ why: ArbiterRefusal?, _ orders: inout [Order]) {
+    let wasOrdered = intent?.isOrdered == true
+    intent = nil
+    orders.append(.persist(nil))
+    if wasOrdered { orders.append(.refuse(why)) }
+  }
+}

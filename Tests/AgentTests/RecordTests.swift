@@ -1,0 +1,67 @@
+import HoldfastAgent
+import HoldfastController
+import HoldfastCore
+import HoldfastLinux
+import Synchronization
+import TestKit
+import Testing
+
+/// What processes leave to those that follow them on the same boot.
+@Suite struct `A record for who follows` {
+  private final class HandClock: Timekeeper {
+    private let time = Mutex((boot: Int64(0), wall: Int64(0)))
+    func now() -> Instant { Instant(nanos: time.withLock { $0.boot }) }
+    func wall() -> WallTime { WallTime(nanos: time.withLock { $0.wall }) }
+    func set(boot: Int64, wall: Int64) { time.withLock { $0 = (boot, wall) } }
+    func sleep(until deadline: Instant) async throws {}
+    func block(for duration: Duration) {}
+  }
+
+  @Test func `of a promise holds for the boot and the pair that it was made in`() throws {
+    let disk = try LinuxDisk(Scratch().path)
+    func record(_ boot: String, _ pair: String = "p") -> PromiseRecord {
+      PromiseRecord(disk: disk, boot: boot, pair: pair)
+    }
+    #expect(record("one").end() == nil)
+    #expect(record("one").store(Instant(nanos: 5)))
+    #expect(record("one").store(Instant(nanos: 7)))
+    #expect(record("one").end() == Instant(nanos: 7))
+    #expect(record("two").end() == nil)
+    #expect(record("one", "other").end() == nil)
+    // Nothing is promised that could not be known again.
+    #expect(!record("").store(Instant(nanos: 9)))
+    #expect(!PromiseRecord(disk: nil, boot: "one", pair: "p").store(Instant(nanos: 9)))
+    try disk.replace("promised-p", with: Array("one".utf8))
+    #expect(record("one").end() == nil)
+  }
+
+  @Test func `of a lease is not trusted after a pause that the boot's clock knows nothing of`()
+    throws
+  {
+    let disk = try LinuxDisk(Scratch().path)
+    let clock = HandClock()
+    let files = ControllerFiles(disk: disk, volatile: disk, pair: "p", clock: clock)
+    let reign = Reign(epoch: Epoch(rawValue: 1), id: RandomID(high: 0, low: 1))
+    let lease = Lease(reign: reign, fenceAt: Instant(nanos: 9_000_000_000))
+    files.note(lease)
+    clock.set(boot: 1_000_000_000, wall: 1_200_000_000)
+    #expect(files.handover(pauseMax: .milliseconds(250)) == lease)
+    clock.set(boot: 1_000_000_000, wall: 1_300_000_000)
+    #expect(files.handover(pauseMax: .milliseconds(250)) == nil)
+    // Where no arbiter grants any, none is over.
+    files.note(.endless(reign))
+    clock.set(boot: 1_000_000_000, wall: 9_300_000_000)
+    #expect(files.handover(pauseMax: .milliseconds(250)) == .endless(reign))
+  }
+
+  @Test func `of when a service must be over outlives the lease that it follows from`() throws {
+    let disk = try LinuxDisk(Scratch().path)
+    let files = ControllerFiles(disk: disk, volatile: disk, pair: "p", clock: HandClock())
+    #expect(files.overBy() == nil)
+    files.note(overBy: Instant(nanos: 11))
+    files.note(nil)
+    #expect(files.overBy() == Instant(nanos: 11))
+    files.note(overBy: nil)
+    #expect(files.overBy() == nil)
+  }
+}
