@@ -29,12 +29,22 @@ package final class MoveBoard: Sendable {
     var current: MoveReport?
     var phaseBegan = Instant(nanos: 0)
     var ended: [MoveReport] = []
+
+    mutating func end(_ now: Instant) {
+      if let name = current?.phase?.name {
+        current?.phases.append(.init(name: name, seconds: (now - phaseBegan).seconds))
+      }
+      current?.phase = nil
+      phaseBegan = now
+    }
   }
   private let state = Mutex(State())
   private let clock: any Timekeeper
+  private let probe: any Probe
 
-  init(_ clock: any Timekeeper, ended: [MoveReport]) {
+  init(_ clock: any Timekeeper, probe: any Probe, ended: [MoveReport]) {
     self.clock = clock
+    self.probe = probe
     state.withLock { $0.ended = ended }
   }
 
@@ -50,7 +60,18 @@ package final class MoveBoard: Sendable {
 
   package var current: MoveReport? { state.withLock { $0.current } }
 
-  /// - Returns: false where another is under way.
+  /// What is to be on record, should this process end now.
+  var kept: [MoveReport] {
+    moves.map { move in
+      guard move.failure == nil else { return move }
+      var kept = move
+      kept.phase = nil
+      kept.failure = "not followed to its end: the agent was started anew meanwhile"
+      return kept
+    }
+  }
+
+  /// - Returns: whether it is on record; not where another is under way.
   func begin(_ kind: String, by: String) -> Bool {
     let now = clock.now()
     let wall = clock.wall()
@@ -63,31 +84,32 @@ package final class MoveBoard: Sendable {
     }
   }
 
-  /// What was done until now was this.
-  func end(_ phase: String) {
-    let now = clock.now()
-    state.withLock { state in
-      let seconds = (now - state.phaseBegan).seconds
-      state.current?.phases.append(.init(name: phase, seconds: seconds))
-      state.current?.phase = nil
-      state.phaseBegan = now
-    }
-  }
-
   /// What is done from now on; what was done before is over.
   func enter(_ phase: String) {
-    guard let before = state.withLock({ $0.current?.phase?.name }) else {
-      return state.withLock { $0.current?.phase = .init(name: phase, seconds: 0) }
+    let now = clock.now()
+    let isEntered = state.withLock { state in
+      guard let current = state.current, current.phase?.name != phase else { return false }
+      state.end(now)
+      state.current?.phase = .init(name: phase, seconds: 0)
+      return true
     }
-    guard before != phase else { return }
-    end(before)
-    state.withLock { $0.current?.phase = .init(name: phase, seconds: 0) }
+    if isEntered { probe.hit(.moving) }
+  }
+
+  /// The phases of the move that goes on, the one that it is in too.
+  func close() -> [MoveReport.Phase] {
+    let now = clock.now()
+    return state.withLock { state in
+      state.end(now)
+      return state.current?.phases ?? []
+    }
   }
 
   /// - Parameter failure: `nil` where it was done.
   func finish(_ failure: String? = nil) {
-    if let open = state.withLock({ $0.current?.phase?.name }) { end(open) }
+    let now = clock.now()
     state.withLock { state in
+      state.end(now)
       guard var done = state.current else { return }
       done.failure = failure ?? ""
       state.current = nil

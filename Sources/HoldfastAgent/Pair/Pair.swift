@@ -39,14 +39,14 @@ package actor Pair {
   var thrownUpTo = PointNumber.none
   var nextRetaining = Instant(nanos: 0)
   var isMoving = false
-  /// See ``reserve(by:_:)``.
-  var reservedBy: String?
+  /// See ``ordered(by:_:)``.
+  var isOrdered = false
   /// This site's disk took no more: what comes is not looked at until the next hello.
   var isStalled = false
   /// Past the commit point of a promotion, with the tree not yet ready.
   var isPromoting = false
   package var isAtMove: Bool {
-    isMoving || reservedBy != nil || isPromoting || isReturning || (yielding?.isUnderWay ?? false)
+    isMoving || isOrdered || isPromoting || isReturning || (yielding?.isUnderWay ?? false)
   }
   /// What was and is done on people's orders.
   package nonisolated let moves: MoveBoard
@@ -88,7 +88,7 @@ package actor Pair {
     wanted = configuration
     let files = try PairFiles(host, pair: configuration.name)
     self.files = files
-    moves = MoveBoard(host.clock, ended: files.moves())
+    moves = MoveBoard(host.clock, probe: host.probe, ended: files.moves())
     var settled = configuration
     // Before there is anything to protect, settings may be corrected freely.
     if try files.identity() != nil, let inForce = try files.guarded() {

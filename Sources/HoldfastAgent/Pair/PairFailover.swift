@@ -28,57 +28,33 @@ extension Pair {
       }
     }
     if granted != nil, taking != nil { try await giveUpTaking() }
-    guard !isMoving, !isReturning, granted != nil || reservedBy == nil else { throw otherMove }
+    guard !isMoving, !isReturning, granted != nil || !isOrdered else { throw otherMove }
     isMoving = true
     defer { isMoving = false }
     if request.preview { return try await failover(request, to: nil, onWord: onWord) }
-    return try await recorded("failover", by: reservedBy ?? by) {
-      var answer = try await failover(request, to: granted, onWord: onWord)
-      answer.phases = moves.current?.phases ?? []
-      return answer
-    }
-  }
-
-  /// Carries a move out, and keeps on record what became of it.
-  /// - Throws: ``FailureAnswer`` where another is under way, and what `body` throws.
-  func recorded<T>(
-    _ kind: String, by: String, _ body: () async throws -> T
-  ) async throws -> T {
-    guard moves.begin(kind, by: by) else { throw otherMove }
+    // What a person ordered is on record already, and ends when the controller has answered.
+    let isOrdered = isOrdered
+    if !isOrdered { try begin("failover", by: by) }
+    var answer: FailoverAnswer
     do {
-      let answer = try await body()
-      moves.finish()
-      keepMoves()
-      return answer
+      answer = try await failover(request, to: granted, onWord: onWord)
     } catch {
-      moves.finish("\(error)")
-      keepMoves()
+      if !isOrdered { finish("\(error)") }
       throw error
     }
-  }
-
-  /// That another move is under way, and whose.
-  var otherMove: FailureAnswer {
-    let whose =
-      moves.current.map {
-        "a \($0.kind) of \(name) is under way, ordered by \($0.by) at \($0.begun)"
-      }
-      ?? reservedBy.map { "a failover of \(name) is under way, ordered by \($0)" }
-      ?? "another move of \(name) is under way"
-    return FailureAnswer(
-      code: 3, "\(whose): wait for its end, see holdfast status \(name)")
-  }
-
-  /// A failover that a person orders here is the controller's to begin: until it has ended nobody
-  /// begins another move.
-  /// - Parameter by: who ordered it, for people.
-  package func reserve<T: Sendable>(
-    by: String, _ body: @Sendable () async throws -> T
-  ) async throws -> T {
-    guard !isMoving, !isReturning, reservedBy == nil else { throw otherMove }
-    reservedBy = by
-    defer { reservedBy = nil }
-    return try await body()
+    if isOrdered {
+      moves.enter("plan")
+    } else if granted != nil {
+      // The controller starts nothing before it has this answer.
+      Task { try? await self.finishServed() }
+    } else if needsController, heardService(board.view, host.clock.now()) != nil {
+      try await finishServed()
+      answer.phases = moves.moves.first?.phases ?? []
+    } else {
+      answer.phases = moves.close()
+      finish()
+    }
+    return answer
   }
 
   /// - Parameters:
@@ -106,11 +82,13 @@ extension Pair {
     guard request.granted == nil || granted?.epoch ?? .none > record.reign.epoch else {
       throw FailureAnswer(code: 2, "no reign that comes after \(record.reign)")
     }
-    let isStep = moves.current?.kind == "failover"
-    func end(_ phase: String) { if isStep { moves.end(phase) } }
+    // Of a planned move all that is one phase.
+    let isStep = moves.current?.kind == "failover" && !request.preview
+    func enter(_ phase: String) { if isStep { moves.enter(phase) } }
+    enter("hold")
     try await receiver.hold()
     do {
-      end("hold")
+      enter("pin")
       let rows = try await receiver.points()
       let chosen = try choose(request, from: rows)
       let (lag, lossFiles) = loss(of: chosen, rows)
@@ -133,10 +111,10 @@ extension Pair {
           code: 3, "nothing was changed: \(ApplyWorker.describe(error, pair: name))")
       }
       try await receiver.note(.pinned(chosen.number, true), reign: record.reign)
-      end("pin")
+      enter("epoch")
       let reign = granted ?? Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
       return try await promote(
-        to: chosen, reign, onWord: onWord, isPlanned: isPlanned, answer, end)
+        to: chosen, reign, onWord: onWord, isPlanned: isPlanned, answer, enter)
     } catch {
       if standing?.record.part == .standby { await receiver.release() }
       throw error
@@ -214,7 +192,7 @@ extension Pair {
   /// From the commit point on.
   private func promote(
     to point: Point, _ reign: Reign, onWord: Bool, isPlanned: Bool,
-    _ preview: FailoverAnswer, _ end: (String) -> Void
+    _ preview: FailoverAnswer, _ enter: (String) -> Void
   ) async throws -> FailoverAnswer {
     // Another may have come first while this one waited.
     guard standing?.record.part == .standby, standing?.record.reign.epoch ?? .none < reign.epoch
@@ -233,15 +211,14 @@ extension Pair {
     isStalled = false
     showRole()
     host.probe.hit(.promoting)
-    end("epoch")
+    enter("apply")
     // A primary that lives hears of it at once.
     await greet()
     do {
       try await complete(saved, point.number)
-      end("apply")
+      enter("serve")
       try files.store(saved.completed)
       try await serveAfterPromotion(above: saved.usedUpTo)
-      end("serve")
     } catch {
       holdPromotion(saved, error)
       throw FailureAnswer(

@@ -28,12 +28,11 @@ extension Pair {
       throw FailureAnswer(code: 4, "\(peer) is not connected: nothing can be brought from it")
     }
     try await untilStopped()
-    guard moves.begin("failback", by: by) else { throw otherMove }
+    try begin("failback", by: by)
     do {
       try await become(standbyOf: theirs, tree: nil)
     } catch {
-      moves.finish("\(error)")
-      keepMoves()
+      finish("\(error)")
       throw error
     }
     return """
@@ -94,7 +93,7 @@ extension Pair {
     await stop()
     isStopped = false
     yielding = nil
-    if moves.current?.kind == "switchover" { moves.finish() }
+    if moves.current?.kind == "switchover" { finish() }
     board.update { view in
       view.held = [:]
       view.lag = LagClock()
@@ -134,8 +133,7 @@ extension Pair {
       view.held[.replica] = nil
       (view.lag, view.fresh) = (LagClock(), nil)
     }
-    if moves.current?.kind == "failback" { moves.finish() }
-    keepMoves()
+    if moves.current?.kind == "failback" { finish() }
     do {
       try await startStandby()
       if standing?.role == .standby { await applier?.follow() }
@@ -192,7 +190,4 @@ extension Pair {
     await receiver.close()
     board.update { $0.notes = [] }
   }
-
-  /// Makes what was done of moves durable; one that cannot be kept hinders nothing.
-  func keepMoves() { try? files.store(moves.moves.filter { $0.failure != nil }) }
 }

@@ -62,8 +62,7 @@ extension Pair {
         answer.lossSeconds = 0
         answer.lossFiles = 0
         if needsController { try await untilServed() }
-        if let open = moves.current?.phase?.name { moves.end(open) }
-        answer.phases = moves.current?.phases ?? []
+        answer.phases = moves.close()
         return answer
       case .failed(let why):
         throw FailureAnswer(
@@ -74,28 +73,6 @@ extension Pair {
       await tellTaking(.tick)
     }
     throw FailureAnswer(code: 1, "the move of \(name) was cut short: see holdfast status \(name)")
-  }
-
-  /// The controller runs the plan once this site has the reign.
-  private func untilServed() async throws {
-    moves.enter("plan")
-    let end = host.clock.now() + Limits.moveWithin
-    while host.clock.now() < end {
-      let word = heardService(board.view, host.clock.now())
-      switch word?.service {
-      case "\(Supervisor.Service.running)": return
-      case "\(Supervisor.Service.failed)":
-        throw FailureAnswer(
-          code: 1,
-          """
-          \(name) was moved here, and its plan failed: \(word?.trouble ?? "see its log")
-          """)
-      default: break
-      }
-      try await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
-    }
-    throw FailureAnswer(
-      code: 1, "\(name) was moved here, and is not served yet: see holdfast status \(name)")
   }
 
   /// Why this site does not even begin.
@@ -109,7 +86,7 @@ extension Pair {
         connected; see holdfast status \(name)
         """)
     }
-    if isMoving || isPromoting || reservedBy != nil { return otherMove }
+    if isMoving || isPromoting || isOrdered { return otherMove }
     guard view.peerConnected else {
       return FailureAnswer(
         code: 4,

@@ -21,7 +21,7 @@ extension Pair {
     if let refusal = refusal(toYield: next) { return await say(.ended(refusal), to: next) }
     do {
       try files.store(PairFiles.Yield(next: next))
-      guard moves.begin("switchover", by: Verdict.bounded(wanted.by)) else { throw otherMove }
+      try begin("switchover", by: Verdict.bounded(wanted.by))
     } catch {
       return await say(.ended("\(error)"), to: next)
     }
@@ -137,11 +137,10 @@ extension Pair {
 
   private func goBack() async {
     guard case .ended(let why) = yielding?.stage else { return }
-    moves.finish(why)
+    finish(why)
     if let record = standing?.record, standing?.role == .primary {
       await capture?.serve(record.reign, highest: board.view.marks.captured)
     }
-    keepMoves()
   }
 
   // MARK: The final point
@@ -197,8 +196,7 @@ extension Pair {
     yield.point = point
     try files.store(yield)
     try await obey(standing?.on(.yielded(next)) ?? [])
-    moves.finish()
-    keepMoves()
+    finish()
     saysYielded()
   }
 

@@ -46,9 +46,11 @@ package struct Control: Sendable {
     request.preview = true
     let preview = try await site.pair(parts[1]).failover(request, by: "")
     if let refusal = preview.refusal { throw FailureAnswer(code: 3, refusal) }
-    return try await site.pair(parts[1]).reserve(by: await person(user)) { [toController] in
-      try await toController(path, body)
+    let answer = try await site.pair(parts[1]).ordered(by: await person(user)) {
+      [toController] in
+      try JSON.decode(FailoverAnswer.self, try await toController(path, body))
     }
+    return encode(answer)
   }
 
   private func person(_ user: UInt32) async -> String {

@@ -9,12 +9,13 @@ package struct ControllerWorld: Sendable {
   package var agent: any AgentDesk
   package var helper: @Sendable (String) -> any Helper
   package var log: Logger
+  package var probe: any Probe
   /// Ends this process at once, so that another begins from what is durable.
   package var abandon: @Sendable () -> Void
 
   package init(
     clock: any Timekeeper, dice: any Dice, agent: any AgentDesk,
-    helper: @escaping @Sendable (String) -> any Helper, log: Logger,
+    helper: @escaping @Sendable (String) -> any Helper, log: Logger, probe: any Probe,
     abandon: @escaping @Sendable () -> Void
   ) {
     self.clock = clock
@@ -22,6 +23,7 @@ package struct ControllerWorld: Sendable {
     self.agent = agent
     self.helper = helper
     self.log = log
+    self.probe = probe
     self.abandon = abandon
   }
 }

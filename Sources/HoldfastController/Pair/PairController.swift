@@ -227,7 +227,9 @@ package actor PairController {
 
   private func obey(_ order: Supervisor.Order) throws {
     switch order {
-    case .persist(let intent): try files.store(intent: intent)
+    case .persist(let intent):
+      try files.store(intent: intent)
+      if intent != nil { world.probe.hit(.wanting) }
     case .note(let lease):
       // Before the lease that it follows from, and on record until all is over.
       if lease != nil { files.note(overBy: supervisor.mustBeOverAt) }
@@ -307,7 +309,10 @@ package actor PairController {
       service: supervisor.service, refusal: supervisor.refusal, intent: supervisor.intent,
       withheld: supervisor.withheld)
     guard next != shown else { return }
-    if next.service != shown.service { world.log.notice("\(name): service \(next.service)") }
+    if next.service != shown.service {
+      world.log.notice("\(name): service \(next.service)")
+      if let place = next.service.place { world.probe.hit(place) }
+    }
     if let refusal = next.refusal, refusal.kind != shown.refusal?.kind {
       world.log.notice("\(name): \(refusal)")
     }

@@ -12,15 +12,11 @@ extension PairController {
     }
     trouble = nil
     let before = supervisor.report?.record.reign ?? .none
-    let start = world.clock.now()
-    let end = start + Limits.moveWithin
+    let end = world.clock.now() + Limits.moveWithin
     promotion = nil
     tell(.failoverOrdered(point))
     while world.clock.now() < end {
-      if supervisor.service == .running, supervisor.report?.record.reign != before, var promotion {
-        let sum = promotion.phases.reduce(0) { $0 + $1.seconds }
-        let rest = max(0, (world.clock.now() - start).seconds - sum)
-        promotion.phases.append(.init(name: "lease and plan", seconds: rest))
+      if supervisor.service == .running, supervisor.report?.record.reign != before, let promotion {
         return promotion
       }
       if supervisor.service == .failed {

@@ -15,6 +15,19 @@ extension Supervisor.Withheld {
   }
 }
 
+extension Supervisor.Service {
+  /// Where a kill is tried.
+  var place: ProbePlace? {
+    switch self {
+    case .stopped: .stopped
+    case .starting: .starting
+    case .running: .running
+    case .stopping: .stopping
+    case .failed, .fencing: nil
+    }
+  }
+}
+
 extension Supervisor.Reason {
   var words: String {
     switch self {

@@ -53,30 +53,19 @@ package enum PromotionOutcome: Hashable, Sendable {
 
 /// What a promotion came to.
 package struct PromotionReport: Hashable, Sendable {
-  package struct Phase: Hashable, Sendable {
-    package var name: String
-    package var seconds: Double
-    package init(name: String, seconds: Double) {
-      self.name = name
-      self.seconds = seconds
-    }
-  }
   package var point: PointNumber
   package var grade: String
   package var reign: Reign
   package var lossSeconds: Double?
   package var lossFiles: Int64?
-  package var phases: [Phase]
   package init(
-    point: PointNumber, grade: String, reign: Reign, lossSeconds: Double?, lossFiles: Int64?,
-    phases: [Phase]
+    point: PointNumber, grade: String, reign: Reign, lossSeconds: Double?, lossFiles: Int64?
   ) {
     self.point = point
     self.grade = grade
     self.reign = reign
     self.lossSeconds = lossSeconds
     self.lossFiles = lossFiles
-    self.phases = phases
   }
 }
 

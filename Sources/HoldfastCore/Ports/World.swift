@@ -40,8 +40,12 @@ package protocol Probe: Sendable {
 }
 
 /// The phases in which a kill must never cost anything.
-package enum ProbePlace: String, Sendable, CaseIterable {
+package enum ProbePlace: String, Sendable {
   case reading, sending, sealing, applying, retaining, promoting
+  /// Each phase of a move, as its agents enter it.
+  case moving
+  /// What a controller begins and ends.
+  case wanting, starting, running, stopping, stopped
 }
 
 package struct NoProbe: Probe {

@@ -35,9 +35,8 @@ struct Agent: AsyncParsableCommand {
     let lock = try StateFiles.lock(configuration.state)
     defer { withExtendedLifetime(lock) {} }
     let key = try StateFiles.key(configuration)
-    let probe: any Probe = environment["HOLDFAST_PROBE"].flatMap(KillProbe.init) ?? NoProbe()
     try StateFiles.makeDirectory(configuration.control, mode: 0o755)
-    let host = SystemHost(configuration, probe: probe)
+    let host = SystemHost(configuration, probe: KillProbe.wanted(environment))
     let network = try Network(key: key)
     let pins = try Pins(disk: try host.disk([]), clock: host.clock)
     let site = try Site(

@@ -32,13 +32,14 @@ struct ControllerCommand: AsyncParsableCommand {
     let disk = try host.disk([Self.folder])
     let volatile = try LinuxDisk(configuration.control)
     // Of pairs that are not configured any more, or not with an arbiter.
-    let lastResort = LastResort(ProcessInfo.processInfo.environment)
+    let environment = ProcessInfo.processInfo.environment
+    let lastResort = LastResort(environment)
     for (name, record, service) in LinuxService.recorded(
       control: configuration.control, lastResort: lastResort)
     where record.hasArbiter && !pairs.contains(where: { $0.name == name }) {
       for line in service.fence() { log.critical("\(name): fencing: \(line)") }
     }
-    let systemd = Systemd(environment: ProcessInfo.processInfo.environment)
+    let systemd = Systemd(environment: environment)
     let watchdogs = pairs.map { pair in
       pair.failover.hasArbiter ? pair.failover.terms.watchdog : Limits.watchdogWithoutLease
     }
@@ -55,7 +56,8 @@ struct ControllerCommand: AsyncParsableCommand {
     let network = try Network(key: try StateFiles.key(configuration))
     let world = ControllerWorld(
       clock: host.clock, dice: host.dice, agent: ControlSocketAgent(configuration),
-      helper: { host.helper($0) }, log: log, abandon: { _exit(1) })
+      helper: { host.helper($0) }, log: log, probe: KillProbe.wanted(environment),
+      abandon: { _exit(1) })
     let arbiters = try Self.arbiters(pairs, configuration, network, host)
     var controllers: [PairController] = []
     for pair in pairs {
@@ -180,8 +182,7 @@ extension FailoverAnswer {
     self.init(
       point: report.point.rawValue, grade: report.grade, epoch: report.reign.epoch.rawValue,
       reign: report.reign.id.description, lossSeconds: report.lossSeconds,
-      lossFiles: report.lossFiles,
-      phases: report.phases.map { Phase(name: $0.name, seconds: $0.seconds) })
+      lossFiles: report.lossFiles, phases: [])
   }
 }
 
@@ -237,8 +238,7 @@ struct ControlSocketAgent: AgentDesk {
       return .done(
         PromotionReport(
           point: PointNumber(rawValue: answer.point), grade: answer.grade, reign: reign,
-          lossSeconds: answer.lossSeconds, lossFiles: answer.lossFiles,
-          phases: answer.phases.map { .init(name: $0.name, seconds: $0.seconds) }))
+          lossSeconds: answer.lossSeconds, lossFiles: answer.lossFiles))
     } catch {
       return .failed("\(error)")
     }

@@ -34,21 +34,24 @@ struct Failover: AsyncParsableCommand {
     }
     if json { return print(String(decoding: JSON.encode(answer), as: UTF8.self)) }
     print("\(pair) is primary here: point \(answer.point), epoch \(answer.epoch)")
-    print(
-      Terminal.table(
-        [["PHASE", "TIME"]] + answer.phases.map { [$0.name, Terminal.seconds($0.seconds)] }))
+    let isServed = answer.phases.contains { $0.name == "plan" }
     let plan = client.configuration.pair(pair)?.plan ?? []
     print(
-      plan.isEmpty
-        ? "The tree is writable. Start the service, and keep the old primary's stopped."
-        : "The controller runs the plan: holdfast status \(pair). Keep the old primary's stopped.")
+      isServed
+        ? "The service runs. Keep the old primary's stopped."
+        : plan.isEmpty
+          ? "The tree is writable. Start the service, and keep the old primary's stopped."
+          : """
+          The tree is writable; the controller runs the plan, once it is there: systemctl start \
+          holdfast-controller. Keep the old primary's service stopped.
+          """)
   }
 
   private func statement(_ preview: FailoverAnswer) -> String {
     let seconds =
       preview.lossSeconds.map { "the last \(Terminal.seconds($0)) before now" }
       ?? "an unknown time before now"
-    let files = preview.lossFiles.map { ", \($0) places" } ?? ""
+    let files = preview.lossFiles.map { ", \($0) \($0 == 1 ? "place" : "places")" } ?? ""
     return """
       \(pair): point \(preview.point) (\(preview.grade)) would be promoted.
       Not in it: what was written in \(seconds)\(files).

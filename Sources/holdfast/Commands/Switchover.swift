@@ -67,8 +67,11 @@ struct Failback: AsyncParsableCommand {
       }
       let answer = try await client.post(TextAnswer.self, "/pairs/\(pair)/failback")
       Terminal.complain(answer.message)
+      try await inStep(client)
+      if !json { try await Moving.tell(client, pair, "failback") }
+    } else {
+      try await inStep(client)
     }
-    try await inStep(client)
     if asStandby {
       if json {
         let status = try await client.get(StatusAnswer.self, "/status")
@@ -112,6 +115,15 @@ enum Moving {
       throw CommandFailure(.usage, "there is no pair \(pair) here")
     }
     return row
+  }
+
+  /// Tells what the newest move of a kind took.
+  static func tell(_ client: AgentClient, _ pair: String, _ kind: String) async throws {
+    let moves = try await client.get(MovesAnswer.self, "/pairs/\(pair)/moves").moves
+    let progress = MoveProgress()
+    for phase in moves.first(where: { $0.kind == kind })?.phases ?? [] {
+      progress.tell("\(phase.name): \(Terminal.seconds(phase.seconds))")
+    }
   }
 
   /// Tells each phase with its time while the order is carried out.

@@ -313,7 +313,7 @@ enum KnownKeys {
   static let retention = ["all", "hourly", "daily"]
   static let link = ["bandwidth", "hours"]
   static let step = ["address", "unit", "exec", "check", "within", "on-failure"]
-  static let check = ["tcp", "http", "exec", "within"]
+  static let check = ["tcp", "http", "exec", "within", "on-failure"]
   static let fence = ["command", "within", "required"]
   static let failover = [
     "mode", "arbiter", "ttl", "margin", "stop-budget", "watchdog", "max-loss", "on-boot",

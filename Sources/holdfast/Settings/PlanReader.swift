@@ -19,6 +19,7 @@ struct PlanReader {
         throw reader.error(node, "\(place): a step is one of address, unit, exec, check")
       }
       var within = try step.duration("within", min: .milliseconds(100))
+      var onFailure = try onFailure(step)
       let kind: PlanStep.Kind
       switch kinds[0] {
       case "address": kind = try address(step)
@@ -29,13 +30,18 @@ struct PlanReader {
           throw reader.error(node, "\(place).check: write tcp, http or exec")
         }
         within = try check.duration("within", min: .milliseconds(100)) ?? within
+        onFailure = try self.onFailure(check) ?? onFailure
         kind = .check(try self.check(check))
       }
-      let word = try step.word("on-failure", PlanStep.OnFailure.allCases.map(\.rawValue))
       return PlanStep(
-        kind: kind, within: within ?? Limits.stepWithin,
-        onFailure: word.flatMap(PlanStep.OnFailure.init) ?? .stop)
+        kind: kind, within: within ?? Limits.stepWithin, onFailure: onFailure ?? .stop)
     }
+  }
+
+  /// Of a step, or of what is in it.
+  private func onFailure(_ keys: Keys) throws -> PlanStep.OnFailure? {
+    try keys.word("on-failure", PlanStep.OnFailure.allCases.map(\.rawValue))
+      .flatMap(PlanStep.OnFailure.init)
   }
 
   /// As `ip address add` takes it: `192.0.2.10/24 dev eth0`.

@@ -109,7 +109,11 @@ final class KillProbe: Probe {
   private let place: ProbePlace
   private let count: Counter
 
-  init?(_ text: String) {
+  static func wanted(_ environment: [String: String]) -> any Probe {
+    environment["HOLDFAST_PROBE"].flatMap { KillProbe($0) } ?? NoProbe()
+  }
+
+  private init?(_ text: String) {
     let parts = text.split(separator: ":")
     guard parts.count == 2, let place = ProbePlace(rawValue: String(parts[0])),
       let number = Int(parts[1])
