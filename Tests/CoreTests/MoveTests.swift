@@ -16,18 +16,32 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
     #expect(yielding.on(.stopped, now: at(1)).isEmpty)
     #expect(yielding.on(.caughtUp, now: at(1)) == [.say, .stopService])
     #expect(yielding.on(.stopped, now: at(2)) == [.say, .finish])
+    #expect(yielding.on(.asked, now: at(3)) == [.say])
     #expect(yielding.on(.finished(final), now: at(3)) == [.say])
+    #expect(yielding.stage == .ready(final))
+  }
+
+  @Test func `gives nothing back for a standby that may have been started anew meanwhile`() {
+    var yielding = begun(hasService: false)
+    _ = yielding.on(.caughtUp, now: at(1))
+    #expect(yielding.on(.finished(final), now: at(3)).isEmpty)
+    #expect(yielding.stage == .finishing)
+    // Once it asks again the point is made anew: it need not be the last any more.
+    #expect(yielding.on(.asked, now: at(4)) == [.say, .finish])
+    #expect(yielding.on(.finished(final), now: at(4)) == [.say])
     #expect(yielding.stage == .ready(final))
   }
 
   @Test func `decides by itself only where there is no arbiter, or none answers`() {
     var alone = begun(hasService: false, hasArbiter: false)
     #expect(alone.on(.caughtUp, now: at(1)) == [.say, .finish])
+    _ = alone.on(.asked, now: at(2))
     #expect(alone.on(.finished(final), now: at(2)) == [.persist(final)])
     #expect(alone.on(.persisted, now: at(3)) == [.say])
     #expect(alone.stage == .yielded(final))
     var lost = begun(hasService: false)
     _ = lost.on(.caughtUp, now: at(1))
+    _ = lost.on(.asked, now: at(2))
     _ = lost.on(.finished(final), now: at(2))
     #expect(lost.stage == .ready(final))
     #expect(lost.on(.arbiterLost, now: at(3)) == [.persist(final)])
@@ -42,6 +56,7 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
     #expect(silent.on(.tick, now: at(1 + limit)) == [.goBack, .say])
     #expect(!silent.isUnderWay)
     _ = yielding.on(.caughtUp, now: at(2))
+    _ = yielding.on(.asked, now: at(2))
     _ = yielding.on(.finished(final), now: at(2))
     _ = yielding.on(.persisted, now: at(2))
     for event in [Yielding.Event.withdrawn, .tick, .failed("late"), .caughtUp] {

@@ -1,13 +1,20 @@
 import HoldfastCore
 
+/// Whose process does something: it does not while it stands still.
+enum Doer {
+  /// One of a site that is not its agent.
+  case site(SimulatedSite)
+  case agent(SimulatedSite)
+  case witness
+}
+
 /// What happens when, in a world that knows the true time; a binary heap.
 struct Agenda {
   struct Item {
     var at: Int64
     /// Of two at one time, what was entered first.
     var order: Int
-    /// Whose process does it; `nil`: nobody's.
-    var site: SimulatedSite?
+    var doer: Doer?
     var happen: (World) -> Void
     static func < (a: Item, b: Item) -> Bool { (a.at, a.order) < (b.at, b.order) }
   }
@@ -15,10 +22,10 @@ struct Agenda {
   private var count = 0
 
   mutating func add(
-    _ at: Int64, of site: SimulatedSite? = nil, _ happen: @escaping (World) -> Void
+    _ at: Int64, by doer: Doer? = nil, _ happen: @escaping (World) -> Void
   ) {
     count += 1
-    heap.append(Item(at: at, order: count, site: site, happen: happen))
+    heap.append(Item(at: at, order: count, doer: doer, happen: happen))
     var child = heap.count - 1
     while child > 0, heap[child] < heap[(child - 1) / 2] {
       heap.swapAt(child, (child - 1) / 2)

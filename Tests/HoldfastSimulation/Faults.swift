@@ -68,7 +68,7 @@ extension World {
     let site = chance.pick(sites)
     // Also where the times are not what they should be.
     let pauseMax = LeaseTerms(ttl: terms.ttl).pauseMax
-    switch chance.below(22) {
+    switch chance.below(24) {
     case 0: cut([.left, .right], [.right, .left])
     case 1: cut([.left, .witness], [.witness, .left])
     case 2: cut([.right, .witness], [.witness, .right])
@@ -110,6 +110,10 @@ extension World {
       pause(
         site, for: chance.duration(pauseMax * 2...terms.ttl * 2),
         isCounted: chance.isTrue(oneIn: 2))
+    case 21: freezeAgent(site, for: chance.duration(.milliseconds(10)...terms.ttl * 2))
+    case 22:
+      freezeWitness(
+        for: chance.duration(.milliseconds(10)...terms.ttl * 2), isCounted: chance.isTrue(oneIn: 2))
     default: rejoin(site)
     }
   }
@@ -130,7 +134,7 @@ extension World {
   /// serve, and promotes this site.
   private func sayOtherIsDown(_ site: SimulatedSite) {
     guard site.standing?.role == .standby, !site.isPromoting, site.taking == nil,
-      site.pausedUntil == nil
+      site.pausedUntil == nil, !site.isAgentStanding(now)
     else { return }
     let other = other(site)
     reboot(other)

@@ -26,6 +26,8 @@ package final class SimulatedSite {
   var isSuspended = false
   /// Until when nothing happens here, by the true time.
   var pausedUntil: Int64?
+  /// Until when its agent alone does nothing.
+  var agentStandsUntil: Int64?
   /// A person who has made sure that this host is off lets nobody start it.
   var isHeldOff = false
   /// The truth that nobody in the world can see: something here answers and writes.
@@ -55,6 +57,8 @@ package final class SimulatedSite {
     self.clock = clock
     self.record = record
   }
+
+  func isAgentStanding(_ now: Int64) -> Bool { agentStandsUntil.map { $0 > now } ?? false }
 
   func report(_ now: Instant) -> AgentReport? {
     guard let standing else { return nil }

@@ -13,6 +13,7 @@ package final class World {
     case quiet, unheard, automatic, ordered, byWord, refusedOrder, startFailed, leaseOver, rejoined
     case released, yielded, wentBack, turned
     case suspended, thawed, fencedAfterPause
+    case agentStood, witnessStood, cutShort
   }
 
   package let terms: LeaseTerms
@@ -33,6 +34,7 @@ package final class World {
   var witnessRecords: [RandomID: WitnessRecord] = [:]
   var witnessClock: SimulatedClock
   var witnessRun = 0
+  var witnessStandsUntil: Int64?
   /// Directions that nothing passes.
   var cuts: Set<[Place]> = []
   var isLossy = true
@@ -72,15 +74,24 @@ package final class World {
 
   // MARK: Time
 
-  /// - Parameter site: whose process does it: not while that host stands still.
   func after(
-    of site: SimulatedSite? = nil, _ delay: Duration, _ happen: @escaping (World) -> Void
+    by doer: Doer? = nil, _ delay: Duration, _ happen: @escaping (World) -> Void
   ) {
-    agenda.add(now + max(1, delay.nanos), of: site, happen)
+    agenda.add(now + max(1, delay.nanos), by: doer, happen)
   }
 
-  func at(of site: SimulatedSite? = nil, _ time: Int64, _ happen: @escaping (World) -> Void) {
-    agenda.add(max(time, now + 1), of: site, happen)
+  func at(by doer: Doer? = nil, _ time: Int64, _ happen: @escaping (World) -> Void) {
+    agenda.add(max(time, now + 1), by: doer, happen)
+  }
+
+  /// Until when who is to do something stands still; `nil`: it does not.
+  private func pause(of doer: Doer?) -> Int64? {
+    switch doer {
+    case .site(let site): site.pausedUntil
+    case .agent(let site): site.pausedUntil ?? site.agentStandsUntil
+    case .witness: witnessStandsUntil
+    case nil: nil
+    }
   }
 
   /// - Returns: whether all that was promised held.
@@ -90,8 +101,8 @@ package final class World {
     agenda.add(end) { _ in isOver = true }
     while !isOver, violations.isEmpty, let item = agenda.next() {
       now = item.at
-      if let pause = item.site?.pausedUntil {
-        agenda.add(pause, of: item.site, item.happen)
+      if let pause = pause(of: item.doer), pause > now {
+        agenda.add(pause, by: item.doer, item.happen)
         continue
       }
       item.happen(self)
@@ -134,6 +145,21 @@ package final class World {
     transcript.append("\(time) ms  \(who): \(what)")
   }
 
+  /// Whether a process dies here, between two things that it was to do.
+  var isCut: Bool {
+    guard isLossy, chance.isTrue(oneIn: 500) else { return false }
+    probes.insert(.cutShort)
+    return true
+  }
+
+  /// - Parameter writer: the reign of who sent it.
+  func receive(_ tree: Int, by writer: Reign, at site: SimulatedSite) {
+    if writer != site.record.reign {
+      violations.append("\(site.name) took what epoch \(writer.epoch) wrote")
+    }
+    site.tree = max(site.tree, tree)
+  }
+
   // MARK: Network
 
   func place(_ site: SimulatedSite) -> Place { site.index == 0 ? .left : .right }
@@ -148,7 +174,14 @@ package final class World {
       let limit = isSlow ? terms.timeout * 2 : .milliseconds(30)
       let receiver = to == .witness ? nil : sites[to.rawValue]
       let boots = receiver?.boots
-      after(of: receiver, chance.duration(.microseconds(100)...limit)) { world in
+      let doer: Doer? =
+        switch (from, receiver) {
+        case (.witness, let site?): .site(site)
+        // What sites say to one another their agents say.
+        case (_, let site?): .agent(site)
+        case (_, nil): .witness
+        }
+      after(by: doer, chance.duration(.microseconds(100)...limit)) { world in
         // A connection ends with the host that it leads to.
         if !world.cuts.contains([from, to]), receiver?.boots == boots { arrive(world) }
       }
@@ -159,6 +192,7 @@ package final class World {
 
   func startWitness() {
     witnessRun += 1
+    witnessStandsUntil = nil
     witness = Witness(records: Array(witnessRecords.values), now: witnessClock.local(now))
   }
 
@@ -170,6 +204,8 @@ package final class World {
     let orders =
       witness?.on(request, from: site.key, statement, now: witnessClock.local(now)) ?? []
     for order in orders {
+      // What is not durable yet is lost, and nobody was told of it.
+      if isCut { return restartWitness(isForgetting: false, within: terms.ttl) }
       switch order {
       case .persist(let record): witnessRecords[record.pair] = record
       case .answer(let answer):

@@ -5,6 +5,7 @@ import HoldfastCore
 extension World {
   func startAgent(_ site: SimulatedSite) {
     site.agentRun += 1
+    site.agentStandsUntil = nil
     site.standing = Standing(
       record: site.record, superseded: site.superseded,
       yielded: site.yield?.point == nil ? nil : site.yield?.next)
@@ -20,9 +21,10 @@ extension World {
   func killAgent(_ site: SimulatedSite) {
     guard site.standing != nil, site.pausedUntil == nil else { return }
     site.standing = nil
+    site.agentStandsUntil = nil
     site.agentRun += 1
     let run = site.agentRun
-    after(of: site, chance.duration(.milliseconds(100)...(.seconds(3)))) { world in
+    after(by: .agent(site), chance.duration(.milliseconds(100)...(.seconds(3)))) { world in
       if site.isUp, site.agentRun == run { world.startAgent(site) }
     }
   }
@@ -39,20 +41,27 @@ extension World {
       send(place(site), place(other)) { world in
         guard other.isUp, other.standing != nil else { return }
         if world.turns(other, record) { return }
-        world.obey(other.standing?.on(.peer(record)) ?? [], other)
+        guard world.obey(other.standing?.on(.peer(record)) ?? [], other) else { return }
         if isLive { other.lastHeard = other.clock.local(world.now) }
-        guard isPrimary, other.standing?.role == .standby, !other.isPromoting else { return }
-        other.tree = max(other.tree, tree)
+        guard isPrimary, let standing = other.standing, standing.role == .standby,
+          standing.refusal == nil, !other.isPromoting
+        else { return }
+        world.receive(tree, by: record.reign, at: other)
       }
       if case .yielded(let next) = site.standing?.refusal, let point = site.yield?.point {
         sayStage(site, next, .yielded(point))
       }
     }
-    after(of: site, chance.duration(.milliseconds(400)...(.milliseconds(600)))) { $0.beat(site) }
+    after(by: .agent(site), chance.duration(.milliseconds(400)...(.milliseconds(600)))) { $0.beat(site) }
   }
 
-  private func obey(_ orders: [Standing.Order], _ site: SimulatedSite) {
+  /// - Returns: false where the agent died of it.
+  private func obey(_ orders: [Standing.Order], _ site: SimulatedSite) -> Bool {
     for order in orders {
+      if isCut {
+        killAgent(site)
+        return false
+      }
       switch order {
       case .persist(let record): site.record = record
       case .serve, .follow: site.superseded = nil
@@ -62,13 +71,21 @@ extension World {
       case .refuse: break
       }
     }
+    return true
   }
 
   func askPeer(
     _ site: SimulatedSite, _ number: Supervisor.RequestNumber, _ reign: Reign, _ run: Int
   ) {
+    after(by: .agent(site), .zero) { world in
+      if site.standing != nil { world.askOther(site, number, reign, run) }
+    }
+  }
+
+  private func askOther(
+    _ site: SimulatedSite, _ number: Supervisor.RequestNumber, _ reign: Reign, _ run: Int
+  ) {
     let other = other(site)
-    guard site.standing != nil else { return }
     send(place(site), place(other)) { world in
       guard other.isUp, let standing = other.standing else { return }
       let isPromised =
@@ -95,7 +112,7 @@ extension World {
     isOnWord: Bool = false
   ) {
     let agentRun = site.agentRun
-    after(of: site, chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
+    after(by: .agent(site), chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
       guard site.agentRun == agentRun, let standing = site.standing,
         standing.record.reign.epoch < reign.epoch, standing.role == .standby
       else {
@@ -104,11 +121,11 @@ extension World {
       }
       if isPlanned { world.plannedTrees[reign] = site.tree }
       if site.taking?.next == reign { world.tellTaking(site, .granted) }
-      world.obey(site.standing?.on(.promoted(reign)) ?? [], site)
+      guard world.obey(site.standing?.on(.promoted(reign)) ?? [], site) else { return }
       site.isPromoting = true
       site.isByWord = isOnWord && world.settings.hasArbiter
       world.say(site.name, "is promoted to epoch \(reign.epoch)")
-      world.after(of: site, world.chance.duration(.milliseconds(1)...(.seconds(2)))) { world in
+      world.after(by: .agent(site), world.chance.duration(.milliseconds(1)...(.seconds(2)))) { world in
         guard site.agentRun == agentRun else { return }
         site.isPromoting = false
         if site.taking?.next == reign { world.tellTaking(site, .promoted) }
@@ -117,9 +134,17 @@ extension World {
     }
   }
 
+  /// It does nothing for a while, and what comes waits.
+  func freezeAgent(_ site: SimulatedSite, for duration: Duration) {
+    guard site.standing != nil, !site.isAgentStanding(now), site.pausedUntil == nil else { return }
+    say(site.name, "the agent stands still for \(duration.nanos / 1_000_000) ms")
+    probes.insert(.agentStood)
+    site.agentStandsUntil = now + duration.nanos
+  }
+
   /// A person gives the site that was promoted past to the pair as its standby.
   func rejoin(_ site: SimulatedSite) {
-    guard !site.runs, site.isUp, site.pausedUntil == nil, let reign = site.superseded,
+    guard !site.runs, site.isUp, site.pausedUntil == nil, !site.isAgentStanding(now), let reign = site.superseded,
       case .superseded = site.standing?.refusal, other(site).record.reign == reign,
       other(site).record.part == .primary
     else { return }

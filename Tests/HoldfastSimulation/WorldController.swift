@@ -27,13 +27,13 @@ extension World {
     site.supervisor = nil
     site.controllerRun += 1
     let run = site.controllerRun
-    after(of: site, chance.duration(.milliseconds(50)...terms.abortTimeout)) { world in
+    after(by: .site(site), chance.duration(.milliseconds(50)...terms.abortTimeout)) { world in
       if site.isUp, site.controllerRun == run { world.startController(site) }
     }
   }
 
   private func tickController(_ site: SimulatedSite, run: Int) {
-    after(of: site, Self.tick) { world in
+    after(by: .site(site), Self.tick) { world in
       guard site.controllerRun == run else { return }
       world.tell(site, .tick(chance: world.chance.id()))
       world.tickController(site, run: run)
@@ -46,7 +46,7 @@ extension World {
   private func feed(_ site: SimulatedSite, _ here: Instant) {
     site.fedAt = here
     let run = site.controllerRun
-    at(of: site, site.clock.trueTime(here + terms.watchdog)) { world in
+    at(by: .site(site), site.clock.trueTime(here + terms.watchdog)) { world in
       guard site.controllerRun == run, site.fedAt == here else { return }
       world.say(site.name, "the watchdog kills the controller")
       world.probes.insert(.watchdogKilled)
@@ -61,7 +61,7 @@ extension World {
     site.controllerRun += 1
     let run = site.controllerRun
     let abort = chance.duration(.milliseconds(1)...terms.abortTimeout)
-    after(of: site, abort + chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
+    after(by: .site(site), abort + chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
       guard site.controllerRun == run else { return }
       site.runs = false
       site.isSuspended = false
@@ -71,10 +71,13 @@ extension World {
   }
 
   private func pollAgent(_ site: SimulatedSite, run: Int) {
-    after(of: site, Self.poll) { world in
+    after(by: .site(site), Self.poll) { world in
       guard site.controllerRun == run else { return }
-      world.tell(site, .agent(site.report(site.clock.local(world.now))))
-      if site.inbox == nil, site.standing != nil {
+      let isAnswering = !site.isAgentStanding(world.now)
+      let report = isAnswering ? site.report(site.clock.local(world.now)) : nil
+      world.tell(site, .agent(report))
+      guard site.controllerRun == run else { return }
+      if site.inbox == nil, site.standing != nil, isAnswering {
         world.hearWord(site, site.supervisor?.yieldingTo, site.supervisor?.yield)
       }
       world.pollAgent(site, run: run)
@@ -86,7 +89,7 @@ extension World {
     guard site.supervisor != nil, site.inbox == nil, site.pausedUntil == nil else { return }
     site.inbox = []
     let run = site.controllerRun
-    after(of: site, duration) { world in
+    after(by: .site(site), duration) { world in
       guard site.controllerRun == run, let waiting = site.inbox else { return }
       site.inbox = nil
       world.say(site.name, "the controller goes on")
@@ -108,7 +111,10 @@ extension World {
     let before = site.supervisor?.fenceAt
     let orders = site.supervisor?.on(event, now: site.clock.local(now)) ?? []
     if site.supervisor?.fenceAt != before { watchLease(site) }
-    for order in orders { obey(order, site) }
+    for order in orders {
+      if isCut { return killController(site) }
+      obey(order, site)
+    }
   }
 
   /// The timer that fences.
@@ -116,7 +122,7 @@ extension World {
     guard let end = site.supervisor?.fenceAt else { return }
     let run = site.controllerRun
     let late = chance.duration(.zero...LeaseTerms.schedulingAllowance / 2)
-    at(of: site, site.clock.trueTime(end + late)) { world in
+    at(by: .site(site), site.clock.trueTime(end + late)) { world in
       guard site.controllerRun == run else { return }
       world.tell(site, .tick(chance: world.chance.id()))
     }
@@ -138,7 +144,7 @@ extension World {
       let statement = SiteStatement(
         pair: pair, other: other(site).key, record: record, ttl: terms.ttl)
       if witness == nil, chance.isTrue(oneIn: 2) {
-        after(of: site, .milliseconds(1)) { world in
+        after(by: .site(site), .milliseconds(1)) { world in
           if site.controllerRun == run { world.tell(site, .arbiterFailed(number)) }
         }
       }
@@ -147,6 +153,7 @@ extension World {
       }
     case .askPeer(let number, let reign): askPeer(site, number, reign, run)
     case .hand(let reign):
+      guard !site.isAgentStanding(now) else { break }
       site.isByWord = false
       other(site).isHeldOff = false
       _ = site.standing?.on(.granted(reign))
@@ -157,14 +164,14 @@ extension World {
       site.runs = true
       site.isSuspended = false
       let isFailing = isLossy && chance.isTrue(oneIn: 20)
-      after(of: site, chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
+      after(by: .site(site), chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
         guard site.controllerRun == run else { return }
         if isFailing { world.probes.insert(.startFailed) }
         world.tell(site, isFailing ? .startFailed : .started)
       }
     case .stop:
       let isFailing = isLossy && chance.isTrue(oneIn: 20)
-      after(of: site, chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
+      after(by: .site(site), chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
         guard site.controllerRun == run, site.supervisor?.service == .stopping else { return }
         if !isFailing { site.runs = false }
         world.tell(site, isFailing ? .stopFailed : .stopped)
@@ -180,7 +187,7 @@ extension World {
         if reason == .superseded { probes.insert(.superseded) }
         if reason == .leaseOver { probes.insert(.leaseOver) }
       }
-      after(of: site, chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
+      after(by: .site(site), chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
         guard site.controllerRun == run else { return }
         site.runs = false
         site.isSuspended = false

@@ -5,7 +5,8 @@ import HoldfastCore
 extension World {
   func orderSwitchover(_ site: SimulatedSite) {
     guard let standing = site.standing, standing.role == .standby, site.taking == nil,
-      !site.isPromoting, site.supervisor != nil, site.pausedUntil == nil
+      !site.isPromoting, site.supervisor != nil, site.pausedUntil == nil,
+      !site.isAgentStanding(now)
     else { return }
     say(site.name, "a person orders switchover")
     let next = Reign(epoch: standing.record.reign.epoch.next, id: chance.id())
@@ -16,7 +17,7 @@ extension World {
   private func tickTaking(_ site: SimulatedSite, run: Int) {
     guard site.agentRun == run, site.taking != nil else { return }
     tellTaking(site, .tick)
-    after(of: site, Limits.moveEvery) { $0.tickTaking(site, run: run) }
+    after(by: .agent(site), Limits.moveEvery) { $0.tickTaking(site, run: run) }
   }
 
   func tellTaking(_ site: SimulatedSite, _ event: Taking.Event) {
@@ -24,6 +25,7 @@ extension World {
     let orders = taking.on(event, now: site.clock.local(now))
     site.taking = taking
     for order in orders {
+      if isCut { return killAgent(site) }
       switch order {
       case .ask: want(site, taking.next, isWithdrawn: false)
       case .withdraw: want(site, taking.next, isWithdrawn: true)
@@ -74,7 +76,7 @@ extension World {
   private func tickYielding(_ site: SimulatedSite, run: Int) {
     guard site.agentRun == run, site.yielding?.isUnderWay == true else { return }
     tellYielding(site, .tick)
-    after(of: site, Limits.moveEvery) { $0.tickYielding(site, run: run) }
+    after(by: .agent(site), Limits.moveEvery) { $0.tickYielding(site, run: run) }
   }
 
   func tellYielding(_ site: SimulatedSite, _ event: Yielding.Event) {
@@ -86,9 +88,10 @@ extension World {
     guard let yielding = site.yielding else { return }
     let run = site.agentRun
     for order in orders {
+      if isCut { return killAgent(site) }
       switch order {
       case .catchUp:
-        after(of: site, chance.duration(.milliseconds(10)...(.milliseconds(500)))) { world in
+        after(by: .agent(site), chance.duration(.milliseconds(10)...(.milliseconds(500)))) { world in
           if site.agentRun == run { world.tellYielding(site, .caughtUp) }
         }
       case .stopService: say(site.name, "ends the service in order")
@@ -112,13 +115,13 @@ extension World {
 
   /// The last of what was written goes to the other site, once it is reached.
   private func finish(_ site: SimulatedSite, _ run: Int) {
-    after(of: site, chance.duration(.milliseconds(20)...(.milliseconds(300)))) { world in
+    after(by: .agent(site), chance.duration(.milliseconds(20)...(.milliseconds(300)))) { world in
       guard site.agentRun == run, case .finishing = site.yielding?.stage else { return }
       let other = world.other(site)
-      guard world.isWhole(site, other), other.standing?.role == .standby else {
-        return world.finish(site, run)
-      }
-      other.tree = site.tree
+      guard world.isWhole(site, other), other.standing?.role == .standby,
+        other.record.reign == site.record.reign
+      else { return world.finish(site, run) }
+      world.receive(site.tree, by: site.record.reign, at: other)
       world.tellYielding(site, .finished(PointNumber(rawValue: UInt64(site.tree))))
     }
   }
@@ -126,6 +129,7 @@ extension World {
   func isWhole(_ site: SimulatedSite, _ other: SimulatedSite) -> Bool {
     !cuts.contains([place(site), place(other)]) && !cuts.contains([place(other), place(site)])
       && site.isUp && other.isUp && other.standing != nil && other.pausedUntil == nil
+      && !other.isAgentStanding(now)
   }
 
   func sayStage(_ site: SimulatedSite, _ next: Reign, _ stage: Yielding.Stage) {
@@ -141,10 +145,15 @@ extension World {
       if other.taking?.next == next {
         return world.tellTaking(other, .heard(stage, isApplied: isApplied))
       }
-      guard case .yielded = stage, isApplied, standing.role == .standby, !other.isPromoting,
-        next.epoch == standing.record.reign.epoch.next
-      else { return }
-      world.takeYielded(other, next)
+      guard standing.role == .standby, !other.isPromoting else { return }
+      switch stage {
+      case .yielded where isApplied && next.epoch == standing.record.reign.epoch.next:
+        world.takeYielded(other, next)
+      case .yielded, .ended: break
+      // Asked for before this agent was started anew.
+      case .catchingUp, .stopping, .finishing, .ready:
+        if other.taking == nil { world.want(other, next, isWithdrawn: true) }
+      }
     }
   }
 

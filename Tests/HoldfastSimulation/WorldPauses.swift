@@ -23,6 +23,22 @@ extension World {
     }
   }
 
+  /// Its questions wait.
+  /// - Parameter isCounted: whether its clock goes on meanwhile.
+  func freezeWitness(for duration: Duration, isCounted: Bool) {
+    guard witness != nil, witnessStandsUntil ?? 0 <= now else { return }
+    let how = isCounted ? "" : ", and its clock with it"
+    say("witness", "stands still for \(duration.nanos / 1_000_000) ms\(how)")
+    probes.insert(.witnessStood)
+    let (before, run) = (witnessClock.local(now), witnessRun)
+    let end = now + duration.nanos
+    witnessStandsUntil = end
+    at(end) { world in
+      guard world.witnessRun == run, !isCounted else { return }
+      world.witnessClock.offset -= (world.witnessClock.local(end) - before).nanos
+    }
+  }
+
   /// What the controller's thread does once it runs again.
   func seePause(_ site: SimulatedSite, of duration: Duration) {
     guard duration > terms.pauseMax else { return }

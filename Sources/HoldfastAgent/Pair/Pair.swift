@@ -35,6 +35,8 @@ package actor Pair {
   var isStopped = false
   var link: (any Link)?
   var linkGeneration = 0
+  /// Both sites are of one epoch, by what the other said on this link.
+  var isAgreed = false
   /// Points up to this one are of a spool that was thrown away.
   var thrownUpTo = PointNumber.none
   var nextRetaining = Instant(nanos: 0)

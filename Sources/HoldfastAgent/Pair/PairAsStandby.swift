@@ -6,8 +6,7 @@ import HoldfastWire
 /// What a standby makes of what the primary says.
 extension Pair {
   func take(_ data: SegmentBytes) async throws {
-    // What comes until the primary hears of it is sent again.
-    guard let receiver, standing?.role == .standby, !isStalled else { return }
+    guard let receiver = try willing() else { return }
     do {
       let answer = try await receiver.take(data)
       try await answered(answer, receiver)
@@ -18,13 +17,22 @@ extension Pair {
   }
 
   func begin(_ message: Holdfast_SegmentBegin) async throws {
-    guard let receiver, standing?.role == .standby, !isStalled else { return }
+    guard let receiver = try willing() else { return }
     do {
       try await receiver.begin(Array(message.header), reign: standing?.record.reign ?? .none)
     } catch {
       guard let reason = Self.diskTrouble(error) else { throw error }
       await stall(reason)
     }
+  }
+
+  /// - Returns: who takes what comes; `nil` where it comes too late, or before there is room: it is
+  ///   sent again.
+  /// - Throws: where the other site's epoch was not agreed to on this link.
+  private func willing() throws -> ReceiveWorker? {
+    guard let receiver, standing?.role == .standby, !isStalled else { return nil }
+    guard isAgreed else { throw CodingError.invalid("points of an epoch that was not agreed to") }
+    return receiver
   }
 
   /// What the disk has to do with an error, if anything.

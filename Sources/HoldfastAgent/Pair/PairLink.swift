@@ -8,6 +8,7 @@ package import HoldfastWire
 extension Pair {
   package func linkUp(_ link: any Link) async {
     self.link = link
+    isAgreed = false
     linkGeneration += 1
     board.update { view in
       view.peerConnected = true
@@ -23,6 +24,7 @@ extension Pair {
   package func linkDown(_ link: any Link) async {
     guard let mine = self.link, mine as AnyObject === link as AnyObject else { return }
     self.link = nil
+    isAgreed = false
     greeting = nil
     shipTask?.cancel()
     shipping.set()
@@ -169,13 +171,10 @@ extension Pair {
   ) async throws -> Bool {
     let orders = standing?.on(.peer(theirs)) ?? []
     try await obey(orders)
+    let isRefused = orders.contains { if case .refuse = $0 { true } else { false } }
+    isAgreed = standing?.refusal == nil && !isRefused
     if standing?.record.part == .standby { try await sayHello() }
-    guard standing?.refusal == nil, let record = standing?.record else {
-      return true
-    }
-    if orders.contains(where: { if case .refuse = $0 { true } else { false } }) {
-      return true
-    }
+    guard isAgreed, let record = standing?.record else { return true }
     guard record.part == .primary, !isPromoting, let identity, let capture else { return true }
     guard RandomID(Array(hello.pairID)) != nil, !hello.journal.isEmpty else {
       var offer = Holdfast_PairSecretOffer()

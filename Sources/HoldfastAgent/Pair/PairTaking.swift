@@ -140,7 +140,13 @@ extension Pair {
       throw CodingError.invalid("stage of a planned move")
     }
     guard taking?.next == next else {
-      if case .yielded(let point) = stage { await met(yielded: next, at: point) }
+      switch stage {
+      case .yielded(let point): await met(yielded: next, at: point)
+      // Asked for before this agent was started anew.
+      case .catchingUp, .stopping, .finishing, .ready:
+        if standing?.role == .standby, !isMoving { await want(next, isWithdrawn: true) }
+      case .ended: break
+      }
       return
     }
     switch stage {

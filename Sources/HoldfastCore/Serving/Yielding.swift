@@ -53,6 +53,8 @@ package struct Yielding: Hashable, Sendable {
   private let hasService: Bool
   private let hasArbiter: Bool
   private var lastAsked: Instant
+  /// All is on the other site, which did not ask of late.
+  private var isUnwanted = false
   /// The word that only the other site may serve is being made durable: nothing takes it back.
   private var isPersisting = false
 
@@ -83,6 +85,10 @@ package struct Yielding: Hashable, Sendable {
       // The other site may not have heard it.
       return [.say]
     case (.ended, _), (.yielded, _): return []
+    case (.finishing, .asked):
+      lastAsked = now
+      defer { isUnwanted = false }
+      return isUnwanted ? [.say, .finish] : [.say]
     case (_, .asked):
       lastAsked = now
       return [.say]
@@ -104,6 +110,9 @@ package struct Yielding: Hashable, Sendable {
       stage = .finishing
       return [.say, .finish]
     case (.finishing, .finished(let point)):
+      // Who was started anew meanwhile takes nothing: what is given back for it, nobody has.
+      isUnwanted = now - lastAsked >= Limits.moveWanted
+      if isUnwanted { return [] }
       stage = .ready(point)
       return hasArbiter ? [.say] : persist(point)
     case (.ready(let point), .arbiterLost): return persist(point)

@@ -77,6 +77,8 @@ package enum Limits {
   /// In a planned move each side says so often that it is at it; one that is silent for longer is
   /// not waited for.
   package static let moveEvery = Duration.milliseconds(250)
+  /// Who has not asked for so long may have been started anew.
+  package static let moveWanted = Duration.seconds(1)
   package static let moveSilence = Duration.seconds(5)
   /// Once the old primary serves no more, the new one must be granted its reign within this.
   package static let offeredWithin = Duration.seconds(60)
