@@ -10,6 +10,7 @@
 #include <netinet/icmp6.h>
 #include <netinet/if_ether.h>
 #include <netinet/in.h>
+#include <netinet/ip6.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -40,6 +41,8 @@ int holdfast_change_address(
       .body = {
           .ifa_family = (unsigned char)family,
           .ifa_prefixlen = (unsigned char)prefix,
+          // It was asked for before: the kernel need not, for a second in which it is of no use.
+          .ifa_flags = family == AF_INET6 ? IFA_F_NODAD : 0,
           .ifa_index = device,
       },
   };
@@ -92,35 +95,42 @@ static int send_arp(
       ? errno : 0;
 }
 
-static int arp_socket(unsigned device) {
-  int number = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETHERTYPE_ARP));
+static int packet_socket(unsigned device, unsigned short protocol) {
+  int number = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(protocol));
   if (number < 0) return -1;
   struct sockaddr_ll here = {
-      .sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE_ARP), .sll_ifindex = (int)device,
+      .sll_family = AF_PACKET, .sll_protocol = htons(protocol), .sll_ifindex = (int)device,
   };
   if (bind(number, (struct sockaddr *)&here, sizeof here) == 0) return number;
   close(number);
   return -1;
 }
 
+static long now_millis(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/// Whether there is something to receive before `end`.
+static int is_heard(int number, long end) {
+  const long left = end - now_millis();
+  struct pollfd waited = {.fd = number, .events = POLLIN};
+  return left > 0 && poll(&waited, 1, (int)left) > 0;
+}
+
 int holdfast_arp_probe(const char *device, const void *address, int milliseconds) {
   const unsigned index = if_nametoindex(device);
   if (index == 0) return -errno;
-  int number = arp_socket(index);
+  int number = packet_socket(index, ETHERTYPE_ARP);
   if (number < 0) return -errno;
   unsigned char own[ETH_ALEN];
   int error = hardware_address(number, device, own);
   const unsigned char nobody[4] = {0};
   if (error == 0) error = send_arp(number, index, own, nobody, address);
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  const long end = now.tv_sec * 1000 + now.tv_nsec / 1000000 + milliseconds;
+  const long end = now_millis() + milliseconds;
   int found = 0;
-  while (error == 0 && !found) {
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const long left = end - (now.tv_sec * 1000 + now.tv_nsec / 1000000);
-    struct pollfd waited = {.fd = number, .events = POLLIN};
-    if (left <= 0 || poll(&waited, 1, (int)left) <= 0) break;
+  while (error == 0 && !found && is_heard(number, end)) {
     struct ether_arp packet;
     if (recv(number, &packet, sizeof packet, 0) < (ssize_t)sizeof packet) continue;
     found = memcmp(packet.arp_spa, address, 4) == 0 && memcmp(packet.arp_sha, own, ETH_ALEN) != 0;
@@ -129,10 +139,74 @@ int holdfast_arp_probe(const char *device, const void *address, int milliseconds
   return error ? -error : found;
 }
 
+/// Of ICMPv6 (RFC 4443, section 2.3): over a header made up of both addresses, length and protocol.
+static unsigned short checksum6(const struct ip6_hdr *head, const void *body, unsigned length) {
+  unsigned sum = length + IPPROTO_ICMPV6;
+  const unsigned char *parts[] = {(const unsigned char *)&head->ip6_src, body};
+  const unsigned sizes[] = {32, length};
+  for (int part = 0; part < 2; part++) {
+    for (unsigned at = 0; at < sizes[part]; at++) {
+      sum += at % 2 ? parts[part][at] : parts[part][at] << 8;
+    }
+  }
+  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  return htons((unsigned short)~sum);
+}
+
+/// A neighbor solicitation from nobody, to those who may have the address.
+static int solicit(int number, unsigned device, const unsigned char *address) {
+  struct {
+    struct ip6_hdr head;
+    struct nd_neighbor_solicit body;
+  } packet = {0};
+  packet.head.ip6_vfc = 6 << 4;
+  packet.head.ip6_plen = htons(sizeof packet.body);
+  packet.head.ip6_nxt = IPPROTO_ICMPV6;
+  packet.head.ip6_hlim = 255;
+  // The group of all whose addresses end so (RFC 4291, section 2.7.1).
+  inet_pton(AF_INET6, "ff02::1:ff00:0", &packet.head.ip6_dst);
+  memcpy(packet.head.ip6_dst.s6_addr + 13, address + 13, 3);
+  packet.body.nd_ns_type = ND_NEIGHBOR_SOLICIT;
+  memcpy(&packet.body.nd_ns_target, address, 16);
+  packet.body.nd_ns_cksum = checksum6(&packet.head, &packet.body, sizeof packet.body);
+  struct sockaddr_ll group = {
+      .sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE_IPV6), .sll_ifindex = (int)device,
+      .sll_halen = ETH_ALEN, .sll_addr = {0x33, 0x33},
+  };
+  memcpy(group.sll_addr + 2, packet.head.ip6_dst.s6_addr + 12, 4);
+  return sendto(number, &packet, sizeof packet, 0, (struct sockaddr *)&group, sizeof group) < 0
+      ? errno : 0;
+}
+
+int holdfast_neighbor_probe(const char *device, const void *address, int milliseconds) {
+  const unsigned index = if_nametoindex(device);
+  if (index == 0) return -errno;
+  int number = packet_socket(index, ETHERTYPE_IPV6);
+  if (number < 0) return -errno;
+  int error = solicit(number, index, address);
+  const long end = now_millis() + milliseconds;
+  int found = 0;
+  while (error == 0 && !found && is_heard(number, end)) {
+    struct {
+      struct ip6_hdr head;
+      struct nd_neighbor_advert body;
+    } packet;
+    struct sockaddr_ll sender;
+    socklen_t size = sizeof sender;
+    ssize_t count =
+        recvfrom(number, &packet, sizeof packet, 0, (struct sockaddr *)&sender, &size);
+    if (count < (ssize_t)sizeof packet || sender.sll_pkttype == PACKET_OUTGOING) continue;
+    found = packet.head.ip6_nxt == IPPROTO_ICMPV6 && packet.body.nd_na_type == ND_NEIGHBOR_ADVERT
+        && memcmp(&packet.body.nd_na_target, address, 16) == 0;
+  }
+  close(number);
+  return error ? -error : found;
+}
+
 int holdfast_announce4(const char *device, const void *address) {
   const unsigned index = if_nametoindex(device);
   if (index == 0) return errno;
-  int number = arp_socket(index);
+  int number = packet_socket(index, ETHERTYPE_ARP);
   if (number < 0) return errno;
   unsigned char own[ETH_ALEN];
   int error = hardware_address(number, device, own);

@@ -8,6 +8,8 @@ package enum ControlClient {
   package enum Failure: Error, Sendable {
     /// Nobody listens there, or it may not be used.
     case unreachable(String)
+    /// It was there, and ended before it answered: what became of the request is not known.
+    case cutShort
   }
 
   /// - Parameter within: how long an answer may take; `nil` for however long.
@@ -16,6 +18,7 @@ package enum ControlClient {
   ) async throws(Failure) -> ControlResponse {
     let group = MultiThreadedEventLoopGroup.singleton
     let promise = group.next().makePromise(of: ControlResponse.self)
+    var isConnected = false
     do {
       let channel = try await ClientBootstrap(group: group)
         .channelInitializer { channel in
@@ -26,6 +29,7 @@ package enum ControlClient {
           }
         }
         .connect(unixDomainSocketPath: socket).get()
+      isConnected = true
       if let within {
         let limit = TimeAmount.nanoseconds(within.nanos)
         let late = channel.eventLoop.scheduleTask(in: limit) {
@@ -47,6 +51,7 @@ package enum ControlClient {
       return try await promise.futureResult.get()
     } catch {
       promise.fail(error)
+      if isConnected, (error as? ChannelError) == .eof { throw .cutShort }
       throw .unreachable("\(error)")
     }
   }

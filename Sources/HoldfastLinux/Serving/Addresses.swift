@@ -37,7 +37,11 @@ struct ServiceAddress: Hashable, Sendable {
 
   /// - Throws: that another host answers for it.
   func probe() throws(StepError) {
-    guard isIPv4, unsafe holdfast_arp_probe(device, bytes, Self.probeMillis) == 1 else { return }
+    let answer =
+      isIPv4
+      ? unsafe holdfast_arp_probe(device, bytes, Self.probeMillis)
+      : unsafe holdfast_neighbor_probe(device, bytes, Self.probeMillis)
+    guard answer == 1 else { return }
     throw StepError(
       "\(text) answers from another host: is the service still running on the other site?")
   }

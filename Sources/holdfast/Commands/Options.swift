@@ -76,6 +76,13 @@ struct AgentClient {
     do {
       response = try await ControlClient.ask(
         socket: file, method: method, path: path, body: body, within: within)
+    } catch .cutShort {
+      throw CommandFailure(
+        .unreachable,
+        """
+        \(unit) ended before it answered, and what it was told to do may be done or not: see \
+        holdfast status and systemctl status \(unit)
+        """)
     } catch {
       throw CommandFailure(
         .unreachable,

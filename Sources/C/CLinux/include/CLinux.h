@@ -117,6 +117,8 @@ int holdfast_change_address(
 /// Whether another host answers for an IPv4 address (RFC 5227, section 2.1): 1, 0, or an errno
 /// negated.
 int holdfast_arp_probe(const char *device, const void *address, int milliseconds);
+/// The same of an IPv6 address, by duplicate address detection (RFC 4862, section 5.4).
+int holdfast_neighbor_probe(const char *device, const void *address, int milliseconds);
 /// Tells the segment who has an IPv4 address now. Returns 0 or an errno.
 int holdfast_announce4(const char *device, const void *address);
 /// The same of an IPv6 address, by an unsolicited advertisement (RFC 4861, section 7.2.6).
