@@ -179,7 +179,8 @@ package actor PairController {
   package nonisolated func paused(for pause: Duration) {
     if isWatched.isSet { service.suspend() }
     Task {
-      world.log.critical("\(name): this host stood still for \(pause): the lease is asked anew")
+      let millis = pause.nanos / 1_000_000
+      world.log.critical("\(name): this host stood still for \(millis) ms: the lease is asked anew")
       await self.tell(.paused)
     }
   }
@@ -256,7 +257,7 @@ package actor PairController {
         case .done(let report):
           promotion = report
           trouble = nil
-          let time = report.lossSeconds.map { "the last \($0) s" } ?? "an unknown time"
+          let time = report.lossSeconds.map { "the last \(($0 * 1000).rounded(.up) / 1000) s" } ?? "an unknown time"
           let loss = isPlanned ? "nothing lost" : "not in it: what was written in \(time) before"
           world.log.notice(
             """

@@ -40,8 +40,10 @@ package struct SharedChange: Hashable, Sendable {
 package enum SharedStoreError: Error, Hashable, Sendable, CustomStringConvertible {
   /// Nobody listens.
   case refused(String)
-  /// No answer in time: busy, half-open, or without a majority.
+  /// No answer in time: it hangs, or the line does.
   case slow(String)
+  /// It answers, and can decide nothing.
+  case undecided(String)
   /// The TLS handshake failed: a certificate of either side.
   case untrusted(String)
   /// An answer that the store does not give.
@@ -50,8 +52,8 @@ package enum SharedStoreError: Error, Hashable, Sendable, CustomStringConvertibl
   package var description: String {
     switch self {
     case .refused(let what): "\(what): is it running, and the address right?"
-    case .slow(let what):
-      "\(what): has it a majority of its members, and does the network pass its port?"
+    case .slow(let what): "\(what): does it hang, and does the network pass its port?"
+    case .undecided(let what): "\(what): are a majority of its members up, and connected?"
     case .untrusted(let what): "\(what): look at `ca`, `cert` and `key` of the arbiter"
     case .wrong(let what): "\(what): is this etcd, version 3.4 or later?"
     }

@@ -67,7 +67,7 @@ package enum Limits {
   /// For a controller that is being killed for hanging: less than `TimeoutAbortSec`.
   package static let abortMillis = 400
   /// How often it is looked whether this host stood still.
-  package static let pauseLookEvery = Duration.milliseconds(50)
+  package static let pauseLookEvery = Duration.milliseconds(10)
   /// For a controller that no lease depends on.
   package static let watchdogWithoutLease = Duration.seconds(10)
   package static let bindAgainAfter = Duration.seconds(5)

@@ -161,7 +161,31 @@ package final class EtcdStore: SharedStore {
         preferred.withLock { $0 = (index + 1) % endpoints.count }
       }
     }
+    if case .slow = failure { failure = await inquire(end) ?? failure }
     throw failure
+  }
+
+  private struct StatusAnswer: Decodable {
+    /// Left out, or 0, where there is none.
+    var leader: String?
+    var version: String
+  }
+
+  /// Of a call that took too long: each member knows for itself whether it has a leader.
+  private func inquire(_ end: Instant) async -> SharedStoreError? {
+    // What is left of the call's own time; who asks waits no longer for what is decided.
+    let limit = max(timeout / 4, end - clock.now()) / endpoints.count
+    for endpoint in endpoints {
+      guard
+        let bytes = try? await post(
+          endpoint, "/v3/maintenance/status", Array("{}".utf8), within: limit),
+        let answer = try? JSONDecoder().decode(StatusAnswer.self, from: Data(bytes))
+      else { continue }
+      let isLed = answer.leader.map { $0 != "0" } ?? false
+      return .undecided(
+        isLed ? "\(endpoint) has a leader that decides nothing" : "\(endpoint) has no leader")
+    }
+    return nil
   }
 
   private func post(
