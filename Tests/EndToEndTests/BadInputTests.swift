@@ -178,6 +178,34 @@ import Testing
     #expect(pair.isAlive("a"))
   }
 
+  @Test func `the tree that the primary serves is not adopted as its replica`() {
+    let pair = TestPair()
+    Shell.run(
+      """
+      echo precious > '\(pair.source)/file'
+      sed -i 's|replica: .*|replica: \(pair.source)|' '\(pair.scratch.path)'/[ab].yaml
+      """)
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync("durable") > 0, "\(pair.story)")
+    #expect(pair.wait { pair.status("b").contains("root and replica may not be one directory") })
+    Shell.run("echo newer > '\(pair.source)/newer'")
+    let refused = pair.run("adopt p", on: "b")
+    #expect(refused.code == 3, "\(refused.output)")
+    #expect(refused.output.contains("give `replica` another path"), "\(refused.output)")
+    #expect(Shell.run("ls -A '\(pair.source)'").output == ".holdfast\nfile\nnewer\n")
+    // What it says helps.
+    Shell.run(
+      "sed -i 's|replica: .*|replica: \(pair.replica)|' '\(pair.scratch.path)'/[ab].yaml")
+    for site in ["a", "b"] {
+      pair.kill(site, SIGTERM)
+      pair.start(site)
+      _ = pair.run("approve p --yes", on: site)
+    }
+    _ = pair.run("adopt p", on: "b")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
   @Test func `a root inside the state directory, or around it, is refused`() {
     let pair = TestPair()
     for path in [pair.state("a") + "/inner", pair.scratch.path] {

@@ -42,6 +42,29 @@ import Testing
     #expect(Judge.differences(pair.source, pair.replica) == "", "\(what)")
   }
 
+  @Test func `no points are taken before both sites have agreed on the epoch`() {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo 1 > '\(pair.source)/x'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    pair.kill("a", SIGTERM)
+    let before = pair.points("b")?.durable
+    // As a, whose key is known: hello, and at once the beginning of a segment.
+    Shell.run(
+      """
+      (printf '\\x00\\x00\\x00\\x0c\\x0a\\x0a\\x08\\x01\\x10\\x01\\x1a\\x01\\x61\\x22\\x01\\x70\\x00\\x00\\x00\\x09\\x1a\\x07\\x0a\\x01\\x70\\x12\\x02\\x78\\x78'; sleep 1) | timeout 5 openssl s_client -quiet -tls1_3 \
+        -connect 127.0.0.1:\(pair.port("b")) -cert '\(pair.state("a"))/site.crt' \
+        -key '\(pair.state("a"))/site.key' >/dev/null 2>&1
+      """)
+    let log = Shell.run("cat '\(pair.log("b"))'").output
+    #expect(log.contains("points of an epoch that was not agreed to"), "\(log)")
+    #expect(pair.points("b")?.durable == before)
+    pair.start("a")
+    Shell.run("echo 2 > '\(pair.source)/x'")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
   @Test func `a site with another key than before is not let in`() throws {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")
@@ -58,5 +81,41 @@ import Testing
     #expect(refused.code == 3 && refused.output.contains("holdfast invite --replace b"))
     #expect(pair.pair("--replace b"), "\(pair.story)")
     #expect(pair.wait { pair.sync("durable") > 0 }, "\(pair.story)")
+  }
+}
+
+@Suite(.serialized) struct `A peer that stands still` {
+  @Test func `is missed within seconds, the lag grows meanwhile and comes back`() {
+    let pair = TestPair(extra: ["rpo: 1s"])
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.wait { pair.status("a").contains("\"rpoKept\":true") }, "\(pair.story)")
+    pair.signal("b", SIGSTOP)
+    Shell.run("echo 1 > '\(pair.source)/x'")
+    let isMissed = pair.wait {
+      let status = pair.status("a")
+      return status.contains("\"connected\":false") && status.contains("\"rpoKept\":false")
+    }
+    #expect(isMissed, "\(pair.status("a"))")
+    pair.signal("b", SIGCONT)
+    #expect(pair.wait { pair.status("a").contains("\"rpoKept\":true") }, "\(pair.story)")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+}
+
+@Suite(.serialized) struct `A site that begins alone` {
+  @Test(arguments: [("wait", "unknown"), ("resume", "primary")])
+  func `is what its configuration says`(onBoot: String, role: String) {
+    let pair = TestPair(extra: ["failover: { on-boot: \(onBoot) }"])
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    pair.kill("b")
+    pair.kill("a")
+    pair.start("a")
+    #expect(pair.wait { pair.status("a").contains("\"role\":\"\(role)\"") }, "\(pair.story)")
+    // Who captures waits for the standby in vain.
+    let sync = pair.run("sync p --wait durable --timeout 1s", on: "a")
+    #expect(sync.code == (onBoot == "resume" ? 4 : 3), "\(sync.output)")
   }
 }

@@ -155,3 +155,29 @@ import Testing
     #expect(pair.run("verify p", on: "b").code == 0)
   }
 }
+
+@Suite(.serialized) struct `Restoring` {
+  @Test func `takes what matches a pattern, of the newest point not after a time`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run(
+      "cd '\(pair.source)'; cp -r /usr/include/linux d; ln d/if.h d/hard; mkdir e; echo 1 > e/x")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let before = pair.scratch("before")
+    Shell.run("cp -a '\(pair.source)/d' '\(before)'")
+    let time = pair.kept("b").first?.time ?? ""
+    // Times have whole seconds at least.
+    #expect(pair.wait { Shell.run("date -u +%FT%TZ").output.prefix(20) > time.prefix(19) + "Z" })
+    Shell.run("cd '\(pair.source)'; rm d/tty.h; echo 2 > d/if.h; echo 2 > e/x")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let to = pair.scratch("to")
+    let answer = pair.run("restore p --point '\(time)' --path /d --to '\(to)'", on: "b")
+    #expect(answer.code == 0, "\(answer.output)")
+    #expect(Judge.differences(before, to + "/d") == "", "\(time)")
+    #expect(Shell.run("ls -A '\(to)'").output == "d\n")
+    let nothing = pair.run("restore p --point '\(time)' --path '/none' --to '\(to)2'", on: "b")
+    #expect(nothing.code == 2 && nothing.output.contains("/none"), "\(nothing.output)")
+    let early = pair.run("restore p --point 2001-01-01T00:00:00Z --to '\(to)3'", on: "b")
+    #expect(early.code == 2 && early.output.contains("holdfast points p"), "\(early.output)")
+  }
+}

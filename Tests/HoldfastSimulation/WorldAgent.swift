@@ -41,18 +41,28 @@ extension World {
       send(place(site), place(other)) { world in
         guard other.isUp, other.standing != nil else { return }
         if world.turns(other, record) { return }
-        guard world.obey(other.standing?.on(.peer(record)) ?? [], other) else { return }
+        let isAgreed = world.agrees(other, with: record)
+        guard other.standing != nil else { return }
         if isLive { other.lastHeard = other.clock.local(world.now) }
-        guard isPrimary, let standing = other.standing, standing.role == .standby,
-          standing.refusal == nil, !other.isPromoting
-        else { return }
+        guard isPrimary, isAgreed, !other.isPromoting else { return }
         world.receive(tree, by: record.reign, at: other)
       }
       if case .yielded(let next) = site.standing?.refusal, let point = site.yield?.point {
         sayStage(site, next, .yielded(point))
       }
     }
-    after(by: .agent(site), chance.duration(.milliseconds(400)...(.milliseconds(600)))) { $0.beat(site) }
+    after(by: .agent(site), chance.duration(.milliseconds(400)...(.milliseconds(600)))) {
+      $0.beat(site)
+    }
+  }
+
+  /// What the other site says of itself.
+  /// - Returns: whether this one takes its points from then on.
+  func agrees(_ site: SimulatedSite, with theirs: RoleRecord) -> Bool {
+    let orders = site.standing?.on(.peer(theirs)) ?? []
+    let isRefused = orders.contains { if case .refuse = $0 { true } else { false } }
+    guard obey(orders, site), let standing = site.standing else { return false }
+    return standing.role == .standby && standing.refusal == nil && !isRefused
   }
 
   /// - Returns: false where the agent died of it.
@@ -125,7 +135,8 @@ extension World {
       site.isPromoting = true
       site.isByWord = isOnWord && world.settings.hasArbiter
       world.say(site.name, "is promoted to epoch \(reign.epoch)")
-      world.after(by: .agent(site), world.chance.duration(.milliseconds(1)...(.seconds(2)))) { world in
+      world.after(by: .agent(site), world.chance.duration(.milliseconds(1)...(.seconds(2)))) {
+        world in
         guard site.agentRun == agentRun else { return }
         site.isPromoting = false
         if site.taking?.next == reign { world.tellTaking(site, .promoted) }
@@ -144,7 +155,8 @@ extension World {
 
   /// A person gives the site that was promoted past to the pair as its standby.
   func rejoin(_ site: SimulatedSite) {
-    guard !site.runs, site.isUp, site.pausedUntil == nil, !site.isAgentStanding(now), let reign = site.superseded,
+    guard !site.runs, site.isUp, site.pausedUntil == nil, !site.isAgentStanding(now),
+      let reign = site.superseded,
       case .superseded = site.standing?.refusal, other(site).record.reign == reign,
       other(site).record.part == .primary
     else { return }

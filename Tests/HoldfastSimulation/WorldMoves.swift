@@ -91,7 +91,8 @@ extension World {
       if isCut { return killAgent(site) }
       switch order {
       case .catchUp:
-        after(by: .agent(site), chance.duration(.milliseconds(10)...(.milliseconds(500)))) { world in
+        after(by: .agent(site), chance.duration(.milliseconds(10)...(.milliseconds(500)))) {
+          world in
           if site.agentRun == run { world.tellYielding(site, .caughtUp) }
         }
       case .stopService: say(site.name, "ends the service in order")
@@ -118,9 +119,9 @@ extension World {
     after(by: .agent(site), chance.duration(.milliseconds(20)...(.milliseconds(300)))) { world in
       guard site.agentRun == run, case .finishing = site.yielding?.stage else { return }
       let other = world.other(site)
-      guard world.isWhole(site, other), other.standing?.role == .standby,
-        other.record.reign == site.record.reign
-      else { return world.finish(site, run) }
+      guard world.isWhole(site, other), world.agrees(other, with: site.record) else {
+        return world.finish(site, run)
+      }
       world.receive(site.tree, by: site.record.reign, at: other)
       world.tellYielding(site, .finished(PointNumber(rawValue: UInt64(site.tree))))
     }

@@ -25,7 +25,8 @@ int holdfast_netlink(void) {
 }
 
 int holdfast_change_address(
-    int number, int is_wanted, int family, const void *address, int prefix, unsigned device) {
+    int number, int is_wanted, int is_free, int family, const void *address, int prefix,
+    unsigned device) {
   const int bytes = family == AF_INET ? 4 : 16;
   struct {
     struct nlmsghdr head;
@@ -41,8 +42,8 @@ int holdfast_change_address(
       .body = {
           .ifa_family = (unsigned char)family,
           .ifa_prefixlen = (unsigned char)prefix,
-          // It was asked for before: the kernel need not, for a second in which it is of no use.
-          .ifa_flags = family == AF_INET6 ? IFA_F_NODAD : 0,
+          // What was asked for before the kernel need not, for a second in which it is of no use.
+          .ifa_flags = family == AF_INET6 && is_free ? IFA_F_NODAD : 0,
           .ifa_index = device,
       },
   };
@@ -196,7 +197,9 @@ int holdfast_neighbor_probe(const char *device, const void *address, int millise
     ssize_t count =
         recvfrom(number, &packet, sizeof packet, 0, (struct sockaddr *)&sender, &size);
     if (count < (ssize_t)sizeof packet || sender.sll_pkttype == PACKET_OUTGOING) continue;
-    found = packet.head.ip6_nxt == IPPROTO_ICMPV6 && packet.body.nd_na_type == ND_NEIGHBOR_ADVERT
+    // From this link (RFC 4861, section 7.1.2).
+    found = packet.head.ip6_hlim == 255 && packet.head.ip6_nxt == IPPROTO_ICMPV6
+        && packet.body.nd_na_type == ND_NEIGHBOR_ADVERT
         && memcmp(&packet.body.nd_na_target, address, 16) == 0;
   }
   close(number);

@@ -27,12 +27,16 @@ package struct MoveReport: Codable, Hashable, Sendable {
 package final class MoveBoard: Sendable {
   private struct State {
     var current: MoveReport?
+    /// Of the move that began last.
+    var number = 0
     var phaseBegan = Instant(nanos: 0)
     var ended: [MoveReport] = []
 
     mutating func end(_ now: Instant) {
       if let name = current?.phase?.name {
         current?.phases.append(.init(name: name, seconds: (now - phaseBegan).seconds))
+        // Of what is tried again and again the last tries count.
+        if current?.phases.count ?? 0 > Limits.movePhasesMax { current?.phases.removeFirst() }
       }
       current?.phase = nil
       phaseBegan = now
@@ -71,18 +75,22 @@ package final class MoveBoard: Sendable {
     }
   }
 
-  /// - Returns: whether it is on record; not where another is under way.
-  func begin(_ kind: String, by: String) -> Bool {
+  /// - Returns: its number; `nil` where another is under way.
+  func begin(_ kind: String, by: String) -> Int? {
     let now = clock.now()
     let wall = clock.wall()
     return state.withLock { state in
-      guard state.current == nil else { return false }
+      guard state.current == nil else { return nil }
       state.current = MoveReport(
         kind: kind, by: by, begun: wall.rfc3339, phases: [], phase: nil, failure: nil)
       state.phaseBegan = now
-      return true
+      state.number += 1
+      return state.number
     }
   }
+
+  /// Of the move that began last.
+  var number: Int { state.withLock { $0.number } }
 
   /// What is done from now on; what was done before is over.
   func enter(_ phase: String) {
@@ -105,14 +113,24 @@ package final class MoveBoard: Sendable {
     }
   }
 
-  /// - Parameter failure: `nil` where it was done.
-  func finish(_ failure: String? = nil) {
+  /// - Parameters:
+  ///   - failure: `nil` where it was done.
+  ///   - number: of the move that is meant; it may be over already.
+  func finish(_ failure: String? = nil, number: Int) {
     let now = clock.now()
     state.withLock { state in
+      guard number == state.number else { return }
       state.end(now)
       guard var done = state.current else { return }
       done.failure = failure ?? ""
       state.current = nil
+      let last = state.ended.first
+      if failure != nil, let last, (last.kind, last.by) == (done.kind, done.by),
+        last.failure == failure
+      {
+        // What fails again and again for one reason does not push out what else there was.
+        state.ended.removeFirst()
+      }
       state.ended.insert(done, at: 0)
       if state.ended.count > Limits.movesKept { state.ended.removeLast() }
     }

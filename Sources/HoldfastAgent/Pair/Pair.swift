@@ -41,7 +41,7 @@ package actor Pair {
   var thrownUpTo = PointNumber.none
   var nextRetaining = Instant(nanos: 0)
   var isMoving = false
-  /// See ``ordered(by:_:)``.
+  /// See ``failover(by:_:)``.
   var isOrdered = false
   /// This site's disk took no more: what comes is not looked at until the next hello.
   var isStalled = false

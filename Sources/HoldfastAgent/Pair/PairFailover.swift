@@ -28,22 +28,32 @@ extension Pair {
       }
     }
     if granted != nil, taking != nil { try await giveUpTaking() }
-    guard !isMoving, !isReturning, granted != nil || !isOrdered else { throw otherMove }
-    isMoving = true
-    defer { isMoving = false }
-    if request.preview { return try await failover(request, to: nil, onWord: onWord) }
+    // A person who says that the other site is down waits for no arbiter any more.
+    guard !isMoving, !isReturning, granted != nil || onWord || !self.isOrdered else {
+      throw otherMove
+    }
+    if request.preview {
+      isMoving = true
+      defer { isMoving = false }
+      return try await failover(request, to: nil, onWord: onWord)
+    }
+    if onWord, self.isOrdered { giveUpWaiting() }
     // What a person ordered is on record already, and ends when the controller has answered.
-    let isOrdered = isOrdered
+    let isOrdered = self.isOrdered
     if !isOrdered { try begin("failover", by: by) }
     var answer: FailoverAnswer
+    isMoving = true
     do {
       answer = try await failover(request, to: granted, onWord: onWord)
+      isMoving = false
     } catch {
-      if !isOrdered { finish("\(error)") }
+      isMoving = false
+      // The controller tries again.
+      if isOrdered { moves.enter("lease") } else { finish("\(error)") }
       throw error
     }
     if isOrdered {
-      moves.enter("plan")
+      moves.enter(Self.planPhase)
     } else if granted != nil {
       // The controller starts nothing before it has this answer.
       Task { try? await self.finishServed() }

@@ -9,6 +9,7 @@ extension Pair {
   package func linkUp(_ link: any Link) async {
     self.link = link
     isAgreed = false
+    greeting = nil
     linkGeneration += 1
     board.update { view in
       view.peerConnected = true
@@ -19,6 +20,7 @@ extension Pair {
     await sendFacts()
     // In a planned move each waits for the other's word.
     if taking != nil { await tellTaking(.tick) }
+    if let yielding, yielding.isUnderWay { await say(yielding.stage, to: yielding.next) }
   }
 
   package func linkDown(_ link: any Link) async {

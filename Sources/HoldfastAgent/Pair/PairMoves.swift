@@ -1,4 +1,4 @@
-import HoldfastCore
+package import HoldfastCore
 import HoldfastStore
 
 /// What people order of a pair.
@@ -6,7 +6,8 @@ extension Pair {
   // MARK: Adopt and resume
 
   /// Marks this site's trees as this pair's.
-  package func adopt() async throws -> String {
+  /// - Parameter otherKey: of the pair's other site; `nil` before the sites were joined.
+  package func adopt(otherKey: Fingerprint?) async throws -> String {
     if identity == nil {
       guard isPrimaryByConfiguration else {
         throw FailureAnswer(
@@ -30,7 +31,11 @@ extension Pair {
     }
     guard let identity else { preconditionFailure("identity after adopt") }
     let rootGuard = RootGuard(host: host, pair: configuration, paths: paths, site: siteKey)
-    if let problem = rootGuard.overlap(id: identity.id) { throw FailureAnswer(code: 3, problem) }
+    if let problem = rootGuard.overlap(id: identity.id)
+      ?? rootGuard.taken(from: otherKey, id: identity.id)
+    {
+      throw FailureAnswer(code: 3, problem)
+    }
     for path in paths {
       do throws(TreeError) {
         try host.mark(path, Marker(pair: identity.id, filesystem: "", site: siteKey))
@@ -63,13 +68,24 @@ extension Pair {
       throw FailureAnswer(code: 3, "nothing to resume: type: holdfast adopt \(name)")
     }
     if case .yielded(let next) = before.refusal, request.otherSiteIsDown {
-      return try await takeBack(after: next)
+      let answer = try await takeBack(after: next)
+      try await untilResumed()
+      return answer
     }
     if let refusal = before.refusal { throw FailureAnswer(code: 3, "\(refusal)") }
     isByWord = request.otherSiteIsDown && before.record.part == .primary
     try await obey(standing?.on(.resume) ?? [])
     if standing?.record.part == .primary { await greet() }
+    try await untilResumed()
     return "\(name): \(standing?.role.rawValue ?? "unknown") in epoch \(before.record.reign.epoch)"
+  }
+
+  /// Where the service may start at once; an arbiter may take its time.
+  private func untilResumed() async throws {
+    guard standing?.role == .primary, isByWord || !configuration.failover.hasArbiter,
+      needsController, heardService(board.view, host.clock.now()) != nil
+    else { return }
+    try await untilServed()
   }
 
   // MARK: Sync

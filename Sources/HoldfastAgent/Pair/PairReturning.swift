@@ -87,6 +87,7 @@ extension Pair {
         usedUpTo: max(used, board.view.marks.captured),
         returning: PairFiles.Returning(from: record.reign, tree: tree)))
     isReturning = true
+    isAgreed = false
     yieldTask?.cancel()
     try files.store(superseded: nil)
     try files.store(nil as PairFiles.Yield?)

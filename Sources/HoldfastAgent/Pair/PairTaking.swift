@@ -61,6 +61,7 @@ extension Pair {
         // The service had ended before the final point.
         answer.lossSeconds = 0
         answer.lossFiles = 0
+        isMoving = false
         if needsController { try await untilServed() }
         answer.phases = moves.close()
         return answer

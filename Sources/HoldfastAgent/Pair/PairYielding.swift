@@ -130,7 +130,7 @@ extension Pair {
     }
   }
 
-  private func say(_ stage: Yielding.Stage, to next: Reign) async {
+  func say(_ stage: Yielding.Stage, to next: Reign) async {
     let message = Holdfast_YieldStage(pair: name, next, stage)
     try? await link?.send(Frames.encode(.yieldStage(message)))
   }

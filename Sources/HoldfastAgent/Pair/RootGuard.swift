@@ -74,14 +74,33 @@ package struct RootGuard: Sendable {
     }
     if marker.site != site {
       return """
-        \(path) is marked by another site's agent: root and replica may not be one directory; if \
-        it was carried here, type: holdfast adopt \(pair)
+        \(path) is marked by another site's agent: root and replica may not be one directory: if \
+        both sites can reach it, give `replica` another path; if it was carried here, type: \
+        holdfast adopt \(pair), which says what it takes
         """
     }
     if !marker.filesystem.isEmpty, marker.filesystem != report.filesystem {
       return """
         \(path) lies on another filesystem than when it was marked: is the right one mounted? \
         If so, type: holdfast adopt \(pair)
+        """
+    }
+    return nil
+  }
+
+  /// Of a tree that may be the other site's own, as it serves it: it is not taken from it.
+  /// - Parameter other: the other site's key; `nil` before the sites were joined.
+  package func taken(from other: Fingerprint?, id: RandomID) -> String? {
+    for path in paths {
+      let report = host.report(path)
+      guard let marker = report.marker, marker.pair == id, let other, marker.site == other,
+        marker.filesystem == report.filesystem
+      else { continue }
+      return """
+        the other site's agent has marked \(path), on this very filesystem: what it wrote since \
+        the last point would be lost: give `replica` another path; only where the disk was carried \
+        here, and the other site has it no more, remove \(path)/.holdfast, then type: holdfast \
+        adopt \(pair)
         """
     }
     return nil

@@ -46,7 +46,7 @@ package struct Control: Sendable {
     request.preview = true
     let preview = try await site.pair(parts[1]).failover(request, by: "")
     if let refusal = preview.refusal { throw FailureAnswer(code: 3, refusal) }
-    let answer = try await site.pair(parts[1]).ordered(by: await person(user)) {
+    let answer = try await site.pair(parts[1]).failover(by: await person(user)) {
       [toController] in
       try JSON.decode(FailoverAnswer.self, try await toController(path, body))
     }
@@ -98,7 +98,9 @@ package struct Control: Sendable {
   ) async throws -> [UInt8] {
     switch verb {
     case "sync": return encode(try await pair.sync())
-    case "adopt": return encode(TextAnswer(message: try await pair.adopt()))
+    case "adopt":
+      let key = site.pins.key(of: pair.peer)
+      return encode(TextAnswer(message: try await pair.adopt(otherKey: key)))
     case "resume":
       let request = body.isEmpty ? ResumeRequest(otherSiteIsDown: false) : try decode(body)
       let message = try await pair.recorded("resume", by: by) { try await pair.resume(request) }

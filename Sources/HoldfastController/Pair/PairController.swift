@@ -257,13 +257,7 @@ package actor PairController {
         case .done(let report):
           promotion = report
           trouble = nil
-          let time = report.lossSeconds.map { "the last \(($0 * 1000).rounded(.up) / 1000) s" } ?? "an unknown time"
-          let loss = isPlanned ? "nothing lost" : "not in it: what was written in \(time) before"
-          world.log.notice(
-            """
-            \(name): promoted to epoch \(report.reign.epoch), point \(report.point) \
-            (\(report.grade)); \(loss)
-            """)
+          world.log.notice("\(name): \(report.words(isPlanned: isPlanned))")
           tell(.promoted)
         case .failed(let reason):
           trouble = reason

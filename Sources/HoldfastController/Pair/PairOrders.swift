@@ -16,8 +16,13 @@ extension PairController {
     promotion = nil
     tell(.failoverOrdered(point))
     while world.clock.now() < end {
-      if supervisor.service == .running, supervisor.report?.record.reign != before, let promotion {
-        return promotion
+      if supervisor.service == .running, supervisor.report?.record.reign != before {
+        if let promotion { return promotion }
+        throw ControllerRefusal(
+          """
+          \(name) is promoted here and served, though not by this order alone: see holdfast status \
+          \(name)
+          """, code: 1)
       }
       if supervisor.service == .failed {
         throw ControllerRefusal(
@@ -26,6 +31,13 @@ extension PairController {
       if supervisor.intent == nil, supervisor.report?.record.reign == before {
         throw ControllerRefusal(
           trouble ?? "the arbiter refused the new epoch: see holdfast status \(name)")
+      }
+      if let trouble, supervisor.report?.record.reign == before {
+        throw ControllerRefusal(
+          """
+          \(name) is not promoted yet: \(trouble): it is tried again by itself, see holdfast \
+          status \(name)
+          """, code: 1)
       }
       try? await world.clock.sleep(until: world.clock.now() + .milliseconds(50))
     }

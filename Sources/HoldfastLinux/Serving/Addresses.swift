@@ -35,23 +35,27 @@ struct ServiceAddress: Hashable, Sendable {
   /// Once more for those who missed the first.
   private static let announcements = 3
 
+  /// - Returns: whether nobody has it, as far as could be asked.
   /// - Throws: that another host answers for it.
-  func probe() throws(StepError) {
+  func probe() throws(StepError) -> Bool {
     let answer =
       isIPv4
       ? unsafe holdfast_arp_probe(device, bytes, Self.probeMillis)
       : unsafe holdfast_neighbor_probe(device, bytes, Self.probeMillis)
-    guard answer == 1 else { return }
+    guard answer == 1 else { return answer == 0 }
     throw StepError(
       "\(text) answers from another host: is the service still running on the other site?")
   }
 
-  /// - Parameter socket: of rtnetlink(7).
+  /// - Parameters:
+  ///   - socket: of rtnetlink(7).
+  ///   - isFree: the kernel need not ask whether another host has it.
   /// - Throws: why this host does not have the address.
-  func add(_ socket: Int32) throws(StepError) {
+  func add(_ socket: Int32, isFree: Bool) throws(StepError) {
     let index = unsafe if_nametoindex(device)
     guard index != 0 else { throw StepError("there is no device \(device)") }
-    let error = unsafe holdfast_change_address(socket, 1, family, bytes, prefix, index)
+    let error = unsafe holdfast_change_address(
+      socket, 1, isFree ? 1 : 0, family, bytes, prefix, index)
     guard error == 0 else { throw StepError("\(text) on \(device): \(errnoText(error))") }
   }
 
@@ -62,11 +66,13 @@ struct ServiceAddress: Hashable, Sendable {
     }
   }
 
+  /// - Parameter known: what was looked up before; 0 where it was not.
   /// - Returns: an errno; 0 also where it was not there.
-  func remove(_ socket: Int32) -> Int32 {
-    let index = unsafe if_nametoindex(device)
+  func remove(_ socket: Int32, known: UInt32 = 0) -> Int32 {
+    let index = known != 0 ? known : unsafe if_nametoindex(device)
     guard index != 0 else { return errno == ENODEV ? 0 : errno }
-    let error = unsafe holdfast_change_address(socket, 0, family, bytes, prefix, index)
-    return error == EADDRNOTAVAIL ? 0 : error
+    let error = unsafe holdfast_change_address(socket, 0, 0, family, bytes, prefix, index)
+    // With the device its addresses are gone.
+    return error == EADDRNOTAVAIL || error == ENODEV ? 0 : error
   }
 }

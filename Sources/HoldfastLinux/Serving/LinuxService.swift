@@ -16,6 +16,8 @@ package final class LinuxService: ServiceHost {
   private let flags: ServiceFlags
   private let fenced: UnitFence
   private let netlink: Descriptor?
+  /// The kernel's numbers of the addresses' devices, for fencing opens nothing to look for them.
+  private let devices = Mutex<[String: UInt32]>([:])
   private let budget: Duration
   private let commands: LinuxSnapshots
   private let clock = SystemClock()
@@ -75,7 +77,7 @@ package final class LinuxService: ServiceHost {
     self.lastResort = record.endsHost ? lastResort : nil
     commands = LinuxSnapshots(folder: folder)
     environment = ["HOLDFAST_PAIR": name]
-    fenced.prepare()
+    prepare()
   }
 
   /// Services that may run by what is on record, whatever is configured now.
@@ -115,7 +117,13 @@ package final class LinuxService: ServiceHost {
     try command("systemctl daemon-reload", .seconds(30))
   }
 
-  package func prepare() { fenced.prepare() }
+  package func prepare() {
+    fenced.prepare()
+    for address in addresses {
+      let number = unsafe if_nametoindex(address.device)
+      devices.withLock { $0[address.device] = number }
+    }
+  }
 
   package func allow(_ isWanted: () -> Bool) -> Bool {
     isAllowed.withLock { isAllowed in
@@ -149,7 +157,8 @@ package final class LinuxService: ServiceHost {
     if netlink == nil, !addresses.isEmpty { left.append("address: there is no netlink socket") }
     for address in addresses {
       guard let netlink else { break }
-      let error = address.remove(netlink.number)
+      let known = devices.withLock { $0[address.device] } ?? 0
+      let error = address.remove(netlink.number, known: known)
       if error != 0 { left.append("address on \(address.device): \(errnoText(error))") }
     }
     left += fenced.fence(within: Int(budget.nanos / 1000))
@@ -217,11 +226,11 @@ package final class LinuxService: ServiceHost {
         throw StepError("\(text) is no address")
       }
       guard let netlink else { throw StepError("there is no netlink socket") }
-      try untilFree(address, step.within)
+      let isFree = try untilFree(address, step.within)
       // One step at a time with fencing, so that nothing is added behind its back.
       try isAllowed.withLock { isAllowed throws(StepError) in
         guard isAllowed else { throw StepError("this site was fenced meanwhile") }
-        try address.add(netlink.number)
+        try address.add(netlink.number, isFree: isFree)
       }
       address.announce()
     case .unit(let unit):
@@ -238,7 +247,9 @@ package final class LinuxService: ServiceHost {
   private static let probePauseMicros: UInt32 = 300_000
 
   /// Another host may be about to give it up, or about to be switched off.
-  private func untilFree(_ address: ServiceAddress, _ within: Duration) throws(StepError) {
+  private func untilFree(
+    _ address: ServiceAddress, _ within: Duration
+  ) throws(StepError) -> Bool {
     let end = clock.now() + within
     while true {
       do throws(StepError) {

@@ -6,6 +6,7 @@ import HoldfastBytes
 import HoldfastCore
 import HoldfastLinux
 import HoldfastStore
+import Synchronization
 
 struct Demo: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -14,9 +15,20 @@ struct Demo: AsyncParsableCommand {
 
   func run() async throws {
     let folder = "/tmp/holdfast-demo-\(getpid())"
-    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let actors = DemoActors()
+    @Sendable func clear() {
+      actors.end()
+      try? FileManager.default.removeItem(atPath: folder)
+    }
+    defer { clear() }
+    // Whoever has seen enough leaves nothing behind either.
+    Task {
+      await Signals.untilStopped {}
+      clear()
+      Glibc.exit(128 + SIGINT)
+    }
     try StateFiles.makeDirectory(folder, mode: 0o700)
-    var story = try DemoStory(folder: folder, copied: directory)
+    var story = try DemoStory(folder: folder, copied: directory, actors: actors)
     do {
       try await story.run()
     } catch {
@@ -29,8 +41,30 @@ struct Demo: AsyncParsableCommand {
   }
 }
 
+/// The processes that the demo has started.
+final class DemoActors: Sendable {
+  private let numbers = Mutex<[Int32]?>([])
+
+  /// - Returns: whether it may be there; not once all were ended.
+  func add(_ number: Int32) -> Bool {
+    numbers.withLock { $0?.append(number) } != nil
+  }
+
+  func end() {
+    numbers.withLock { numbers in
+      // Those that were waited for are not this process's any more.
+      for number in numbers ?? [] where waitpid(number, nil, WNOHANG) == 0 {
+        _ = kill(number, SIGKILL)
+        _ = waitpid(number, nil, 0)
+      }
+      numbers = nil
+    }
+  }
+}
+
 /// The demo's actors and what they saw.
 struct DemoStory {
+  private let actors: DemoActors
   private let folder: String
   private let copied: String?
   private let executable: String
@@ -38,7 +72,8 @@ struct DemoStory {
   private var phases: [(String, Duration)] = []
   private var receipts: [Int] = []
 
-  init(folder: String, copied: String?) throws {
+  init(folder: String, copied: String?, actors: DemoActors) throws {
+    self.actors = actors
     self.folder = folder
     self.copied = copied
     guard let path = Roots.realPath("/proc/self/exe") else {
@@ -51,8 +86,10 @@ struct DemoStory {
 
   private func start(_ arguments: [String], log: String) throws -> ChildProcess {
     do {
-      return try ChildProcess(
+      let child = try ChildProcess(
         executable, arguments, environment: [:], output: .file("\(folder)/\(log).log"))
+      if !actors.add(child.number) { child.send(SIGKILL) }
+      return child
     } catch {
       throw CommandFailure(.failed, "cannot start \(executable): \(error)")
     }
@@ -217,18 +254,20 @@ struct DemoStory {
     var options = CommonOptions()
     options.config = configuration("west")
     let settings = try options.load()
-    guard let pair = settings.pair("demo") else { return "unknown" }
+    guard let pair = settings.pair("demo") else { preconditionFailure("the demo's own pair") }
     let store = try PairStore(settings, pair)
     guard let row = try store.index.points().first(where: { $0.point.number.rawValue == number })
-    else { return "the point is gone" }
+    else { throw CommandFailure(.damaged, "the promoted point \(number) is not kept") }
     guard try store.index.treeDigest(at: row.point.number) == row.point.tree else {
-      return "the index is DIFFERENT from the seal"
+      throw CommandFailure(.damaged, "the index differs from the seal of point \(number)")
     }
     let restored = "\(folder)/restored"
     try StateFiles.makeDirectory(restored, mode: 0o755)
     _ = try store.restore(row.point, root: RootNumber(rawValue: 0), to: restored, only: nil)
-    return try sum(restored) == sum("\(folder)/replica")
-      ? "replica, journal and seal are equal" : "replica and journal are DIFFERENT"
+    guard try sum(restored) == sum("\(folder)/replica") else {
+      throw CommandFailure(.damaged, "the replica differs from point \(number) of the journal")
+    }
+    return "replica, journal and seal are equal"
   }
 
   /// Over names, kinds, modes, times and contents of a tree.

@@ -37,10 +37,10 @@ struct Failover: AsyncParsableCommand {
     let isServed = answer.phases.contains { $0.name == "plan" }
     let plan = client.configuration.pair(pair)?.plan ?? []
     print(
-      isServed
-        ? "The service runs. Keep the old primary's stopped."
-        : plan.isEmpty
-          ? "The tree is writable. Start the service, and keep the old primary's stopped."
+      plan.isEmpty
+        ? "The tree is writable. Start the service, and keep the old primary's stopped."
+        : isServed
+          ? "The service runs. Keep the old primary's stopped."
           : """
           The tree is writable; the controller runs the plan, once it is there: systemctl start \
           holdfast-controller. Keep the old primary's service stopped.

@@ -75,7 +75,9 @@ struct Restore: AsyncParsableCommand {
       throw CommandFailure(
         .usage, "--point \(point): write a number or a time such as 2026-01-31T12:00:00Z")
     }
-    guard let row = rows.first(where: { !$0.isBranch && $0.point.time <= time }) else {
+    // Times are shown in whole milliseconds: one that is typed as shown means that very point.
+    let end = time + .milliseconds(1)
+    guard let row = rows.first(where: { !$0.isBranch && $0.point.time < end }) else {
       throw CommandFailure(.usage, "no point is as old as \(point): type holdfast points \(pair)")
     }
     return row.point

@@ -127,22 +127,28 @@ struct Resume: AsyncParsableCommand {
     help: "You have made sure that the other site is down: serve here, though no arbiter answers.")
   var otherSiteIsDown = false
   @Flag(name: .long, help: "Do not ask.") var yes = false
+  @Flag(name: .long, help: "One JSON object, as of status.") var json = false
 
   func run() async throws {
     let client = try AgentClient(options)
-    let status = try await client.get(StatusAnswer.self, "/status")
-    guard let row = status.pairs.first(where: { $0.pair == pair }) else {
-      throw CommandFailure(.usage, "there is no pair \(pair) here")
+    let row = try await Moving.row(client, pair)
+    if !json {
+      print("\(pair): \(row.role) here, epoch \(row.epoch), \(row.peer.site) ", terminator: "")
+      print(row.peer.connected ? "is connected" : "cannot be asked")
     }
-    print("\(pair): \(row.role) here, epoch \(row.epoch), \(row.peer.site) ", terminator: "")
-    print(row.peer.connected ? "is connected" : "cannot be asked")
     guard
       yes
-        || Terminal.agree(
-          "Was \(row.peer.site) not promoted meanwhile, so that \(pair) may go on here?")
+        || (!json
+          && Terminal.agree(
+            "Was \(row.peer.site) not promoted meanwhile, so that \(pair) may go on here?"))
     else { throw CommandFailure(.refused, "not resumed: add --yes once you are sure") }
     let request = ResumeRequest(otherSiteIsDown: otherSiteIsDown)
-    print(try await client.post(TextAnswer.self, "/pairs/\(pair)/resume", request).message)
+    let answer = try await Moving.following(client, pair) {
+      try await client.post(TextAnswer.self, "/pairs/\(pair)/resume", request)
+    }
+    guard json else { return print(answer.message) }
+    let status = try await client.get(StatusAnswer.self, "/status")
+    print(String(decoding: JSON.encode(status), as: UTF8.self))
   }
 }
 

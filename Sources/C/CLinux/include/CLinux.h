@@ -110,10 +110,12 @@ static inline int holdfast_pidfd(int process) { return (int)syscall(SYS_pidfd_op
 
 /// A socket for ``holdfast_change_address``, or -1 (rtnetlink(7)).
 int holdfast_netlink(void);
-/// Gives a device an address or takes it away. `address` has 4 or 16 bytes, as the family says.
+/// Gives a device an address or takes it away. `address` has 4 or 16 bytes, as the family says; one
+/// that is free is of use at once.
 /// Returns 0 or an errno.
 int holdfast_change_address(
-    int number, int is_wanted, int family, const void *address, int prefix, unsigned device);
+    int number, int is_wanted, int is_free, int family, const void *address, int prefix,
+    unsigned device);
 /// Whether another host answers for an IPv4 address (RFC 5227, section 2.1): 1, 0, or an errno
 /// negated.
 int holdfast_arp_probe(const char *device, const void *address, int milliseconds);
