@@ -59,3 +59,20 @@ import Testing
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 }
+
+@Suite(.serialized) struct `Points that do not count` {
+  @Test func `are told of by status, and what cannot make them by check`() {
+    let pair = TestPair(extra: ["require: application", "capture: [btrfs, none]"])
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo 1 > '\(pair.source)/x'")
+    #expect(pair.sync("durable") > 0, "\(pair.story)")
+    let isTold = pair.wait {
+      pair.status("a").contains("and application is required: it is neither applied nor promoted")
+    }
+    #expect(isTold, "\(pair.status("a"))")
+    let check = pair.run("check", on: "a").output
+    #expect(check.contains("and application is required"), "\(check)")
+    let isBtrfs = Shell.run("stat -f -c %T '\(pair.source)'").output == "btrfs\n"
+    #expect(check.contains("btrfs makes no snapshots of \(pair.source)") != isBtrfs, "\(check)")
+  }
+}

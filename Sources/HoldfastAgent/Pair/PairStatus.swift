@@ -15,6 +15,13 @@ extension Pair {
     }
     let held = alarms.first
     if let advice = configuration.captureAdvice { alarms.append(advice) }
+    if let grade = view.grade, grade < configuration.require {
+      alarms.append(
+        """
+        the newest point is \(grade.word), and \(configuration.require.word) is required: it is \
+        neither applied nor promoted: \(view.notes.first ?? "see holdfast points \(name)")
+        """)
+    }
     if view.peerConnected, abs(view.clockOffset.seconds) > Limits.clockOffsetMax.seconds {
       alarms.append(
         """

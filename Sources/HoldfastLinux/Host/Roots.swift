@@ -39,6 +39,14 @@ package enum Roots {
     return Hex.encode(unsafe withUnsafeBytes(of: answer.f_fsid) { unsafe Array($0) })
   }
 
+  /// - Returns: `nil` where it cannot be opened.
+  package static func isOnBtrfs(_ path: String) -> Bool? {
+    let number = unsafe holdfast_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+    guard number >= 0 else { return nil }
+    let directory = Descriptor(number)
+    return holdfast_is_btrfs(directory.number) != 0
+  }
+
   /// The directory that holds `path`, where every user of this host may enter it.
   package static func openParent(of path: String) -> String? {
     guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return "/" }

@@ -120,6 +120,18 @@ struct Check: AsyncParsableCommand {
       }
     }
     if isPrimary { findings += outsiders(pair, configuration) }
+    if pair.capture.contains(.btrfs) {
+      for path in pair.paths(on: configuration.site)
+      where isPrimary && Roots.isOnBtrfs(path) == false {
+        findings.append(
+          Finding(
+            weight: .warning,
+            text: """
+              pairs.\(pair.name).capture: btrfs makes no snapshots of \(path), which lies on \
+              another filesystem (docs/consistency.md)
+              """))
+      }
+    }
     if let advice = pair.captureAdvice {
       findings.append(Finding(weight: .warning, text: "pairs.\(pair.name): \(advice)"))
     }
@@ -184,7 +196,12 @@ struct Check: AsyncParsableCommand {
         : [
           Finding(weight: .missing, text: "\(pair.peer.site) is not connected (pair \(pair.pair))")
         ]
-      return missing + pair.alarms.map { Finding(weight: .warning, text: "\(pair.pair): \($0)") }
+      // What its agent has found that it may, and may not.
+      var words = pair.alarms + pair.notes
+      if pair.role == "primary", let watch = pair.watch, watch != "fanotify" {
+        words.append("changes are found by \(watch): fanotify wants the capabilities of the unit")
+      }
+      return missing + words.map { Finding(weight: .warning, text: "\(pair.pair): \($0)") }
     }
   }
 }
