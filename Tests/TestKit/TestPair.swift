@@ -59,8 +59,12 @@ package final class TestPair {
   /// - Parameters:
   ///   - extra: lines of the pair's configuration, such as `rpo: 1s`; `UNIT` stands for the unit of
   ///     its ``ServiceGroup``, `SCRATCH` for the folder of the test.
+  ///   - hasSecond: whether it has a second root, `second` in the test's folder, with its replica
+  ///     `second-replica`.
   ///   - disk: makes the filesystem that the source lies on, where that matters.
-  package init(extra: [String] = [], disk: ((Scratch) -> LoopDisk)? = nil) {
+  package init(
+    extra: [String] = [], hasSecond: Bool = false, disk: ((Scratch) -> LoopDisk)? = nil
+  ) {
     self.disk = disk?(scratch)
     let unit = ServiceGroup.unit(scratch)
     let path = scratch.path
@@ -68,6 +72,13 @@ package final class TestPair {
     source = (self.disk?.path ?? scratch.path) + "/source"
     replica = scratch("replica")
     _ = unsafe mkdir(source, 0o755)
+    var second = ""
+    if hasSecond {
+      _ = unsafe mkdir(scratch("second"), 0o755)
+      second =
+        "      - path: \(scratch("second"))\n"
+        + "        replica: \(scratch("second-replica"))\n"
+    }
     ports = ["a": Ports.take(), "b": Ports.take()]
     for (site, other) in [("a", "b"), ("b", "a")] {
       let pair = (["primary: a", "standby: b"] + extra).map { "    \($0)\n" }.joined()
@@ -85,8 +96,7 @@ package final class TestPair {
                 replica: \(replica)
 
         """
-      let fixed = text.replacing("    roots:", with: "    roots:")
-      write(fixed, to: configuration(site))
+      write(text + second, to: configuration(site))
       run("init --site \(site)", on: site)
     }
   }
