@@ -114,6 +114,39 @@ struct `A provider of instants` {
     #expect(text(scratch("made")).contains("holdfast-p-"))
   }
 
+  @Test func `whose snapshot cannot be removed makes no second, and status says so`() {
+    let scratch = Scratch()
+    let picture = scratch("picture")
+    let pair = TestPair(extra: [
+      "rpo: 1s",
+      """
+      capture: [{ snapshot: { create: "sh \(scratch("create"))", path: \(picture), \
+      remove: "sh \(scratch("remove"))" } }, none]
+      """,
+    ])
+    pair.write(
+      "cp -a '\(pair.source)' '\(picture)'; echo >> \(scratch("made"))\n", to: scratch("create"))
+    pair.write(
+      "test ! -e \(scratch("stuck")) || { echo it is in use; exit 1; }; rm -rf '\(picture)'\n",
+      to: scratch("remove"))
+    Shell.run("touch '\(scratch("stuck"))'")
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo 1 > '\(pair.source)/x'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.wait { pair.status("a").contains("it is in use") }, "\(pair.story)")
+    let made = text(scratch("made"))
+    Shell.run("echo 2 > '\(pair.source)/x'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.kept("b").first?.provider == "none")
+    #expect(pair.kept("b").first?.reason.contains("it is in use") == true, "\(pair.story)")
+    #expect(text(scratch("made")) == made)
+    Shell.run("rm '\(scratch("stuck"))'; echo 3 > '\(pair.source)/x'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.kept("b").first?.provider == "snapshot")
+    #expect(pair.wait { !pair.status("a").contains("it is in use") }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
   @Test func `quiesces before and releases after, also after a kill, and a refusal is told`() {
     let scratch = Scratch()
     let log = scratch("log")

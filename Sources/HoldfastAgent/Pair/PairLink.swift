@@ -193,20 +193,25 @@ extension Pair {
     let highest = max(durable, PointNumber(rawValue: hello.highest))
     capture.gate.saw(highest)
     let tail = RandomID(Array(hello.tailSegment)).map { (id: $0, size: hello.tailSize) }
-    let isInStep = spoolBoard.view.isInStep(durable, Seal(digest), tail: tail) == true
-    board.update { view in
-      // What stands there of points that are not this site's says nothing of those that are.
-      view.foreignUpTo = isInStep ? .none : highest
-      view.marks.durable = isInStep ? durable : .none
-      view.marks.received = view.marks.durable
-      view.marks.applied = isInStep ? PointNumber(rawValue: hello.applied) : .none
-      if isInStep { view.lag.durable(durable) } else { view.fresh = nil }
+    func show(isInStep: Bool) {
+      board.update { view in
+        // What stands there of points that are not this site's says nothing of those that are.
+        view.foreignUpTo = isInStep ? .none : highest
+        view.marks.durable = isInStep ? durable : .none
+        view.marks.received = view.marks.durable
+        view.marks.applied = isInStep ? PointNumber(rawValue: hello.applied) : .none
+        if isInStep { view.lag.durable(durable) } else { view.fresh = nil }
+      }
     }
+    // Not known either before the spool is open.
+    let isInStep = spoolBoard.view.isInStep(durable, Seal(digest), tail: tail) == true
+    show(isInStep: isInStep)
     if !isInStep {
       // One that runs, maybe for hours, would be of no use to this standby.
       capture.gate.interrupt()
       let agreement = try await capture.meet(
         durable, Seal(digest), isEmpty: hello.isEmptyJournal, tail: tail)
+      if case .inStep = agreement { show(isInStep: true) }
       if case .anew(let hints) = agreement, hints {
         var wanted = Holdfast_HintsWanted()
         wanted.pair = name

@@ -99,7 +99,12 @@ extension Pair {
       switch order {
       case .catchUp:
         moves.enter("catch up")
-        attempt(.caughtUp) { try await self.reach() }
+        attempt(.caughtUp) {
+          let (point, lack) = try await self.reach()
+          // A service that was ended makes a point one instant, and no more than that.
+          if let lack, self.configuration.require > .crash { throw FailureAnswer(code: 3, lack) }
+          return point
+        }
       case .stopService: moves.enter("stop")
       case .finish:
         moves.enter("final point")
@@ -145,37 +150,40 @@ extension Pair {
 
   // MARK: The final point
 
-  /// Captures now and waits until the standby has applied it.
-  private func reach() async throws -> PointNumber {
+  /// Captures now and waits until the standby has applied it, or holds it where it does not count:
+  /// then the replica gets there with the first point that does.
+  /// - Returns: why it does not count; `nil` where it does.
+  private func reach() async throws -> (point: PointNumber, lack: String?) {
     let point = PointNumber(rawValue: try await sync().point)
     while board.view.marks.applied < point {
       guard isYielding else { throw FailureAnswer(code: 1, "the move is over") }
       let view = board.view
       if let held = view.held[.peer] { throw FailureAnswer(code: 3, held) }
-      // Of what counts, the replica never gets this far.
       if view.marks.durable >= point, let grade = view.grade, grade < configuration.require {
-        throw FailureAnswer(
-          code: 3,
-          """
+        let lack = """
           the newest point is \(grade.word), and \(configuration.require.word) is required: \
           \(view.notes.first ?? "see holdfast points \(name)")
-          """)
+          """
+        return (point, lack)
       }
       try await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
     }
-    return point
+    return (point, nil)
   }
 
   /// Nothing writes any more: the same point twice proves that nothing changed since.
   private func finish(_ next: Reign) async throws -> PointNumber {
+    var lack: String?
     for _ in 0..<Limits.finalPointsMax {
-      let point = try await reach()
-      guard let head = try await capture?.head(), head.number == point,
+      let (point, why) = try await reach()
+      lack = why
+      guard why == nil, let head = try await capture?.head(), head.number == point,
         try await capture?.sync() == point
       else { continue }
       try files.store(PairFiles.Yield(next: next, tree: head.tree))
       return point
     }
+    if let lack { throw FailureAnswer(code: 3, lack) }
     throw FailureAnswer(
       code: 3,
       """
