@@ -15,6 +15,9 @@ package struct Nullable<Value: Codable & Sendable>: Codable, Sendable {
   }
 }
 
+extension Nullable: Equatable where Value: Equatable {}
+extension Nullable: Hashable where Value: Hashable {}
+
 /// `status --json`: docs/api.md.
 package struct StatusAnswer: Codable, Sendable {
   package struct Peer: Codable, Sendable {

@@ -11,12 +11,22 @@ package struct MoveReport: Codable, Hashable, Sendable {
       self.seconds = seconds
     }
   }
+  /// What a failover leaves out; stated before its epoch, so that a crash does not take it away.
+  package struct Loss: Codable, Hashable, Sendable {
+    /// The point that is promoted.
+    package var point: UInt64
+    /// What was written for so long before is not in it; `null` where that is not known.
+    @Nullable package var seconds: Double?
+    package var before: String
+  }
   /// `failover`, `switchover`, `failback` or `resume`.
   package var kind: String
   /// Who ordered it, and where.
   package var by: String
   package var begun: String
   package var phases: [Phase]
+  /// Of a failover that came so far; left out otherwise.
+  package var loss: Loss?
   /// What is done now, and for how long; not on record.
   package var phase: Phase?
   /// `nil` while it goes on, empty once it is done, or why it was not.
@@ -103,6 +113,9 @@ package final class MoveBoard: Sendable {
     }
     if isEntered { probe.hit(.moving) }
   }
+
+  /// What the move that goes on leaves out.
+  func state(_ loss: MoveReport.Loss) { state.withLock { $0.current?.loss = loss } }
 
   /// The phases of the move that goes on, the one that it is in too.
   func close() -> [MoveReport.Phase] {

@@ -121,6 +121,13 @@ extension Pair {
           code: 3, "nothing was changed: \(ApplyWorker.describe(error, pair: name))")
       }
       try await receiver.note(.pinned(chosen.number, true), reign: record.reign)
+      if !isPlanned {
+        moves.state(
+          MoveReport.Loss(
+            point: chosen.number.rawValue, seconds: lag?.seconds, before: host.clock.wall().rfc3339)
+        )
+        keepMoves()
+      }
       enter("epoch")
       let reign = granted ?? Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
       return try await promote(

@@ -22,7 +22,7 @@ extension Pair {
   }
 
   /// What cannot be kept hinders nothing.
-  private func keepMoves() {
+  func keepMoves() {
     // From then on the file is another's.
     if !isStopped { try? files.store(moves.kept) }
   }

@@ -63,9 +63,16 @@ extension Pair {
       leaseSeconds: service?.leaseSeconds)
   }
 
-  /// What a person who looks is to know of a move that is under way.
+  /// What a person who looks is to know of a move that is under way, or of what the last one lost.
   private var moveNotes: [String] {
-    guard let move = moves.moves.first, move.failure == nil else { return [] }
+    guard let move = moves.moves.first else { return [] }
+    if move.failure != nil {
+      guard let loss = move.loss, standing?.role == .primary else { return [] }
+      let time = loss.seconds.map { "the last \(format($0 + 0.1)) s" } ?? "an unknown time"
+      return [
+        "promoted at point \(loss.point): not in it: what was written in \(time) before \(loss.before)"
+      ]
+    }
     let phase = move.phase.map { ": \($0.name) for \(format($0.seconds)) s" } ?? ""
     return ["\(move.kind) since \(move.begun), ordered by \(move.by)\(phase)"]
   }
