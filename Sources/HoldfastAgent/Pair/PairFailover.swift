@@ -37,6 +37,10 @@ extension Pair {
       defer { isMoving = false }
       return try await failover(request, to: nil, onWord: onWord)
     }
+    // Refused, and not put on record before what is under way.
+    guard standing?.record.part == .standby else {
+      return try await failover(request, to: granted, onWord: onWord)
+    }
     if onWord, self.isOrdered { giveUpWaiting() }
     // What a person ordered is on record already, and ends when the controller has answered.
     let isOrdered = self.isOrdered

@@ -63,7 +63,19 @@ extension Pair {
       isOrdered = true
       defer { if moves.number == number { isOrdered = false } }
       moves.enter("lease")
-      var answer = try await carryOut()
+      var answer: FailoverAnswer
+      do {
+        answer = try await carryOut()
+      } catch {
+        // What the controller had begun goes on without it.
+        while isMoving, !isStopped {
+          try await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
+        }
+        guard standing?.role == .primary, moves.number == number else { throw error }
+        throw FailureAnswer(
+          code: 1,
+          "\(name) is promoted here, and who ordered it heard this: \(error): see holdfast status")
+      }
       if moves.number == number { answer.phases = moves.close() }
       return answer
     }

@@ -208,7 +208,8 @@ extension Pair {
         "\(peer) is not connected, and a planned move wants both sites: see holdfast status \(name)"
       )
     }
-    guard moves.current == nil else { throw otherMove }
+    let isAtPlan = !isMoving && moves.current?.phase?.name == Self.planPhase
+    guard moves.current == nil || isAtPlan else { throw otherMove }
     lastOrder += 1
     let number = lastOrder
     var wanted = Holdfast_MoveWanted()

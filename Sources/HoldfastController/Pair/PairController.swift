@@ -33,6 +33,8 @@ package actor PairController {
   var plan = PlanProgress()
   /// What the last promotion of this process came to.
   var promotion: PromotionReport?
+  /// The agent is asked to promote this site, and has not answered.
+  var isAgentPromoting = false
   /// What the checks found wrong with the service that runs.
   var illness: String?
   /// Why an ill service was not moved, and why the other host may not be off.
@@ -252,7 +254,9 @@ package actor PairController {
     case .hand(let reign): Task { await world.agent.grant(name, reign) }
     case .promote(let reign, let point):
       let isPlanned = supervisor.intent?.cause == .planned
+      isAgentPromoting = true
       Task {
+        defer { isAgentPromoting = false }
         switch await world.agent.promote(name, reign, point) {
         case .done(let report):
           promotion = report

@@ -18,11 +18,13 @@ extension PairController {
     while world.clock.now() < end {
       if supervisor.service == .running, supervisor.report?.record.reign != before {
         if let promotion { return promotion }
-        throw ControllerRefusal(
-          """
-          \(name) is promoted here and served, though not by this order alone: see holdfast status \
-          \(name)
-          """, code: 1)
+        if !isAgentPromoting {
+          throw ControllerRefusal(
+            """
+            \(name) is promoted here and served, though not by this order alone: see holdfast status \
+            \(name)
+            """, code: 1)
+        }
       }
       if supervisor.service == .failed {
         throw ControllerRefusal(
@@ -35,8 +37,8 @@ extension PairController {
       if let trouble, supervisor.report?.record.reign == before {
         throw ControllerRefusal(
           """
-          \(name) is not promoted yet: \(trouble): it is tried again by itself, see holdfast \
-          status \(name)
+          \(name): \(trouble): it goes on, or is tried again, by itself: see holdfast status \
+          \(name)
           """, code: 1)
       }
       try? await world.clock.sleep(until: world.clock.now() + .milliseconds(50))

@@ -84,8 +84,9 @@ package enum Limits {
   package static let offeredWithin = Duration.seconds(60)
   /// Tries for a point after which nothing changed.
   package static let finalPointsMax = 20
-  /// Moves of a pair that stay on record.
+  /// Phases of one move that stay on record.
   package static let movePhasesMax = 32
+  /// Moves of a pair that stay on record.
   package static let movesKept = 200
   /// Between two rounds of a plan's checks while the service runs.
   package static let healthEvery = Duration.seconds(2)

@@ -72,6 +72,8 @@ struct ServiceAddress: Hashable, Sendable {
     let index = known != 0 ? known : unsafe if_nametoindex(device)
     guard index != 0 else { return errno == ENODEV ? 0 : errno }
     let error = unsafe holdfast_change_address(socket, 0, 0, family, bytes, prefix, index)
+    // The device may have been made anew.
+    if error == ENODEV, known != 0 { return remove(socket) }
     // With the device its addresses are gone.
     return error == EADDRNOTAVAIL || error == ENODEV ? 0 : error
   }
