@@ -21,8 +21,8 @@ extension PairController {
         if !isAgentPromoting {
           throw ControllerRefusal(
             """
-            \(name) is promoted here and served, though not by this order alone: see holdfast status \
-            \(name)
+            \(name) is promoted here and served, though not by this order alone: see holdfast \
+            status \(name)
             """, code: 1)
         }
       }
