@@ -25,7 +25,10 @@ import Testing
     let demo = try ChildProcess(
       TestPair.binary, ["demo"], environment: [:], output: .file(scratch("log")))
     let folder = "/tmp/holdfast-demo-\(demo.number)"
-    while !FileManager.default.fileExists(atPath: "\(folder)/west.log") { usleep(10_000) }
+    // Not for luck: until it is there, for half a minute at most.
+    for _ in 0..<3000 where !FileManager.default.fileExists(atPath: "\(folder)/west.log") {
+      usleep(10_000)
+    }
     demo.send(SIGTERM)
     #expect(demo.wait() == 128 + SIGINT)
     #expect(folders().subtracting(before).isEmpty)

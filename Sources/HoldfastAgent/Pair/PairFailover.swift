@@ -59,7 +59,7 @@ extension Pair {
     if isOrdered {
       moves.enter(Self.planPhase)
     } else if granted != nil {
-      // The controller starts nothing before it has this answer.
+      // The controller waits for this answer; its plan is followed without it.
       Task { try? await self.finishServed() }
     } else if needsController, heardService(board.view, host.clock.now()) != nil {
       try await finishServed()
