@@ -14,7 +14,8 @@ package struct DecompressionError: Error, Hashable, Sendable {}
 /// Compresses and decompresses records. One value may be used by one thread at a time.
 @safe package final class Compressor {
   private let codec: Codec
-  private let level: Int32
+  /// As the codec counts them.
+  package var level: Int32
   private let context: OpaquePointer
   private var scratch: [UInt8] = []
   /// Below this a sample says too little.

@@ -39,6 +39,42 @@ import Testing
     #expect(Judge.differences(pipeline.source, pipeline.replica) == "", "\(what)")
   }
 
+  @Test func `has small files whose content is read several portions ahead`() throws {
+    let pipeline = try Pipeline()
+    Shell.run(
+      """
+      cd '\(pipeline.source)'; mkdir d; cd d
+      for i in $(seq 200); do head -c 60000 /dev/urandom > f$i; done
+      for i in $(seq 20); do cp f$i same$i; ln f$i linked$i; : > empty$i; done
+      truncate -s 1M hole; head -c 9000 /dev/urandom >> hole; ln -s f1 l
+      head -c 6M /dev/urandom > listed
+      """)
+    let point = try pipeline.captureAll()
+    try pipeline.ship()
+    let replica = try pipeline.makeReplica()
+    let end = try #require(try pipeline.index.covered()?.upTo)
+    try replica.fillAhead(try reader(pipeline), upTo: end)
+    #expect(!object("\(pipeline.replica)/d/f200").isEmpty)
+    try replica.move(to: point)
+    #expect(Judge.differences(pipeline.source, pipeline.replica) == "")
+  }
+
+  @Test func `is not made of content that is damaged, read ahead or not`() throws {
+    let pipeline = try Pipeline()
+    Shell.run("cd '\(pipeline.source)'; for i in 1 2 3; do head -c 30000 /dev/urandom > $i; done")
+    try pipeline.captureAll()
+    try pipeline.ship()
+    Shell.run(
+      "printf '\\377\\377' | dd of=\"$(echo '\(pipeline.scratch("b/journal"))'/*.seg)\" bs=1 "
+        + "seek=40000 conv=notrunc status=none")
+    let replica = try pipeline.makeReplica()
+    let end = try #require(try pipeline.index.covered()?.upTo)
+    #expect(throws: ApplyError.self) {
+      try replica.fillAhead(try reader(pipeline), upTo: end)
+    }
+    #expect(!replica.isAhead)
+  }
+
   private func reader(_ pipeline: Pipeline) throws -> Journal {
     Journal(reading: try LinuxDisk(pipeline.scratch("b/journal")), secret: pipeline.secret)
   }

@@ -139,7 +139,19 @@ package final class Pipeline {
       catalog: try SQLiteCatalog(path: scratch("b/catalog.sqlite")),
       materials: Materials(
         reader: reader(), isPrivileged: geteuid() == 0, ownUser: geteuid(), ownGroup: getegid()),
-      digests: digests, disk: try disk ?? LinuxDisk(scratch("b")), probe: NoProbe())
+      fetcher: try fetcher(), digests: digests, disk: try disk ?? LinuxDisk(scratch("b")),
+      probe: NoProbe())
+  }
+
+  private func fetcher() throws -> ContentFetcher {
+    let (secret, digests) = (secret, PairDigests(secret))
+    let index = try SQLiteIndex(path: scratch("b/index.sqlite"), isReadOnly: true) {
+      PairDigests(secret).entry($0, $1)
+    }
+    let journal = Journal(reading: try LinuxDisk(scratch("b/journal")), secret: secret)
+    let reader = ContentReader(
+      journal: journal, index: index, digests: digests, verifying: false)
+    return ContentFetcher(reader: reader, helper: ThreadHelper(label: "fetch"))
   }
 }
 

@@ -35,6 +35,11 @@ extension CaptureWorker {
         helper: host.helper("encode \(pair.name)"),
         dice: host.dice, probe: host.probe)
       writer.grew = { [unowned self] in try assumeIsolated { try $0.spoolGrew() } }
+      writer.effort = { [spoolBoard, board] isEncoderLate in
+        CompressionEffort(
+          isEncoderLate: isEncoderLate, backlog: spoolBoard.backlog,
+          bytesPerSecond: board.view.pace?.bytesPerSecond)
+      }
       writer.checkpoint = { [unowned self, gate] in
         try gate.check()
         try assumeIsolated { try $0.providers.postgres.lookWhileCopying() }

@@ -87,9 +87,7 @@ package actor ApplyWorker {
   private func open() throws -> Replica {
     if let replica { return replica }
     let digests = PairDigests(identity.secret)
-    let index = try host.index(pair: pair.name, isReader: true) { digests.entry($0, $1) }
-    let journal = Journal(
-      reading: try host.disk(["pairs", pair.name, "journal"]), secret: identity.secret)
+    let (index, journal) = try view()
     let catalog: any Catalog
     do {
       catalog = try host.catalog(pair: pair.name)
@@ -104,12 +102,28 @@ package actor ApplyWorker {
       exclusions: pair.roots.map { Exclusion($0.exclude) }, index: index, catalog: catalog,
       materials: Materials(
         reader: reader, isPrivileged: host.isPrivileged, ownUser: host.user,
-        ownGroup: host.group), digests: digests, disk: files.disk, probe: host.probe)
+        ownGroup: host.group), fetcher: try fetcher(), digests: digests, disk: files.disk,
+      probe: host.probe)
     self.index = index
     self.journal = journal
     self.replica = replica
     board.update { $0.marks.applied = replica.record.applied }
     return replica
+  }
+
+  private nonisolated func view() throws -> sending (index: any Index, journal: Journal) {
+    let digests = PairDigests(identity.secret)
+    return (
+      try host.index(pair: pair.name, isReader: true) { digests.entry($0, $1) },
+      Journal(reading: try host.disk(["pairs", pair.name, "journal"]), secret: identity.secret)
+    )
+  }
+
+  private func fetcher() throws -> ContentFetcher {
+    let (index, journal) = try view()
+    let reader = ContentReader(
+      journal: journal, index: index, digests: PairDigests(identity.secret), verifying: false)
+    return ContentFetcher(reader: reader, helper: host.helper("fetch \(pair.name)"))
   }
 
   package func close() {

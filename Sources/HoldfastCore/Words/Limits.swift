@@ -36,6 +36,10 @@ package enum Limits {
   package static let partReferences = 64
   /// Of records that are compressed and encrypted together while the next are gathered.
   package static let batchBytes = 1 << 20
+  /// What waits longer than that for the link is worth more compression; with less than so much
+  /// waiting, the link is not what a capture waits for.
+  package static let slowLink = Duration.seconds(10)
+  package static let idleLinkBytes = 2 * syncEveryBytes
   /// Read at once for one record of the journal, unless it is longer; and where records are read
   /// one behind the other.
   package static let journalReadBytes = 16 << 10
@@ -210,6 +214,8 @@ package enum Limits {
   /// Bytes of new objects, each counted with a page of its own, after which an apply has its
   /// filesystem written out.
   package static let writeOutBytes: Int64 = 64 << 20
+  /// Content of small files that is read ahead of the apply; twice that in memory.
+  package static let fetchedBytes: Int64 = 2 << 20
   /// Places that the first apply leaves for its end, one by one; beyond, it looks at all.
   package static let deferredMax = 100_000
   /// Live share of a closed segment below which retention rewrites it.

@@ -6,6 +6,8 @@ package final class ContentReader {
   private let index: any Index
   private let digests: PairDigests
   private let isVerifying: Bool
+  /// Chunks of data that were read already.
+  var fetched: [ChunkName: [UInt8]] = [:]
 
   /// - Parameter verifying: recompute every name, for data that has lain on a disk; otherwise the
   ///   authentication tag, which covers the name, is what vouches.
@@ -32,7 +34,7 @@ package final class ContentReader {
 
   /// The bytes of one chunk of data.
   func run(_ reference: ChunkReference) throws -> [UInt8] {
-    let bytes = try chunk(reference.name)
+    let bytes = try fetched[reference.name] ?? chunk(reference.name)
     guard Int64(bytes.count) == reference.length else {
       throw JournalError.damaged(.start, "length of chunk \(reference.name)")
     }

@@ -18,6 +18,11 @@ package final class Materials {
   private let ownUser: UInt32
   private let ownGroup: UInt32
   package private(set) var shortfalls = Shortfalls()
+  /// See ``ContentReader/fetched``.
+  var fetched: [ChunkName: [UInt8]] {
+    get { reader.fetched }
+    set { reader.fetched = newValue }
+  }
 
   package init(reader: ContentReader, isPrivileged: Bool, ownUser: UInt32, ownGroup: UInt32) {
     self.reader = reader

@@ -10,6 +10,8 @@ package final class Replica {
   let index: any Index
   let catalog: any Catalog
   let materials: Materials
+  /// Reads ahead where much is made at once.
+  let fetcher: ContentFetcher?
   let digests: PairDigests
   let disk: any Disk
   let probe: any Probe
@@ -43,13 +45,15 @@ package final class Replica {
 
   package init(
     trees: [any Tree], exclusions: [Exclusion], index: any Index, catalog: any Catalog,
-    materials: Materials, digests: PairDigests, disk: any Disk, probe: any Probe
+    materials: Materials, fetcher: ContentFetcher? = nil, digests: PairDigests, disk: any Disk,
+    probe: any Probe
   ) throws {
     self.trees = trees
     self.exclusions = exclusions
     self.index = index
     self.catalog = catalog
     self.materials = materials
+    self.fetcher = fetcher
     self.digests = digests
     self.disk = disk
     self.probe = probe

@@ -66,10 +66,12 @@ extension Replica {
         if ahead == nil, !(try beginAhead(head)) { return }
         // Another attempt than this one's: what was made is looked at as a whole in the end.
         guard ahead?.attempt == head.attempt else { return }
+        var changes: [Change] = []
         while !reader.isAtEnd {
           let change = try Change(from: &reader)
-          if isKnown(change.place) { try fillAhead(change, head.number) }
+          if isKnown(change.place) { changes.append(change) }
         }
+        try forEach(changes) { try fillAhead($0, head.number) }
       }
       lookedUpTo = end
     } catch {

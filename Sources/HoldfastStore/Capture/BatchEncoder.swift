@@ -41,6 +41,7 @@ final class BatchEncoder: Sendable {
     var encoded: [UInt8] = []
   }
   private let work: Mutex<Work>
+  private let isBusy = Atomic(false)
   private let codec: Codec
   private let secret: PairSecret
   private let helper: any Helper
@@ -58,17 +59,31 @@ final class BatchEncoder: Sendable {
   }
 
   /// Takes the batch away, leaving an empty one.
-  func start(_ batch: inout RecordBatch) {
-    work.withLock { swap(&$0.batch, &batch) }
-    helper.run { self.encode() }
+  func start(_ batch: inout RecordBatch, _ effort: CompressionEffort) {
+    hand(&batch, effort)
+    isBusy.store(true, ordering: .relaxed)
+    helper.run {
+      self.encode()
+      self.isBusy.store(false, ordering: .relaxed)
+    }
   }
+
+  /// Whether what was started last is still being encoded.
+  var isLate: Bool { isBusy.load(ordering: .relaxed) }
 
   func wait() { helper.wait() }
 
   /// The same without the helper; returns when it is done.
   func encode(_ batch: inout RecordBatch) {
-    work.withLock { swap(&$0.batch, &batch) }
+    hand(&batch, .usual)
     encode()
+  }
+
+  private func hand(_ batch: inout RecordBatch, _ effort: CompressionEffort) {
+    work.withLock { work in
+      swap(&work.batch, &batch)
+      work.compressor.level = effort.level(codec)
+    }
   }
 
   /// Gives what was encoded for a buffer whose content is no longer needed.
@@ -86,6 +101,20 @@ final class BatchEncoder: Sendable {
           compressor: work.compressor, codec: codec, into: &work.encoded)
       }
       work.batch.removeAll()
+    }
+  }
+}
+
+extension CompressionEffort {
+  /// Of zstd on chunks of system files: 1.6, 1.8 and 1.9 times smaller, at 800, 550 and 140 MB/s a
+  /// core.
+  func level(_ codec: Codec) -> Int32 {
+    switch (codec, self) {
+    case (.zlib, .thorough): 6
+    case (.zlib, _): 1
+    case (_, .quick): -5
+    case (_, .usual): 1
+    case (_, .thorough): 6
     }
   }
 }

@@ -29,6 +29,9 @@ package final class PointWriter: ChunkSink {
     }
   }
 
+  /// Asked before each batch, with whether compressing is what it waits for.
+  package var effort: (_ isEncoderLate: Bool) -> CompressionEffort = { _ in .usual }
+
   private let encoder: BatchEncoder
   /// What is gathered, and what is being encoded meanwhile.
   private var batch = RecordBatch()
@@ -194,8 +197,9 @@ package final class PointWriter: ChunkSink {
   ) throws {
     batch.add(kind, name, bytes, range)
     guard batch.bytesMax >= Limits.batchBytes else { return }
+    let effort = effort(isEncoding && encoder.isLate)
     try collect()
-    try hand { encoder.start(&batch) }
+    try hand { encoder.start(&batch, effort) }
     isEncoding = true
   }
 
