@@ -129,6 +129,35 @@ struct `A real fault` {
     withExtendedLifetime(disk) {}
   }
 
+  @Test(arguments: [false, true])
+  func `a full disk under the replica stops applying, and what is received stays durable`(
+    isSeed: Bool
+  ) throws {
+    let pair = TestPair()
+    let disk = Filesystem(pair, at: pair.scratch("disk"), megabytes: 900)
+    let replica = disk.path + "/replica"
+    Shell.run("sed -i 's|replica: .*|replica: \(replica)|' '\(pair.scratch.path)'/[ab].yaml")
+    #expect(pair.begin(), "\(pair.story)")
+    if !isSeed {
+      Shell.run("echo 1 > '\(pair.source)/small'")
+      #expect(pair.sync() > 0, "\(pair.story)")
+    }
+    let copy = pair.scratch("copy")
+    Shell.run("cp -a '\(replica)' '\(copy)'; fallocate -l 750M '\(disk.path)/filler'")
+    Shell.run("head -c 250M /dev/urandom > '\(pair.source)/large'; mkdir '\(pair.source)/d'")
+    let point = pair.sync("durable")
+    #expect(point > 0, "\(pair.story)")
+    #expect(pair.wait { pair.status("b").contains("free some") }, "\(pair.story)")
+    #expect(pair.wait { pair.status("a").contains("free some") }, "\(pair.story)")
+    #expect(pair.isAlive("a") && pair.isAlive("b"))
+    if !isSeed { #expect(Judge.differences(copy, replica) == "") }
+    Shell.run("rm '\(disk.path)/filler'")
+    #expect(pair.wait { (pair.points("b")?.applied ?? 0) >= point }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, replica) == "")
+    #expect(!pair.status("b").contains("free some"), "\(pair.story)")
+    pair.kill("b")
+  }
+
   @Test(arguments: ["OTHER", "OTHER/inner", "SOURCE/inner", "HALF"])
   func `root and replica are never one another, nor inside`(place: String) throws {
     let pair = TestPair()

@@ -65,6 +65,43 @@ import Testing
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 
+  @Test(
+    arguments: [
+      "../outside", "d/../../outside", "/tmp/holdfast-outside", "d//outside", ".holdfast/m",
+    ])
+  func `names no place beyond the tree, nor what Holdfast keeps`(path: String) throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("mkdir '\(pair.source)/d'; echo 1 > '\(pair.source)/d/x'")
+    let first = pair.sync()
+    #expect(first > 0, "\(pair.story)")
+    pair.kill("a", SIGTERM)
+    try pair.plant(path)
+    let before = Shell.run("ls -AR '\(pair.replica)'").output
+    pair.start("a")
+    let isSaid = pair.wait {
+      Shell.run("grep -q 'session with a ended: .*path' '\(pair.log("b"))'").code == 0
+    }
+    #expect(isSaid, "\(pair.story)")
+    #expect(pair.isAlive("a") && pair.isAlive("b"))
+    #expect(Shell.run("ls -AR '\(pair.replica)'").output == before)
+    let outside = "'\(pair.scratch("outside"))' /tmp/holdfast-outside '\(pair.replica)/.holdfast/m'"
+    #expect(Shell.run("ls -d \(outside) 2>/dev/null").output == "")
+    #expect(pair.points("b")?.durable == first)
+    // What came after it is taken.
+    Shell.run("echo 2 > '\(pair.source)/d/x'")
+    #expect(pair.wait { pair.sync() > first }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    #expect(pair.run("verify p", on: "b").code == 0)
+    pair.kill("b", SIGTERM)
+    Shell.run("rm '\(pair.state("b"))'/pairs/p/index.sqlite*")
+    pair.start("b")
+    Shell.run("echo 3 > '\(pair.source)/d/x'")
+    #expect(pair.wait { pair.sync() > first }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    #expect(pair.kept("b").contains { $0.point == first })
+  }
+
   @Test func `a site with another key than before is not let in`() throws {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")

@@ -161,7 +161,10 @@ import Testing
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")
     Shell.run(
-      "cd '\(pair.source)'; cp -r /usr/include/linux d; ln d/if.h d/hard; mkdir e; echo 1 > e/x")
+      """
+      cd '\(pair.source)'; cp -r /usr/include/linux d; ln d/if.h d/hard; mkdir e; echo 1 > e/x
+      chmod 2750 d; touch -d 2001-02-03 d
+      """)
     #expect(pair.sync() > 0, "\(pair.story)")
     let before = pair.scratch("before")
     Shell.run("cp -a '\(pair.source)/d' '\(before)'")
@@ -175,6 +178,10 @@ import Testing
     #expect(answer.code == 0, "\(answer.output)")
     #expect(Judge.differences(before, to + "/d") == "", "\(time)")
     #expect(Shell.run("ls -A '\(to)'").output == "d\n")
+    // What leads there is as it was, too.
+    let below = pair.run("restore p --point '\(time)' --path '/d/**' --to '\(to)1'", on: "b")
+    #expect(below.code == 0, "\(below.output)")
+    #expect(Judge.differences(before, to + "1/d") == "", "\(time)")
     let nothing = pair.run("restore p --point '\(time)' --path '/none' --to '\(to)2'", on: "b")
     #expect(nothing.code == 2 && nothing.output.contains("/none"), "\(nothing.output)")
     let early = pair.run("restore p --point 2001-01-01T00:00:00Z --to '\(to)3'", on: "b")

@@ -38,6 +38,16 @@ package final class Relay {
       ["TCP-LISTEN:\(from),bind=127.0.0.1,fork,reuseaddr", "TCP:127.0.0.1:\(to)"],
       environment: [:], output: .file(log))
   }
+  /// All that went over the line, both ways, and over those that were cut: what its processes read
+  /// (proc(5), `rchar`, which takes over that of children).
+  package var bytes: Int64 {
+    let answer = Shell.run(
+      """
+      for p in \(process.number) $(pgrep -P \(process.number)); do cat /proc/$p/io; done \
+        | awk '/^rchar/ { n += $2 } END { printf "%d", n }'
+      """)
+    return Int64(answer.output) ?? .max
+  }
   /// Ends every connection, at once; new ones are taken.
   package func cut() { Shell.run("pkill -9 -P \(process.number)") }
 }
@@ -168,6 +178,25 @@ package final class TestPair {
     let process = agents[site]?.number ?? 0
     let answer = Shell.run("awk '/VmHWM/ { print int($2 / 1024) }' /proc/\(process)/status")
     return Int(answer.output.filter(\.isNumber)) ?? .max
+  }
+
+  /// Has calls of an agent fail for as long as `body` runs (strace(1), "Tampering").
+  /// - Parameters:
+  ///   - fault: such as `fdatasync:error=EIO`.
+  ///   - log: takes down each call that was made to fail.
+  package func hurt(_ site: String, with fault: String, log: String, _ body: () -> Void) throws {
+    let name = fault.prefix { $0 != ":" }
+    let tracer = try ChildProcess(
+      "/usr/bin/strace",
+      [
+        "-f", "-y", "-e", "signal=none", "-e", "trace=\(name)", "-e", "inject=\(fault)", "-o", log,
+        "-p", "\(agents[site]?.number ?? 0)",
+      ], environment: [:], output: .file(log + ".strace"))
+    let isAttached = wait { Shell.run("grep attached '\(log).strace'").code == 0 }
+    precondition(isAttached, Shell.run("cat '\(log).strace'").output)
+    body()
+    tracer.send(SIGINT)
+    tracer.wait()
   }
 
   package func signal(_ site: String, _ signal: Int32) { agents[site]?.send(signal) }

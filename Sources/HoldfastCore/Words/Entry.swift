@@ -84,6 +84,11 @@ package struct Entry: Hashable, Sendable {
     self.content = content
   }
 
+  /// The mode of an object that is to be like this one.
+  /// - Parameter isOwned: whether it has this one's owner and group. Otherwise it is neither setuid
+  ///   nor setgid: these bits lend somebody's powers, and never another's than was meant.
+  package func mode(isOwned: Bool) -> UInt16 { isOwned ? mode : mode & ~0o6000 }
+
   /// Whether the object must be made anew to become `other`; otherwise changing its owner, mode,
   /// times and attributes is enough.
   package func needsNewObject(for other: Entry) -> Bool {

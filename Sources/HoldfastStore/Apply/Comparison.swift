@@ -4,7 +4,8 @@ package import HoldfastCore
 package final class Comparison {
   private let reader: ContentReader
   private let digests: PairDigests
-  /// Without privileges owners and some attributes could not be set in the first place.
+  /// Without privileges owners and some attributes could not be set in the first place, nor device
+  /// nodes made.
   private let isPrivileged: Bool
 
   package init(reader: ContentReader, digests: PairDigests, isPrivileged: Bool) {
@@ -17,12 +18,14 @@ package final class Comparison {
   package func difference(
     _ tree: any Tree, _ path: TreePath, _ entry: Entry
   ) throws -> String? {
-    guard let status = try tree.status(path) else { return "is missing" }
-    guard status.kind == entry.kind else { return "is another kind of object" }
-    if entry.kind != .symlink, status.mode != entry.mode { return "mode" }
-    if isPrivileged, status.owner != entry.owner || status.group != entry.group {
-      return "owner"
+    guard let status = try tree.status(path) else {
+      let isDevice = entry.kind == .characterDevice || entry.kind == .blockDevice
+      return isDevice && !isPrivileged ? nil : "is missing"
     }
+    guard status.kind == entry.kind else { return "is another kind of object" }
+    let isOwned = status.owner == entry.owner && status.group == entry.group
+    if isPrivileged, !isOwned { return "owner" }
+    if entry.kind != .symlink, status.mode != entry.mode(isOwned: isOwned) { return "mode" }
     if status.modified != entry.modified { return "time" }
     if isPrivileged, try attributes(tree, path) != entry.attributes { return "attributes" }
     switch entry.kind {

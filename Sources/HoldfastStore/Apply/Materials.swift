@@ -89,13 +89,15 @@ package final class Materials {
   /// Gives a file that was just made its owner and all else.
   private func dress(_ file: any TreeFile, _ entry: Entry) throws -> Status {
     // Changing the owner takes setuid bits and capabilities away, so it comes first; times last.
+    var mode = entry.mode
     if entry.owner != ownUser || entry.group != ownGroup {
-      try counting(\.owners) { () throws(TreeError) in
+      let isOwned = try counting(\.owners) { () throws(TreeError) in
         try file.setOwner(entry.owner, group: entry.group)
       }
+      mode = entry.mode(isOwned: isOwned)
     }
-    if entry.mode != 0o600 {
-      try counting(\.owners) { () throws(TreeError) in try file.setMode(entry.mode) }
+    if mode != 0o600 {
+      try counting(\.owners) { () throws(TreeError) in try file.setMode(mode) }
     }
     for attribute in entry.attributes {
       try counting(\.attributes) { () throws(TreeError) in try file.setAttribute(attribute) }
@@ -149,28 +151,33 @@ package final class Materials {
   /// - Returns: its status.
   package func dress(_ tree: any Tree, _ path: TreePath, _ entry: Entry) throws -> Status? {
     guard let status = try tree.status(path) else { throw TreeError.absent(path) }
+    var isOwned = true
     if status.owner != entry.owner || status.group != entry.group {
-      try counting(\.owners) { () throws(TreeError) in
+      isOwned = try counting(\.owners) { () throws(TreeError) in
         try tree.setOwner(path, owner: entry.owner, group: entry.group)
       }
     }
-    let hasMode = entry.kind != .symlink
-    if hasMode {
-      let isFresh = try tree.status(path)?.mode != entry.mode
-      if isFresh {
-        try counting(\.owners) { () throws(TreeError) in
-          try tree.setMode(path, mode: entry.mode)
-        }
-      }
-    }
-    try dressAttributes(tree, path, entry)
+    let mode = entry.mode(isOwned: isOwned)
+    try setMode(tree, path, entry.kind, mode)
+    // An ACL carries the group bits of the mode with it.
+    if try dressAttributes(tree, path, entry) { try setMode(tree, path, entry.kind, mode) }
     try tree.setModified(path, to: entry.modified)
     return try tree.status(path)
   }
 
-  private func dressAttributes(_ tree: any Tree, _ path: TreePath, _ entry: Entry) throws {
+  private func setMode(
+    _ tree: any Tree, _ path: TreePath, _ kind: Kind, _ mode: UInt16
+  ) throws {
+    guard kind != .symlink, try tree.status(path)?.mode != mode else { return }
+    try counting(\.owners) { () throws(TreeError) in try tree.setMode(path, mode: mode) }
+  }
+
+  /// - Returns: whether there was anything to do.
+  private func dressAttributes(
+    _ tree: any Tree, _ path: TreePath, _ entry: Entry
+  ) throws -> Bool {
     let present = try tree.attributes(path)
-    guard present != entry.attributes else { return }
+    guard present != entry.attributes else { return false }
     let wanted = Set(entry.attributes)
     let names = Set(entry.attributes.map(\.name))
     for attribute in present where !names.contains(attribute.name) {
@@ -184,20 +191,21 @@ package final class Materials {
         try tree.setAttribute(path, attribute)
       }
     }
-    // An ACL carries the group bits of the mode with it.
-    if entry.kind != .symlink, try tree.status(path)?.mode != entry.mode {
-      try counting(\.owners) { () throws(TreeError) in try tree.setMode(path, mode: entry.mode) }
-    }
+    return true
   }
 
+  /// - Returns: whether it was done.
+  @discardableResult
   private func counting(
     _ what: WritableKeyPath<Shortfalls, Int64>, _ body: () throws(TreeError) -> Void
-  ) throws(TreeError) {
+  ) throws(TreeError) -> Bool {
     do throws(TreeError) {
       try body()
+      return true
     } catch {
       guard case .refused = error, !isPrivileged else { throw error }
       shortfalls[keyPath: what] += 1
+      return false
     }
   }
 }

@@ -125,6 +125,15 @@ struct PairStore {
     var count: Int64 = 0
     var made: [(TreePath, Entry)] = []
     var links: [UInt64: (TreePath, Entry)] = [:]
+    /// What leads to what is wanted is as it was, too.
+    func makeParents(_ path: TreePath) throws {
+      let parent = path.parent
+      if try parent.isTop || tree.status(parent) != nil { return }
+      try makeParents(parent)
+      try tree.make(parent, kind: .directory, target: [], device: 0)
+      let entry = try index.entry(Place(root: root, path: parent), at: point.number)
+      if let entry { made.append((parent, entry)) }
+    }
     try index.forEachEntry(at: point.number) { place, entry in
       guard place.root == root else { return }
       let path = place.path
@@ -134,7 +143,7 @@ struct PairStore {
         if path.isTop {
           if filter == nil { made.append((path, entry)) }
         } else if isWanted {
-          try makeParents(tree, path)
+          try makeParents(path)
           _ = try materials.make(tree, path, entry)
           made.append((path, entry))
           count += 1
@@ -142,7 +151,7 @@ struct PairStore {
         return
       }
       guard isWanted else { return }
-      try makeParents(tree, path)
+      try makeParents(path)
       count += 1
       if entry.linkGroup != 0, let (first, same) = links[entry.linkGroup], same == entry {
         return try tree.link(first, as: path)
@@ -157,13 +166,5 @@ struct PairStore {
     for (path, entry) in made.reversed() { _ = try materials.dress(tree, path, entry) }
     try tree.flush()
     return count
-  }
-
-  private func makeParents(_ tree: any Tree, _ path: TreePath) throws {
-    let parent = path.parent
-    if parent.isTop { return }
-    if try tree.status(parent) != nil { return }
-    try makeParents(tree, parent)
-    try tree.make(parent, kind: .directory, target: [], device: 0)
   }
 }

@@ -1,0 +1,62 @@
+import Glibc
+import TestKit
+import Testing
+
+/// Whether calls of a process can be made to fail here.
+private let canHurt = Shell.run("strace -f -e trace=none true").code == 0
+
+@Suite(.serialized, .enabled(if: geteuid() == 0 && canHurt))
+struct `A flush that fails` {
+  @Test func `is never followed by the word durable, nor taken for done when the disk is back`()
+    throws
+  {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo 1 > '\(pair.source)/a'")
+    let first = pair.sync()
+    #expect(first > 0, "\(pair.story)")
+    let log = pair.scratch("flushes")
+    for kind in ["fdatasync:error=EIO", "fdatasync:error=ENOSPC", "fdatasync:error=EIO:when=1"] {
+      let before = pair.points("b")?.durable ?? 0
+      try pair.hurt("b", with: kind, log: log) {
+        Shell.run(
+          "echo '\(kind)' > '\(pair.source)/b'; head -c 3M /dev/urandom > '\(pair.source)/c'")
+        if kind.hasSuffix("when=1") {
+          // Once on each thread, which mends itself.
+          #expect(pair.sync() > before, "\(pair.story)")
+        } else {
+          let answer = pair.run("sync p --wait durable --timeout 3s", on: "a")
+          #expect(answer.code == 4, "\(answer.output) \(pair.story)")
+          #expect(pair.points("a")?.durable == before)
+          #expect(pair.points("b")?.durable == before)
+          #expect(pair.status("b").contains("receiving stopped"), "\(pair.story)")
+        }
+        #expect(Shell.run("grep -c INJECTED '\(log)'").code == 0, "\(kind)")
+        #expect(pair.isAlive("a") && pair.isAlive("b"))
+      }
+      #expect(pair.wait { pair.sync() > before }, "\(kind)\n\(pair.story)")
+      #expect(Judge.differences(pair.source, pair.replica) == "", "\(kind)")
+    }
+    #expect(pair.run("verify p", on: "b").code == 0)
+    #expect(pair.kept("b").contains { $0.point == first })
+  }
+
+  @Test func `on the primary makes no point, and the next one holds all of it`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo 1 > '\(pair.source)/a'")
+    let first = pair.sync()
+    #expect(first > 0, "\(pair.story)")
+    let log = pair.scratch("flushes")
+    try pair.hurt("a", with: "fdatasync:error=EIO", log: log) {
+      Shell.run("echo 2 > '\(pair.source)/b'; head -c 3M /dev/urandom > '\(pair.source)/c'")
+      #expect(pair.run("sync p --wait durable --timeout 3s", on: "a").code != 0, "\(pair.story)")
+      #expect(pair.points("a")?.captured == first)
+      #expect(Shell.run("grep -c INJECTED '\(log)'").code == 0)
+      #expect(pair.status("a").contains("flush"), "\(pair.story)")
+      #expect(pair.isAlive("a"))
+    }
+    #expect(pair.wait { pair.sync() > first }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+}
