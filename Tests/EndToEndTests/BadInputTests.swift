@@ -194,14 +194,7 @@ import Testing
     #expect(refused.output.contains("give `replica` another path"), "\(refused.output)")
     #expect(Shell.run("ls -A '\(pair.source)'").output == ".holdfast\nfile\nnewer\n")
     // What it says helps.
-    Shell.run(
-      "sed -i 's|replica: .*|replica: \(pair.replica)|' '\(pair.scratch.path)'/[ab].yaml")
-    for site in ["a", "b"] {
-      pair.kill(site, SIGTERM)
-      pair.start(site)
-      _ = pair.run("approve p --yes", on: site)
-    }
-    _ = pair.run("adopt p", on: "b")
+    pair.putReplica(at: pair.replica)
     #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }

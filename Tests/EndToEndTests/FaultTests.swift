@@ -41,6 +41,51 @@ struct `A real fault` {
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 
+  @Test func `a mount over a directory changes nothing of what was captured below it`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("cd '\(pair.source)'; mkdir -p sub/e; seq 9 > sub/x; seq 8 > sub/e/y; ln sub/x out")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    Shell.run("cp -a '\(pair.source)' '\(pair.scratch("copy"))'")
+    let sub = pair.source + "/sub"
+    Shell.run("mount -t tmpfs none '\(sub)'; mkdir '\(sub)/e'; echo foreign > '\(sub)/e/y'")
+    defer { Shell.run("umount -l '\(sub)'") }
+    // Leads to the other name of the object, below the mount.
+    for tree in [pair.source, pair.scratch("copy")] { Shell.run("chmod 600 '\(tree)/out'") }
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(
+      Shell.run("cat '\(pair.replica)/sub/x' '\(pair.replica)/sub/e/y' | wc -l").output == "17\n")
+    #expect(pair.status("a").contains("sub is another filesystem"), "\(pair.story)")
+    Shell.run("umount '\(sub)'; touch '\(pair.source)/new'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Shell.run("cat '\(pair.replica)/sub/x' | wc -l").output == "9\n")
+  }
+
+  @Test func `times that no count of nanoseconds holds stop nobody`() {
+    let pair = TestPair()
+    // Unlike others it takes any time.
+    let trees = "'\(pair.source)' '\(pair.replica)'"
+    Shell.run("mkdir -p \(trees); for t in \(trees); do mount -t tmpfs none $t; done")
+    defer { Shell.run("umount -l \(trees)") }
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run(
+      """
+      cd '\(pair.source)'; for t in 2400-01-01 2262-04-11T23:47:16Z 1600-01-01 1960-01-01; do
+      echo $t > $t; touch -d $t $t; done; mkdir d; touch -d 2500-01-01 d
+      """)
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.isAlive("a") && pair.isAlive("b"))
+    #expect(
+      Shell.run("diff -r -x .holdfast '\(pair.source)' '\(pair.replica)'").output == "")
+    #expect(
+      Shell.run("cd '\(pair.source)'; stat -c %Y 2262* 1960*").output
+        == Shell.run("cd '\(pair.replica)'; stat -c %Y 2262* 1960*").output)
+    #expect(pair.run("verify p", on: "b").code == 0)
+    let far = pair.run(
+      "restore p --point 9999-01-01T00:00:00Z --to '\(pair.scratch("to"))'", on: "b")
+    #expect(far.code == 0, "\(far.output)")
+  }
+
   @Test func `a root that may not be read deletes nothing, and is taken up when it may`() throws {
     let pair = TestPair()
     // Even root may not, without these capabilities.
@@ -186,14 +231,7 @@ struct `A real fault` {
     #expect(Shell.run("ls -A '\(pair.source)'").output == ".holdfast\nfile\n")
     #expect(Shell.run("ls '\(pair.source)/.holdfast'").output == "marker\n")
     // What it says helps.
-    Shell.run(
-      "sed -i 's|replica: .*|replica: \(pair.replica)|' '\(pair.scratch.path)'/[ab].yaml")
-    for site in ["a", "b"] {
-      pair.kill(site, SIGTERM)
-      pair.start(site)
-      pair.run("approve p --yes", on: site)
-    }
-    pair.run("adopt p", on: "b")
+    pair.putReplica(at: pair.replica)
     #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }

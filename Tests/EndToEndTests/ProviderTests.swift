@@ -79,6 +79,14 @@ struct `A provider of instants` {
     let answer = pair.run("sync p", on: "a")
     #expect(answer.code == 3 && answer.output.contains("marker"), "\(answer.output)")
     #expect(pair.kept("a").isEmpty)
+    // The tree itself has the marker, and is no picture of one moment.
+    for site in ["a", "b"] {
+      Shell.run("sed -i 's|path: [^ ]*empty|path: \(pair.source)|' '\(pair.configuration(site))'")
+      pair.kill(site, SIGTERM)
+      pair.start(site)
+    }
+    let live = pair.run("sync p", on: "a")
+    #expect(live.code == 3 && live.output.contains("no snapshot of it"), "\(live.output)")
   }
 
   @Test func `by commands reads what they show, and removes it, after a kill too`() {

@@ -37,6 +37,34 @@ import Testing
     #expect((pair.points("b")?.captured ?? 0) > point + 1, "\(pair.story)")
   }
 
+  @Test func `keeps its order: to swap them, or leave one out, is approved by nobody`() {
+    let pair = TestPair(hasSecond: true)
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo 1 > '\(pair.source)/one'; echo 2 > '\(pair.scratch("second"))/two'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let file = pair.configuration("b")
+    Shell.run("cp '\(file)' '\(file).good'")
+    for edit in [
+      "/- path: .*source$/d; /replica: .*[^d]-\\?replica$/d",
+      "s|path: .*/source$|path: X|; s|path: .*/second$|path: \(pair.source)|; "
+        + "s|path: X|path: \(pair.scratch("second"))|",
+    ] {
+      Shell.run("sed -e '\(edit)' '\(file).good' > '\(file)'")
+      pair.kill("b", SIGTERM)
+      pair.start("b")
+      let answer = pair.run("approve p --yes", on: "b")
+      #expect(answer.code == 3, "\(answer.output)\n\(Shell.run("cat '\(file)'").output)")
+      #expect(answer.output.contains("know its roots by their order"), "\(answer.output)")
+    }
+    Shell.run("cp '\(file).good' '\(file)'")
+    pair.kill("b", SIGTERM)
+    pair.start("b")
+    Shell.run("echo 3 > '\(pair.source)/one'")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    #expect(Judge.differences(pair.scratch("second"), pair.scratch("second-replica")) == "")
+  }
+
   @Test func `is not captured while one of them is missing`() {
     let pair = TestPair(hasSecond: true)
     let (second, replica) = (pair.scratch("second"), pair.scratch("second-replica"))

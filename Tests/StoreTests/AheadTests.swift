@@ -59,6 +59,34 @@ import Testing
     #expect(Judge.differences(pipeline.source, pipeline.replica) == "")
   }
 
+  @Test func `has nothing of what the directory that it is made in gives to new files`() throws {
+    let pipeline = try Pipeline()
+    Shell.run(
+      """
+      cd '\(pipeline.replica)'; chmod 2775 .; setfacl -d -m u:1234:rwx .
+      [ $(id -u) != 0 ] || chgrp 50 .
+      cd '\(pipeline.source)'; mkdir d; echo 1 > d/a; chmod 640 d/a; echo 2 > b; chmod 444 b
+      setfacl -m u:1:r d/a; setfattr -n user.k -v v b
+      """)
+    try pipeline.captureAll()
+    try pipeline.ship()
+    let replica = try pipeline.makeReplica()
+    let end = try #require(try pipeline.index.covered()?.upTo)
+    try replica.fillAhead(try reader(pipeline), upTo: end)
+    try replica.move(to: try #require(pipeline.points.last))
+    #expect(Judge.differences(pipeline.source, pipeline.replica) == "")
+    // Nor what is made beside the tree and put into it.
+    Shell.run(
+      """
+      cd '\(pipeline.replica)/.holdfast'; chmod 2775 staging; setfacl -d -m u:1234:rwx staging
+      cd '\(pipeline.source)'; echo more >> d/a; echo 3 > d/c; chmod 600 d/c
+      """)
+    let next = try pipeline.captureAll()
+    try pipeline.ship()
+    try replica.move(to: next)
+    #expect(Judge.differences(pipeline.source, pipeline.replica) == "")
+  }
+
   @Test func `is not made of content that is damaged, read ahead or not`() throws {
     let pipeline = try Pipeline()
     Shell.run("cd '\(pipeline.source)'; for i in 1 2 3; do head -c 30000 /dev/urandom > $i; done")

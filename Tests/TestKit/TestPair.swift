@@ -219,6 +219,17 @@ package final class TestPair {
     return pair()
   }
 
+  /// Gives a running pair's replica another path, as an administrator would.
+  package func putReplica(at path: String) {
+    Shell.run("sed -i 's|replica: .*|replica: \(path)|' '\(scratch.path)'/[ab].yaml")
+    for site in ["a", "b"] {
+      kill(site, SIGTERM)
+      start(site)
+      run("approve p --yes", on: site)
+    }
+    run("adopt p", on: "b")
+  }
+
   /// - Parameter options: of `invite`.
   package func pair(_ options: String = "") -> Bool {
     let token = run("invite --yes \(options)", on: "a").output.split(separator: "\n").last ?? ""

@@ -192,6 +192,15 @@ package actor Pair {
       throw FailureAnswer(code: 3, "nothing of \(name) is held for approval")
     }
     guard !isAtMove else { throw FailureAnswer(code: 3, "another move of \(name) is under way") }
+    guard !configuration.guarded.isRenumbered(by: wanted.guarded) else {
+      throw FailureAnswer(
+        code: 3,
+        """
+        points of \(name) know its roots by their order, which is to stay: put \
+        \(configuration.roots.map(\.path).joined(separator: ", ")) first, in this order, and new \
+        ones behind; to replicate one no longer, give it `exclude: ["/*"]`, or make a new pair
+        """)
+    }
     await stop()
     if standing?.record.part == .standby, changed != ["standby"] {
       // What stands in the replica is compared with the next point as a whole.

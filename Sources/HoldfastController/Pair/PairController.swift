@@ -21,6 +21,7 @@ package actor PairController {
   /// Runs plans, and fences; one after the other each.
   let planner: any Helper
   private let fencer: any Helper
+  private let sweeper: any Helper
   /// Runs the plan's checks while the service runs, and what may take long besides.
   let checker: any Helper
   var supervisor: Supervisor
@@ -69,6 +70,7 @@ package actor PairController {
     self.executor = executor
     planner = world.helper("plan \(pair.name)")
     fencer = world.helper("fence \(pair.name)")
+    sweeper = world.helper("sweep \(pair.name)")
     checker = world.helper("check \(pair.name)")
     let fencing: SupervisionSettings.Fencing =
       pair.failover.fence.map { $0.isRequired ? .required : .wanted } ?? .none
@@ -105,6 +107,9 @@ package actor PairController {
     if isFollowing != true {
       if hasArbiter { await fenceNow() }
       await bind()
+    } else {
+      // What runs goes on meanwhile; a plan that begins waits behind it on the same thread.
+      Task { await bind() }
     }
     do {
       let intent = try files.intent()
@@ -134,6 +139,12 @@ package actor PairController {
     guard pair.failover.hasArbiter else { return }
     await fenceNow()
     files.note(nil)
+    await withCheckedContinuation { continuation in
+      sweeper.run { [service] in
+        service.sweep()
+        continuation.resume()
+      }
+    }
   }
 
   private func fenceNow() async {
@@ -292,6 +303,7 @@ package actor PairController {
     }
     files.note(overBy: nil)
     tell(.fenced)
+    sweeper.run { [service] in service.sweep() }
   }
 
   private func fence() {

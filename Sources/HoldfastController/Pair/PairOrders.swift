@@ -10,6 +10,11 @@ extension PairController {
       let role = supervisor.report?.role.rawValue ?? "unknown"
       throw ControllerRefusal("\(name) is \(role) here: only a standby is promoted")
     }
+    if let intent = supervisor.intent, intent.isOrdered, intent.point != point {
+      let ordered = intent.point.map { "point \($0)" } ?? "the newest point"
+      throw ControllerRefusal(
+        "\(name): a failover to \(ordered) is ordered already and goes on: see holdfast status")
+    }
     trouble = nil
     let before = supervisor.report?.record.reign ?? .none
     let end = world.clock.now() + Limits.moveWithin

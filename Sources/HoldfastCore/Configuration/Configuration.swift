@@ -285,6 +285,16 @@ package struct GuardedSettings: Hashable, Sendable {
     self.roots = roots
   }
 
+  /// Whether a root that these settings have would be another one by its place in the list, by
+  /// which points know it: one is left out, or its path stands elsewhere.
+  package func isRenumbered(by next: GuardedSettings) -> Bool {
+    let (old, new) = (roots.map(\.path), next.roots.map(\.path))
+    guard new.count >= old.count else { return true }
+    return old.indices.contains { index in
+      old[index] != new[index] && (new.contains(old[index]) || old.contains(new[index]))
+    }
+  }
+
   /// The keys whose values differ.
   package func differences(from other: GuardedSettings) -> [String] {
     var keys: [String] = []

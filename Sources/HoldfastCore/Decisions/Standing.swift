@@ -66,7 +66,7 @@ package struct Standing: Equatable, Sendable {
         """
         both sites were promoted to epoch \(mine.epoch) (\(mine) and \(theirs)): nothing is \
         exchanged and both trees are kept; on the site that is to give way, type with the pair's \
-        name: holdfast failback PAIR
+        name: holdfast failback PAIR --as-standby
         """
       case .yielded(let next):
         """

@@ -107,6 +107,9 @@ package protocol ServiceHost: Sendable {
   /// Stops all of it at once and for good: it forks nothing and needs no disk.
   /// - Returns: what still runs or could not be looked at.
   func fence() -> [String]
+  /// After ``fence()``: what the service manager starts to end what was fenced is ended too, until
+  /// it is done with it, something is allowed again, or ``Limits/sweptWithin`` has passed.
+  func sweep()
   /// The service may be started from now on; before, and after ``fence()``, by nobody.
   /// - Parameter isWanted: asked where no fencing can come between.
   /// - Returns: whether it was.

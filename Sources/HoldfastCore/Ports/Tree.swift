@@ -108,6 +108,7 @@ package protocol TreeFile: ReadableFile {
   func setOwner(_ owner: UInt32, group: UInt32) throws(TreeError)
   func setMode(_ mode: UInt16) throws(TreeError)
   func setAttribute(_ attribute: Attribute) throws(TreeError)
+  func removeAttribute(_ name: [UInt8]) throws(TreeError)
   func setModified(_ time: WallTime) throws(TreeError)
 }
 

@@ -9,6 +9,8 @@ package struct Supervisor: Sendable {
   package internal(set) var intent: PromotionIntent?
   /// What the agent said last, whether or not it answers now.
   package internal(set) var report: AgentReport?
+  /// When it was heard.
+  var reportedAt: Instant?
   /// Why the arbiter granted nothing when it answered last.
   package internal(set) var refusal: ArbiterRefusal?
 
@@ -171,6 +173,7 @@ package struct Supervisor: Sendable {
       refusal = nil
     }
     self.report = report
+    reportedAt = now
     promiseEnd = now + report.promiseLeft
     if let done = intent, done.reign == report.record.reign, report.record.part == .primary {
       intent = nil

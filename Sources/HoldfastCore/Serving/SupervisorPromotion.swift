@@ -10,7 +10,7 @@ extension Supervisor {
     else { return }
     let own = report.record.reign
     guard newest == own || (newest.epoch == own.epoch.next && newest != askedAt) else { return }
-    guard let reason = reasonToWait(report) else {
+    guard let reason = reasonToWait(report, now) else {
       askedAt = newest
       return failover(isOrdered: false, nil, &orders)
     }
@@ -20,9 +20,11 @@ extension Supervisor {
     if now - since >= settings.terms.ttl { withheld = reason }
   }
 
-  private func reasonToWait(_ report: AgentReport) -> Withheld? {
+  private func reasonToWait(_ report: AgentReport, _ now: Instant) -> Withheld? {
     guard settings.isAutomatic else { return .byHand }
-    guard let loss = report.loss else { return .unknownLoss }
+    // What an agent that is silent said then is not so any more, nor would it promote.
+    guard let loss = report.loss, let reportedAt, now - reportedAt <= Limits.reportCountsFor
+    else { return .unknownLoss }
     return loss > settings.maxLoss ? .loss : nil
   }
 

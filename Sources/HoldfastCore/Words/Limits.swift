@@ -66,8 +66,12 @@ package enum Limits {
   /// How often a controller looks at its pairs, and asks the agent.
   package static let superviseEvery = Duration.milliseconds(50)
   package static let agentAskedEvery = Duration.milliseconds(200)
+  /// How long a loss counts that the agent told of.
+  package static let reportCountsFor = Duration.seconds(2)
   /// For ending what a controller that is gone left, beyond the time by which it must be over.
   package static let fenceInSteadWithin = Duration.seconds(3)
+  /// For a service manager to be done with units whose processes were killed.
+  package static let sweptWithin = Duration.seconds(3)
   /// For a controller that is being killed for hanging: less than `TimeoutAbortSec`.
   package static let abortMillis = 400
   /// How often it is looked whether this host stood still.

@@ -9,13 +9,26 @@ package struct Instant: Hashable, Comparable, Sendable {
 }
 
 /// A moment of the wall clock, nanoseconds since 1970-01-01 UTC. For people and retention only.
+/// From 1677-09-21 to 2262-04-11: what lies beyond, as files' times and words typed may, counts as
+/// the last moment on that side.
 package struct WallTime: Hashable, Comparable, Sendable {
   package let nanos: Int64
   package init(nanos: Int64) { self.nanos = nanos }
-  package init(seconds: Int64, nanos: Int64) { self.nanos = seconds * 1_000_000_000 + nanos }
+  package init(seconds: Int64, nanos: Int64) {
+    let (whole, isBeyond) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+    self.nanos = isBeyond ? (seconds < 0 ? .min : .max) : Self.sum(whole, nanos)
+  }
   package static func < (a: Self, b: Self) -> Bool { a.nanos < b.nanos }
-  package static func - (a: Self, b: Self) -> Duration { .nanoseconds(a.nanos - b.nanos) }
-  package static func + (a: Self, b: Duration) -> Self { Self(nanos: a.nanos + b.nanos) }
+  package static func - (a: Self, b: Self) -> Duration {
+    let (difference, isBeyond) = a.nanos.subtractingReportingOverflow(b.nanos)
+    return .nanoseconds(isBeyond ? (a < b ? .min : .max) : difference)
+  }
+  package static func + (a: Self, b: Duration) -> Self { Self(nanos: sum(a.nanos, b.nanos)) }
+
+  private static func sum(_ a: Int64, _ b: Int64) -> Int64 {
+    let (sum, isBeyond) = a.addingReportingOverflow(b)
+    return isBeyond ? (b < 0 ? .min : .max) : sum
+  }
 
   /// RFC 3339 in UTC with milliseconds, rounded down.
   package var rfc3339: String {
@@ -72,8 +85,9 @@ package struct WallTime: Hashable, Comparable, Sendable {
     return String(repeating: "0", count: max(0, width - text.count)) + text
   }
   private static func floorDivide(_ a: Int64, _ b: Int64) -> (Int64, Int64) {
-    let quotient = a >= 0 ? a / b : -((-a + b - 1) / b)
-    return (quotient, a - quotient * b)
+    let quotient = a / b - (a % b < 0 ? 1 : 0)
+    // What is left is less than `b`, though the product may lie beyond what is held.
+    return (quotient, a &- quotient &* b)
   }
   // Civil dates from day counts and back: Howard Hinnant, "chrono-Compatible Low-Level Date
   // Algorithms".

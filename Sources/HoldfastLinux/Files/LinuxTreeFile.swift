@@ -83,6 +83,13 @@ final class LinuxTreeFile: TreeFile {
     if error != 0 { throw LinuxTree.error(path, "setxattr", error) }
   }
 
+  func removeAttribute(_ name: [UInt8]) throws(TreeError) {
+    let error = unsafe withCString(name) { name -> Int32 in
+      unsafe fremovexattr(number, name) == 0 ? 0 : errno
+    }
+    if error != 0, error != ENODATA { throw LinuxTree.error(path, "removexattr", error) }
+  }
+
   func setModified(_ time: WallTime) throws(TreeError) {
     let times = [timespec(tv_sec: 0, tv_nsec: Int(UTIME_OMIT)), time.timespec]
     guard unsafe futimens(number, times) == 0 else {

@@ -80,6 +80,10 @@ package struct LinuxSnapshots: Snapshots {
     guard let marker = Roots.readMarker(root), Roots.readMarker(path) == marker else {
       throw ProviderError("\(path) does not show \(root): its marker is not there")
     }
+    let identity = Roots.report(root).identity
+    guard identity == nil || Roots.report(path).identity != identity else {
+      throw ProviderError("\(path) is \(root) itself, and no snapshot of it")
+    }
     do throws(TreeError) {
       return try LinuxTree.picture(path, of: root)
     } catch {

@@ -168,6 +168,12 @@ package final class LinuxService: ServiceHost {
     return left
   }
 
+  package func sweep() {
+    // Nothing is allowed between the look and the beginning, and what is allowed later ends it.
+    let sweep = isAllowed.withLock { _ in isOver ? fenced.sweeper() : nil }
+    sweep?(Limits.sweptWithin)
+  }
+
   package func suspend() {
     fenced.freeze()
     flags.suspend()

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import HoldfastCore
 import Synchronization
 
 /// Ends all processes of units by descriptors that were opened before: freeze, kill while frozen,
@@ -50,11 +51,16 @@ final class UnitFence: Sendable {
       guard events != nil else { return unsafe access(path, F_OK) == 0 }
       return text(events).split(separator: "\n").contains("populated 1")
     }
+
+    /// systemd removes the group of a unit that has ended.
+    var isThere: Bool { !text(events).isEmpty }
   }
 
   private let units: [String]
   private let cgroups: Cgroups?
   private let groups = Mutex<[Group]>([])
+  /// Whether what comes into a group that was fenced is to be killed.
+  private let isSweeping = Mutex(false)
 
   init(units: [String]) {
     self.units = units
@@ -101,5 +107,30 @@ final class UnitFence: Sendable {
   /// What was known before stands still.
   func freeze() { for group in groups.withLock({ $0 }) { group.set(group.freeze) } }
 
-  func thaw() { for group in groups.withLock({ $0 }) { group.thaw() } }
+  func thaw() {
+    isSweeping.withLock { $0 = false }
+    for group in groups.withLock({ $0 }) { group.thaw() }
+  }
+
+  /// To end a unit whose processes were killed systemd starts others in its group (`ExecStop=`,
+  /// `ExecStopPost=`). There they stand still, and the unit with them for as long as it is given to
+  /// stop: they are killed, until systemd has removed the group or ``thaw()`` is called.
+  /// - Returns: what does it, once.
+  func sweeper() -> (_ limit: Duration) -> Void {
+    isSweeping.withLock { $0 = true }
+    let fenced = groups.withLock { $0 }
+    return { [self] limit in
+      let clock = SystemClock()
+      let end = clock.now() + limit
+      while clock.now() < end {
+        let isDone = isSweeping.withLock { isSweeping in
+          guard isSweeping else { return true }
+          for group in fenced where group.isPopulated { group.killAll() }
+          return !fenced.contains(where: \.isThere)
+        }
+        if isDone { return }
+        usleep(5000)
+      }
+    }
+  }
 }

@@ -88,22 +88,42 @@ package final class Materials {
 
   /// Gives a file that was just made its owner and all else.
   private func dress(_ file: any TreeFile, _ entry: Entry) throws -> Status {
-    // Changing the owner takes setuid bits and capabilities away, so it comes first; times last.
-    var mode = entry.mode
-    if entry.owner != ownUser || entry.group != ownGroup {
-      let isOwned = try counting(\.owners) { () throws(TreeError) in
+    // A directory may have given it a group and an ACL of its own.
+    let made = try file.status()
+    var isOwned = true
+    // Changing the owner takes setuid bits and capabilities away, so it comes first. The mode comes
+    // behind attributes: it may keep the owner from setting them, and an ACL changes it. Times last.
+    if made.owner != entry.owner || made.group != entry.group {
+      isOwned = try counting(\.owners) { () throws(TreeError) in
         try file.setOwner(entry.owner, group: entry.group)
       }
-      mode = entry.mode(isOwned: isOwned)
     }
-    if mode != 0o600 {
+    let present = try file.attributes()
+    if present != entry.attributes {
+      try exchange(
+        present, for: entry, remove: { name throws(TreeError) in try file.removeAttribute(name) },
+        set: { attribute throws(TreeError) in try file.setAttribute(attribute) })
+    }
+    let mode = entry.mode(isOwned: isOwned)
+    if made.mode != mode || present != entry.attributes {
       try counting(\.owners) { () throws(TreeError) in try file.setMode(mode) }
-    }
-    for attribute in entry.attributes {
-      try counting(\.attributes) { () throws(TreeError) in try file.setAttribute(attribute) }
     }
     try file.setModified(entry.modified)
     return try file.status()
+  }
+
+  private func exchange(
+    _ present: [Attribute], for entry: Entry, remove: ([UInt8]) throws(TreeError) -> Void,
+    set: (Attribute) throws(TreeError) -> Void
+  ) throws {
+    let names = Set(entry.attributes.map(\.name))
+    for attribute in present where !names.contains(attribute.name) {
+      if Reserved.isIgnored(attribute.name) { continue }
+      try counting(\.attributes) { () throws(TreeError) in try remove(attribute.name) }
+    }
+    for attribute in Set(entry.attributes).subtracting(present) {
+      try counting(\.attributes) { () throws(TreeError) in try set(attribute) }
+    }
   }
 
   private func hasHoles(_ content: Content) -> Bool {
@@ -157,41 +177,20 @@ package final class Materials {
         try tree.setOwner(path, owner: entry.owner, group: entry.group)
       }
     }
+    let present = try tree.attributes(path)
+    if present != entry.attributes {
+      try exchange(
+        present, for: entry,
+        remove: { name throws(TreeError) in try tree.removeAttribute(path, name: name) },
+        set: { attribute throws(TreeError) in try tree.setAttribute(path, attribute) })
+    }
+    // Behind the attributes: an ACL carries the group bits of the mode with it.
     let mode = entry.mode(isOwned: isOwned)
-    try setMode(tree, path, entry.kind, mode)
-    // An ACL carries the group bits of the mode with it.
-    if try dressAttributes(tree, path, entry) { try setMode(tree, path, entry.kind, mode) }
+    if entry.kind != .symlink, try tree.status(path)?.mode != mode {
+      try counting(\.owners) { () throws(TreeError) in try tree.setMode(path, mode: mode) }
+    }
     try tree.setModified(path, to: entry.modified)
     return try tree.status(path)
-  }
-
-  private func setMode(
-    _ tree: any Tree, _ path: TreePath, _ kind: Kind, _ mode: UInt16
-  ) throws {
-    guard kind != .symlink, try tree.status(path)?.mode != mode else { return }
-    try counting(\.owners) { () throws(TreeError) in try tree.setMode(path, mode: mode) }
-  }
-
-  /// - Returns: whether there was anything to do.
-  private func dressAttributes(
-    _ tree: any Tree, _ path: TreePath, _ entry: Entry
-  ) throws -> Bool {
-    let present = try tree.attributes(path)
-    guard present != entry.attributes else { return false }
-    let wanted = Set(entry.attributes)
-    let names = Set(entry.attributes.map(\.name))
-    for attribute in present where !names.contains(attribute.name) {
-      if Reserved.isIgnored(attribute.name) { continue }
-      try counting(\.attributes) { () throws(TreeError) in
-        try tree.removeAttribute(path, name: attribute.name)
-      }
-    }
-    for attribute in wanted.subtracting(present) {
-      try counting(\.attributes) { () throws(TreeError) in
-        try tree.setAttribute(path, attribute)
-      }
-    }
-    return true
   }
 
   /// - Returns: whether it was done.

@@ -113,6 +113,11 @@ package final class Capture {
   private static let expectedMax = 64
 
   private func visit(_ first: Place, deep: Bool = false) throws {
+    if let mount = mount(above: first) {
+      // What was captured below it before stays as it was.
+      if !outcome.mounts.contains(mount) { outcome.mounts.append(mount) }
+      return
+    }
     var work = [Visit(place: first, deep: deep)]
     while let visit = work.popLast() {
       try writer.checkpoint()
@@ -143,6 +148,20 @@ package final class Capture {
       guard status.kind == .directory, visit.deep || isNew else { continue }
       work += try list(place).map { Visit(place: $0, deep: true) }
     }
+  }
+
+  /// The highest directory on the way to a place that is on another filesystem.
+  private func mount(above place: Place) -> Place? {
+    var path = place.path.parent
+    var found: Place?
+    while !path.isTop {
+      let directory = Place(root: place.root, path: path)
+      let status = try? sources[root(place)].status(path)
+      let isOther = status.map { $0.device != devices[root(place)] } ?? false
+      if isOther || mounts.contains(directory) { found = directory }
+      path = path.parent
+    }
+    return found
   }
 
   /// Tells the tree what comes next, before all that it was told of is used up.

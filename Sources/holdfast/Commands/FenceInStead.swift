@@ -49,6 +49,9 @@ extension ControllerCommand {
       }
       usleep(1000)
     }
-    for end in ends where end.service.isOver { end.files.note(overBy: nil) }
+    for end in ends where end.service.isOver {
+      end.files.note(overBy: nil)
+      end.service.sweep()
+    }
   }
 }

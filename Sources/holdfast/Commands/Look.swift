@@ -105,16 +105,27 @@ struct Sync: AsyncParsableCommand {
     let clock = ContinuousClock()
     let start = clock.now
     func isOver() -> Bool { limit.map { clock.now - start >= $0 } ?? false }
-    let number = try await capture(client, isOver)
+    func left() -> Duration? { limit.map { max(.milliseconds(1), $0 - (clock.now - start)) } }
+    let number = try await capture(client, left, isOver)
     if let wait { try await reach(client, number, wait, isOver) }
     print(json ? "{\"point\":\(number)}" : "\(number)")
   }
 
-  private func capture(_ client: AgentClient, _ isOver: () -> Bool) async throws -> UInt64 {
+  private func capture(
+    _ client: AgentClient, _ left: () -> Duration?, _ isOver: () -> Bool
+  ) async throws -> UInt64 {
     while true {
       do {
-        return try await client.post(SyncAnswer.self, "/pairs/\(pair)/sync").point
+        return try await client.post(SyncAnswer.self, "/pairs/\(pair)/sync", within: left()).point
       } catch let failure as CommandFailure where failure.code == .unreachable {
+        if isOver(), (try? await client.get(StatusAnswer.self, "/status")) != nil {
+          throw CommandFailure(
+            .unreachable,
+            """
+            nothing was captured in this time: a capture that runs takes longer, or waits for the \
+            standby; it goes on: see holdfast status \(pair)
+            """)
+        }
         guard wait != nil, !isOver() else { throw failure }
         try await Task.sleep(for: .milliseconds(200))
       }

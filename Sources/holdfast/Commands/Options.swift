@@ -42,8 +42,10 @@ struct AgentClient {
     try await ask("look.sock", "GET", path, [], within: within)
   }
 
-  func post<T: Decodable>(_ type: T.Type, _ path: String) async throws -> T {
-    try await ask("move.sock", "POST", path, [])
+  func post<T: Decodable>(
+    _ type: T.Type, _ path: String, within: Duration? = nil
+  ) async throws -> T {
+    try await ask("move.sock", "POST", path, [], within: within)
   }
 
   func post<T: Decodable>(
