@@ -147,7 +147,7 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
 
   @Test func `names what is missing, what starts at boot, and what differs`() {
     let here = [
-      "unit db.service": "missing", "enabled db.service": "yes", "interface eth0": "missing",
+      "unit db.service": "missing", "enabled db.service": "db.target", "interface eth0": "missing",
       "user db": "101", "package db": "1.0",
     ]
     let found = PlanLint.findings(
@@ -157,7 +157,7 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
     let there = PlanLint.findings(pair, here: [:], there: here, other: "b")
     #expect(there.contains { $0.contains("db.service is not installed on b") }, "\(there)")
     #expect(there.contains { $0.contains("no interface eth0 on b") })
-    #expect(found.contains { $0.contains("systemctl disable db.service") })
+    #expect(found.contains { $0.contains("systemctl disable db.target") })
     #expect(found.contains { $0.contains("user db is 101 here and 102 on b") })
     let sound = ["unit db.service": "there", "interface eth0": "there", "user db": "101"]
     #expect(PlanLint.findings(pair, here: sound, there: sound, other: "b").isEmpty)

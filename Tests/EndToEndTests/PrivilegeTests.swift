@@ -17,7 +17,8 @@ struct `An agent without privileges` {
     pair.wrappers["b"] = asNobody
     Shell.run(
       """
-      cd '\(pair.source)'; mkdir -m 2755 d; seq 1 9000 > d/ours; cp d/ours d/theirs; cp d/ours d/lent
+      cd '\(pair.source)'; mkdir -m 2755 d; seq 1 9000 > d/ours
+      cp d/ours d/theirs; cp d/ours d/lent
       chown 1000:1000 d d/theirs; chmod 4755 d/lent; mknod null c 1 3; ln -s d l
       setfattr -n user.x -v 1 d/ours; chmod 444 d/ours; setfattr -n trusted.x -v 1 d/theirs
       cd '\(pair.scratch.path)'; mkdir -p run-b replica; chown -R nobody: run-b replica state-b

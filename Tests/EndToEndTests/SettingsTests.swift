@@ -6,8 +6,11 @@ import Testing
   @Test func `of what is protected wait for a person, and delete nothing`() throws {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")
-    Shell.run("cd '\(pair.source)'; mkdir d; echo 1 > d/x.tmp; echo 2 > keep; echo 3 > y.tmp")
+    Shell.run(
+      "cd '\(pair.source)'; mkdir d; echo 1 > d/x.tmp; echo 2 > keep; echo 3 > y.tmp; echo 0 > d/same"
+    )
     #expect(pair.sync() > 0, "\(pair.story)")
+    let object = Shell.run("stat -c %i '\(pair.replica)/d/same'").output
     for site in ["a", "b"] {
       Shell.run("echo '        exclude: [\"*.tmp\"]' >> '\(pair.configuration(site))'")
       pair.signal(site, SIGHUP)
@@ -30,6 +33,8 @@ import Testing
     #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
     #expect(
       Shell.run("cd '\(pair.replica)'; cat y.tmp d/x.tmp z.tmp keep").output == "3\n1\n4\n6\n")
+    // What did not change was not made anew.
+    #expect(Shell.run("stat -c %i '\(pair.replica)/d/same'").output == object)
     #expect(!pair.status("b").contains("approve"))
     #expect(pair.run("approve p --yes", on: "b").code == 3)
   }

@@ -202,7 +202,8 @@ package actor Pair {
         """)
     }
     await stop()
-    if standing?.record.part == .standby, changed != ["standby"] {
+    let isMoreExcluded = configuration.guarded.isOnlyExcludedMore(by: wanted.guarded)
+    if standing?.record.part == .standby, changed != ["standby"], !isMoreExcluded {
       // What stands in the replica is compared with the next point as a whole.
       try ReplicaRecord().store(files.disk)
     }
@@ -305,10 +306,10 @@ package actor Pair {
   func retain(_ receiver: ReceiveWorker) async throws {
     let now = host.clock.now()
     guard now >= nextRetaining, !isMoving, let record = standing?.record else { return }
+    // Held longer than the shortest span of the rule, no point is. What fails is not tried sooner.
+    nextRetaining = now + min(Limits.retainEvery, max(configuration.retention.all, .seconds(1)))
     let isSwept = try await receiver.retain(
       configuration.retention, require: configuration.require, reign: record.reign)
-    // Held longer than the shortest span of the rule, no point is.
-    nextRetaining = now + min(Limits.retainEvery, max(configuration.retention.all, .seconds(1)))
     if isSwept, let link, record.part == .standby { try await sendHints(link, replacing: true) }
   }
 

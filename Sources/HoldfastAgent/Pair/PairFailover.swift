@@ -110,6 +110,14 @@ extension Pair {
         point: chosen.number.rawValue, grade: chosen.grade.word,
         epoch: record.reign.epoch.next.rawValue, reign: "", lossSeconds: lag?.seconds,
         lossFiles: lossFiles, phases: [])
+      // Where an arbiter grants, the order ends the other site's lease: what cannot be promoted is
+      // to be known before.
+      do {
+        try await applier.probe()
+      } catch {
+        throw FailureAnswer(
+          code: 3, "nothing was changed: \(ApplyWorker.describe(error, pair: name))")
+      }
       if request.preview {
         await receiver.release()
         answer.refusal = refusal(of: request, lag, lossFiles)
@@ -117,12 +125,6 @@ extension Pair {
       }
       if let refusal = refusal(of: request, lag, lossFiles) {
         throw FailureAnswer(code: 3, refusal)
-      }
-      do {
-        try await applier.probe()
-      } catch {
-        throw FailureAnswer(
-          code: 3, "nothing was changed: \(ApplyWorker.describe(error, pair: name))")
       }
       try await receiver.note(.pinned(chosen.number, true), reign: record.reign)
       if !isPlanned {

@@ -213,6 +213,12 @@ package actor ApplyWorker {
       replica: \(path) is to become something else, and the directory there holds what exclusion \
       keeps or somebody else put there: look into it and move that away; applying goes on by itself
       """
+    case ApplyError.store(TreeError.refused(let path, let call, _)):
+      """
+      replica: the agent may not \(call) \(path): give its user the right to write there (chmod \
+      u+w for a directory of its own), or run it with the capabilities of its unit; applying goes \
+      on by itself
+      """
     case ApplyError.store(let error as TreeError):
       """
       the replica is not what was applied to it (\(error)): somebody else changed it; to make it \

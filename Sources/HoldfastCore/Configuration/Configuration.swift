@@ -295,6 +295,15 @@ package struct GuardedSettings: Hashable, Sendable {
     }
   }
 
+  /// Whether all that other settings say differently is that more is excluded.
+  package func isOnlyExcludedMore(by next: GuardedSettings) -> Bool {
+    guard differences(from: next) == ["exclude"] else { return false }
+    return zip(roots, next.roots).allSatisfy { old, new in
+      new.exclude.starts(with: old.exclude)
+        && !new.exclude.dropFirst(old.exclude.count).contains { $0.hasPrefix("!") }
+    }
+  }
+
   /// The keys whose values differ.
   package func differences(from other: GuardedSettings) -> [String] {
     var keys: [String] = []

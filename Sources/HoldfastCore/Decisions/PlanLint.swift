@@ -62,11 +62,11 @@ package enum PlanLint {
         if facts["unit \(unit)"] == "missing" {
           found.append("\(at): \(unit) is not installed \(place) and cannot be started: install it")
         }
-        if facts["enabled \(unit)"] != nil {
+        if let enabled = facts["enabled \(unit)"] {
           found.append(
             """
             \(at): \(unit) is started at each boot \(place), whoever serves: type: systemctl \
-            disable \(unit)
+            disable \(enabled)
             """)
         }
       case .address(_, let device):

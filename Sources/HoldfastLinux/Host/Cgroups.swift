@@ -21,7 +21,7 @@ struct Cgroups {
     var found: [String] = []
     var work = [top]
     while let folder = work.popLast() {
-      for name in subfolders(folder) {
+      for name in Self.subfolders(folder) {
         if name == unit { found.append("\(folder)/\(name)") }
         if name.hasSuffix(".slice") { work.append("\(folder)/\(name)") }
       }
@@ -29,7 +29,12 @@ struct Cgroups {
     return found
   }
 
-  private func subfolders(_ folder: String) -> [String] {
+  /// All groups inside of one.
+  static func below(_ folder: String) -> [String] {
+    subfolders(folder).map { "\(folder)/\($0)" }.flatMap { [$0] + below($0) }
+  }
+
+  private static func subfolders(_ folder: String) -> [String] {
     let number = unsafe holdfast_openat(
       AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
     guard number >= 0 else { return [] }

@@ -89,6 +89,18 @@ package enum PlanFacts {
     let lines = output(
       """
       systemctl show -p LoadState -p UnitFileState -p User -p Group -p FragmentPath -- '\(unit)'
+      # Also where only what wants it is enabled, as Debian's postgresql.service wants its clusters.
+      around=$(systemctl list-dependencies --reverse --plain --no-pager -- '\(unit)' 2>/dev/null |
+        grep -oE '[A-Za-z0-9:_.@\\-]+\\.(service|scope|target|socket|timer|path)')
+      if [ "$(systemctl is-enabled -- '\(unit)' 2>/dev/null)" = enabled ]; then
+        echo 'StartedBy=\(unit)'
+      elif echo "$around" | grep -qE '^(multi-user|graphical|default)\\.target$'; then
+        for name in $around; do
+          [ "$(systemctl is-enabled -- "$name" 2>/dev/null)" = enabled ] || continue
+          echo "StartedBy=$name"
+          break
+        done
+      fi
       file=$(systemctl show -P FragmentPath -- '\(unit)')
       [ -n "$file" ] || exit 0
       if command -v dpkg-query >/dev/null; then
@@ -104,7 +116,7 @@ package enum PlanFacts {
       let value = String(line[line.index(after: equals)...])
       switch line[..<equals] {
       case "LoadState": facts["unit \(unit)"] = value == "loaded" ? "there" : "missing"
-      case "UnitFileState": if value == "enabled" { facts["enabled \(unit)"] = "yes" }
+      case "StartedBy": facts["enabled \(unit)"] = value
       case "User":
         guard !value.isEmpty, UInt32(value) == nil else { continue }
         let entry = unsafe getpwnam(value)

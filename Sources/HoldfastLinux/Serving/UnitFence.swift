@@ -11,19 +11,21 @@ final class UnitFence: Sendable {
     let freeze: Descriptor?
     /// Since Linux 5.14.
     let kill: Descriptor?
-    let processes: Descriptor?
+    /// Of the group and all below it, where `kill` is not there.
+    let processes: [Descriptor]
     let events: Descriptor?
 
     init(_ path: String) {
-      func open(_ name: String, _ flags: Int32) -> Descriptor? {
+      func open(_ name: String, _ flags: Int32, in path: String) -> Descriptor? {
         let number = unsafe holdfast_openat(AT_FDCWD, "\(path)/\(name)", flags | O_CLOEXEC, 0)
         return number >= 0 ? Descriptor(number) : nil
       }
       self.path = path
-      freeze = open("cgroup.freeze", O_WRONLY)
-      kill = open("cgroup.kill", O_WRONLY)
-      processes = open("cgroup.procs", O_RDONLY)
-      events = open("cgroup.events", O_RDONLY)
+      freeze = open("cgroup.freeze", O_WRONLY, in: path)
+      kill = open("cgroup.kill", O_WRONLY, in: path)
+      events = open("cgroup.events", O_RDONLY, in: path)
+      let groups = kill == nil ? [path] + Cgroups.below(path) : []
+      processes = groups.compactMap { open("cgroup.procs", O_RDONLY, in: $0) }
     }
 
     func set(_ file: Descriptor?, _ value: String = "1") {
@@ -41,7 +43,7 @@ final class UnitFence: Sendable {
 
     func killAll() {
       if kill != nil { return set(kill) }
-      for line in text(processes).split(separator: "\n") {
+      for line in processes.flatMap({ text($0).split(separator: "\n") }) {
         if let number = Int32(line) { _ = Glibc.kill(number, SIGKILL) }
       }
     }

@@ -92,7 +92,7 @@ package final class Materials {
     let made = try file.status()
     var isOwned = true
     // Changing the owner takes setuid bits and capabilities away, so it comes first. The mode comes
-    // behind attributes: it may keep the owner from setting them, and an ACL changes it. Times last.
+    // behind attributes: it may keep an owner from setting them, and an ACL changes it. Times last.
     if made.owner != entry.owner || made.group != entry.group {
       isOwned = try counting(\.owners) { () throws(TreeError) in
         try file.setOwner(entry.owner, group: entry.group)

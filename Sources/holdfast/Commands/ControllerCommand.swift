@@ -20,9 +20,12 @@ struct ControllerCommand: AsyncParsableCommand {
 
   func run() async throws {
     if fence {
-      return Self.fenceInStead((try? options.load())?.control ?? Configuration.defaultControl)
+      // Both where it is now and where it was: a file may have been changed, or be wrong, since.
+      let now = (try? options.load())?.control ?? Configuration.defaultControl
+      return Self.fenceInStead(Array(Set([now, Self.rememberedControl ?? now])))
     }
     let configuration = try options.load()
+    Self.remember(control: configuration.control)
     LoggingSystem.bootstrap { StandardErrorLog(label: $0) }
     let log = Logger(label: "controller")
     let pairs = configuration.pairs.filter { $0.failover.hasArbiter || !$0.plan.isEmpty }

@@ -7,18 +7,37 @@ import HoldfastLinux
 extension ControllerCommand {
   private static let fenceAgainMicros: UInt32 = 10_000
 
+  private static let rememberedName = "controller-control"
+
+  /// The folder that systemd gives the unit, whatever is configured (systemd.exec(5)).
+  private static var runtime: LinuxDisk? {
+    ProcessInfo.processInfo.environment["RUNTIME_DIRECTORY"].flatMap { try? LinuxDisk($0) }
+  }
+
+  /// The control folder that a controller of this boot last went by.
+  static var rememberedControl: String? {
+    let bytes = try? runtime?.contents(of: rememberedName)
+    return bytes.map { String(decoding: $0, as: UTF8.self) }
+  }
+
+  static func remember(control: String) {
+    try? runtime?.replace(rememberedName, with: Array(control.utf8))
+  }
+
   /// After a controller died: what may not run any longer is stopped. Its lease, where it lives, is
   /// left to the controller that follows. Goes by what is on record, not by what is configured.
-  static func fenceInStead(_ control: String) {
-    guard let volatile = try? LinuxDisk(control) else { return }
+  /// - Parameter controls: folders of control sockets.
+  static func fenceInStead(_ controls: [String]) {
     let environment = ProcessInfo.processInfo.environment
     let result = environment["SERVICE_RESULT"]
     let clock = SystemClock()
     let began = clock.now()
     var ends: [(service: LinuxService, overBy: Instant?, files: ControllerFiles)] = []
-    for (name, record, service) in LinuxService.recorded(
-      control: control, lastResort: LastResort(environment))
-    where record.hasArbiter {
+    for (control, name, record, service) in controls.flatMap({ control in
+      LinuxService.recorded(control: control, lastResort: LastResort(environment))
+        .map { (control, $0.pair, $0.record, $0.service) }
+    }) where record.hasArbiter {
+      guard let volatile = try? LinuxDisk(control) else { continue }
       let files = ControllerFiles(disk: volatile, volatile: volatile, pair: name, clock: clock)
       let terms = record.terms
       let next = clock.now() + terms.abortTimeout

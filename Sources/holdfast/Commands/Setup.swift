@@ -21,7 +21,11 @@ struct Init: AsyncParsableCommand {
         throw CommandFailure(
           .refused, "\(path) is of site \(configuration.site): use that name, or another --config")
       }
-      directory = state ?? configuration.state
+      directory = configuration.state
+      guard state == nil || state == directory else {
+        throw CommandFailure(
+          .refused, "\(path) has `state: \(directory)`: change it there, or leave --state out")
+      }
     } else {
       let text = SampleConfiguration.text(site: site, state: directory)
       let folder = path.split(separator: "/").dropLast().joined(separator: "/")

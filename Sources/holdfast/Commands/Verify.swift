@@ -77,6 +77,9 @@ struct Verify: AsyncParsableCommand {
     if !chunks.isEmpty {
       let some = Array(chunks.prefix(Limits.missingNamesMax / 2))
       try await ask(RepairRequest(places: [], chunks: some, index: false))
+      if !json, some.count < chunks.count {
+        print("\(chunks.count - some.count) damaged chunks are left for when this is typed again")
+      }
     }
     // Content comes from the primary in a point of its own, and the replica is mended from it.
     let deadline = SystemClock().now() + .seconds(60)
