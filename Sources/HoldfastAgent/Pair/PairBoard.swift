@@ -53,15 +53,21 @@ package struct PairView: Sendable {
 /// Bytes that went over the link, by second, while there were any to send.
 package struct SendingPace: Sendable {
   private var begun: Instant
-  private var last: Instant
+  private var isResting = false
   private var bytes: Int64 = 0
   package private(set) var bytesPerSecond: Double?
 
-  package init(_ now: Instant) { (begun, last) = (now, now) }
+  package init(_ now: Instant) { begun = now }
+
+  /// There is nothing to send.
+  package mutating func rest() { isResting = true }
 
   package mutating func sent(_ count: Int64, at now: Instant) {
-    if now - last >= .seconds(1) { (begun, bytes) = (now, 0) }
-    last = now
+    guard !isResting else {
+      // How long this took nobody knows.
+      (begun, bytes, isResting) = (now, 0, false)
+      return
+    }
     bytes += count
     let passed = now - begun
     guard passed >= .seconds(1) else { return }

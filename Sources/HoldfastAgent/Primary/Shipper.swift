@@ -71,7 +71,7 @@ package actor Shipper {
           continue
         }
         guard let next = state.pieces.first(where: { $0.number > number }) else {
-          await wake.wait(until: host.clock.now() + .seconds(1), host.clock)
+          await waitForMore()
           continue
         }
         current = next.number
@@ -80,9 +80,14 @@ package actor Shipper {
         current = first.number
         offset = 0
       } else {
-        await wake.wait(until: host.clock.now() + .seconds(1), host.clock)
+        await waitForMore()
       }
     }
+  }
+
+  private func waitForMore() async {
+    board.update { $0.pace?.rest() }
+    await wake.wait(until: host.clock.now() + .seconds(1), host.clock)
   }
 
   private func isWithinWindow(_ id: RandomID, _ offset: Int64) -> Bool {

@@ -100,10 +100,8 @@ package actor ApplyWorker {
     let replica = try Replica(
       trees: try paths.map { try host.tree($0) },
       exclusions: pair.roots.map { Exclusion($0.exclude) }, index: index, catalog: catalog,
-      materials: Materials(
-        reader: reader, isPrivileged: host.isPrivileged, ownUser: host.user,
-        ownGroup: host.group), fetcher: try fetcher(), digests: digests, disk: files.disk,
-      probe: host.probe)
+      materials: Materials(reader: reader, isPrivileged: host.isPrivileged),
+      fetcher: try fetcher(), digests: digests, disk: files.disk, probe: host.probe)
     self.index = index
     self.journal = journal
     self.replica = replica

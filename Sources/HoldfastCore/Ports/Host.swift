@@ -85,8 +85,6 @@ package protocol Host: Sendable {
   var probe: any Probe { get }
   /// Whether owners, devices and all attributes can be set.
   var isPrivileged: Bool { get }
-  var user: UInt32 { get }
-  var group: UInt32 { get }
 
   /// One word, another after each boot; empty where it is not known.
   var boot: String { get }

@@ -15,8 +15,6 @@ package final class Materials {
   private let reader: ContentReader
   /// Without privileges what is refused is counted, not an error.
   private let isPrivileged: Bool
-  private let ownUser: UInt32
-  private let ownGroup: UInt32
   package private(set) var shortfalls = Shortfalls()
   /// See ``ContentReader/fetched``.
   var fetched: [ChunkName: [UInt8]] {
@@ -24,11 +22,9 @@ package final class Materials {
     set { reader.fetched = newValue }
   }
 
-  package init(reader: ContentReader, isPrivileged: Bool, ownUser: UInt32, ownGroup: UInt32) {
+  package init(reader: ContentReader, isPrivileged: Bool) {
     self.reader = reader
     self.isPrivileged = isPrivileged
-    self.ownUser = ownUser
-    self.ownGroup = ownGroup
   }
 
   /// Makes a regular file at `path`, where nothing is, with content and all else.

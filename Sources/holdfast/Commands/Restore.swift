@@ -119,8 +119,7 @@ struct PairStore {
     -> Int64
   {
     let tree = try LinuxTree(path)
-    let materials = Materials(
-      reader: reader, isPrivileged: host.isPrivileged, ownUser: host.user, ownGroup: host.group)
+    let materials = Materials(reader: reader, isPrivileged: host.isPrivileged)
     let filter = pattern.map { Exclusion([$0]) }
     var count: Int64 = 0
     var made: [(TreePath, Entry)] = []

@@ -21,8 +21,6 @@ struct SystemHost: Host {
     cacheBytes = Int(min(max(configuration.memoryBytes / 16, 2 << 20), 64 << 20))
   }
 
-  var user: UInt32 { geteuid() }
-  var group: UInt32 { getegid() }
   var isPrivileged: Bool { geteuid() == 0 || Capabilities.canSetOwners }
 
   /// Of random(4).
