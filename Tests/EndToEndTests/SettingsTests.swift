@@ -37,6 +37,15 @@ import Testing
     #expect(Shell.run("stat -c %i '\(pair.replica)/d/same'").output == object)
     #expect(!pair.status("b").contains("approve"))
     #expect(pair.run("approve p --yes", on: "b").code == 3)
+    // A promoted site goes on from what was applied, without reading all of it.
+    pair.kill("a")
+    let moved = pair.run("failover p --yes --accept-loss --other-site-is-down", on: "b")
+    #expect(moved.code == 0, "\(moved.output)")
+    let isCaptured = pair.wait {
+      pair.points("b").map { ($0.captured ?? 0) > ($0.applied ?? 0) } ?? false
+    }
+    #expect(isCaptured, "\(pair.story)")
+    #expect(!pair.status("b").contains("catalog rebuilt"), "\(pair.story)")
   }
 
   @Test func `with a mistake in them change nothing, and the agent says where it is`() throws {

@@ -44,18 +44,19 @@ package struct FrozenUnits {
     }
     (self.units, self.folders) = (units, folders)
     return held { isFenced in
-      if isFenced { return Self.fenced }
+      if isFenced() { return Self.fenced }
       for folder in folders where !isTold(folder, "0") {
         return "\(folder) cannot be frozen, or somebody else froze it"
       }
       guard store(folders) else { return "cannot write \(record): \(errnoText(errno))" }
       for folder in folders where !set(folder, "1") {
         let reason = "cannot freeze \(folder): \(errnoText(errno))"
-        return thawAll(folders) ?? reason
+        return isFenced() ? Self.fenced : thawAll(folders) ?? reason
       }
       while let slow = folders.first(where: { !isFrozen($0) }) {
         guard now() < deadline else {
-          return thawAll(folders) ?? "\(slow) did not stand still in time"
+          return isFenced()
+            ? Self.fenced : thawAll(folders) ?? "\(slow) did not stand still in time"
         }
         usleep(100)
       }
@@ -77,7 +78,7 @@ package struct FrozenUnits {
   package func thaw() -> String? {
     guard let text = readText(record) else { return nil }
     return held { isFenced in
-      isFenced ? Self.fenced : thawAll(text.split(separator: "\n").map(String.init))
+      isFenced() ? Self.fenced : thawAll(text.split(separator: "\n").map(String.init))
     }
   }
 
@@ -102,17 +103,20 @@ package struct FrozenUnits {
   }
 
   /// Whoever fences this site writes a 1 into the file, under its lock (flock(2)), before anything
-  /// is frozen for good: from then on nothing thaws.
-  private func held(_ body: (_ isFenced: Bool) -> String?) -> String? {
+  /// is frozen for good: from then on nothing thaws. It waits for the lock only for a moment: who
+  /// has it looks again before thawing.
+  private func held(_ body: (_ isFenced: () -> Bool) -> String?) -> String? {
     let number = unsafe holdfast_openat(AT_FDCWD, fence, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard number >= 0 else { return "cannot open \(fence): \(errnoText(errno))" }
     let file = Descriptor(number)
     guard retried({ Int(flock(file.number, LOCK_EX)) }) == 0 else {
       return "cannot lock \(fence): \(errnoText(errno))"
     }
-    var byte: UInt8 = 0
-    let count = unsafe pread(file.number, &byte, 1, 0)
-    return body(count == 1 && byte == UInt8(ascii: "1"))
+    return body {
+      var byte: UInt8 = 0
+      let count = unsafe pread(file.number, &byte, 1, 0)
+      return count == 1 && byte == UInt8(ascii: "1")
+    }
   }
 
   private func set(_ folder: String, _ value: String) -> Bool {

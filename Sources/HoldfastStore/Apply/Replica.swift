@@ -156,7 +156,8 @@ package final class Replica {
       try settleIfMany(at: target)
     }
     number = 0
-    try forEachDifference(from, target, isForced) { place, old, new in
+    // What is excluded now no catalog has, as on the other side, though it stays where it is.
+    try forEachDifference(from, target, isForced, excluded: catalog.remove) { place, old, new in
       // What failed before may have moved the time of any directory on its way.
       if isForced { touch(place) }
       guard let new else { return }
@@ -176,7 +177,7 @@ package final class Replica {
   /// that was never closed meant to change it.
   func forEachDifference(
     _ old: PointNumber, _ new: PointNumber, _ isForced: Bool, descending: Bool = false,
-    _ body: (Place, Entry?, Entry?) throws -> Void
+    excluded: (Place) throws -> Void = { _ in }, _ body: (Place, Entry?, Entry?) throws -> Void
   ) throws {
     if old == .none {
       // What is there and does not belong is removed apart.
@@ -189,7 +190,9 @@ package final class Replica {
     }
     try index.forEachDifference(among: [old, new] + unknown, descending: descending) {
       place, entries in
-      if entries.contains(where: { $0.map { isExcluded(place, $0) } ?? false }) { return }
+      if entries.contains(where: { $0.map { isExcluded(place, $0) } ?? false }) {
+        return try excluded(place)
+      }
       try body(place, isForced ? nil : entries[0], entries[1])
     }
   }
