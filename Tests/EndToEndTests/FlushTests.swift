@@ -53,7 +53,7 @@ struct `A flush that fails` {
       #expect(pair.run("sync p --wait durable --timeout 3s", on: "a").code != 0, "\(pair.story)")
       #expect(pair.points("a")?.captured == first)
       #expect(Shell.run("grep -c INJECTED '\(log)'").code == 0)
-      #expect(pair.status("a").contains("flush"), "\(pair.story)")
+      #expect(pair.wait { pair.status("a").contains("flush") }, "\(pair.story)")
       #expect(pair.isAlive("a"))
     }
     #expect(pair.wait { pair.sync() > first }, "\(pair.story)")

@@ -234,6 +234,10 @@ extension Pair {
       do {
         try await shipper.run(link, tail: tail)
       } catch is CancellationError {
+      } catch JournalError.absent {
+        // What was being sent was cut off again: it could not be made durable here, and that is the
+        // error to be shown. The sites find out anew how far they are.
+        await link.close()
       } catch {
         board.update { $0.lastError = "sending: \(error)" }
         await link.close()
