@@ -122,22 +122,25 @@ extension World {
     isOnWord: Bool = false
   ) {
     let agentRun = site.agentRun
+    // Who asked an agent that dies over it is told that the connection broke.
+    func refuse(_ world: World) {
+      if site.controllerRun == run { world.tell(site, .notPromoted) }
+    }
     after(by: .agent(site), chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
       guard site.agentRun == agentRun, let standing = site.standing,
         standing.record.reign.epoch < reign.epoch, standing.role == .standby
-      else {
-        if site.controllerRun == run { world.tell(site, .notPromoted) }
-        return
-      }
+      else { return refuse(world) }
       if isPlanned { world.plannedTrees[reign] = site.tree }
       if site.taking?.next == reign { world.tellTaking(site, .granted) }
-      guard world.obey(site.standing?.on(.promoted(reign)) ?? [], site) else { return }
+      guard world.obey(site.standing?.on(.promoted(reign)) ?? [], site) else {
+        return refuse(world)
+      }
       site.isPromoting = true
       site.isByWord = isOnWord && world.settings.hasArbiter
       world.say(site.name, "is promoted to epoch \(reign.epoch)")
       world.after(by: .agent(site), world.chance.duration(.milliseconds(1)...(.seconds(2)))) {
         world in
-        guard site.agentRun == agentRun else { return }
+        guard site.agentRun == agentRun else { return refuse(world) }
         site.isPromoting = false
         if site.taking?.next == reign { world.tellTaking(site, .promoted) }
         if site.controllerRun == run { world.tell(site, .promoted) }
