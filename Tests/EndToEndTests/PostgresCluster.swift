@@ -55,8 +55,8 @@ struct PostgresCluster {
     run(
       """
       psql -Atc "select sum(abalance) from pgbench_accounts; select sum(tbalance) from \
-      pgbench_tellers; select sum(bbalance) from pgbench_branches; select sum(delta), count(*) \
-      from pgbench_history"
+      pgbench_tellers; select sum(bbalance) from pgbench_branches; \
+      select coalesce(sum(delta), 0), count(*) from pgbench_history"
       """
     ).output
   }
