@@ -7,14 +7,20 @@ private let canHurt = Shell.run("strace -f -e trace=none true").code == 0
 
 @Suite(.serialized, .enabled(if: geteuid() == 0 && canHurt))
 struct `A flush that fails` {
-  @Test func `is never followed by the word durable, nor taken for done when the disk is back`()
-    throws
-  {
+  /// A pair whose one file is applied, and the point of that.
+  private func begun() -> (TestPair, UInt64) {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")
     Shell.run("echo 1 > '\(pair.source)/a'")
     let first = pair.sync()
     #expect(first > 0, "\(pair.story)")
+    return (pair, first)
+  }
+
+  @Test func `is never followed by the word durable, nor taken for done when the disk is back`()
+    throws
+  {
+    let (pair, first) = begun()
     let log = pair.scratch("flushes")
     for kind in ["fdatasync:error=EIO", "fdatasync:error=ENOSPC", "fdatasync:error=EIO:when=1"] {
       let before = pair.points("b")?.durable ?? 0
@@ -42,11 +48,7 @@ struct `A flush that fails` {
   }
 
   @Test func `on the primary makes no point, and the next one holds all of it`() throws {
-    let pair = TestPair()
-    #expect(pair.begin(), "\(pair.story)")
-    Shell.run("echo 1 > '\(pair.source)/a'")
-    let first = pair.sync()
-    #expect(first > 0, "\(pair.story)")
+    let (pair, first) = begun()
     let log = pair.scratch("flushes")
     try pair.hurt("a", with: "fdatasync:error=EIO", log: log) {
       Shell.run("echo 2 > '\(pair.source)/b'; head -c 3M /dev/urandom > '\(pair.source)/c'")

@@ -228,16 +228,25 @@ extension Pair {
     guard let shipper else { return }
     if let tail { spoolBoard.acknowledge(tail.id, tail.size) }
     let before = shipTask
-    shipTask = Task { [board] in
+    let generation = spoolBoard.view.generation
+    shipTask = Task { [board, spoolBoard, host] in
       // The one before has seen its cancellation once it is over.
       await before?.value
       do {
         try await shipper.run(link, tail: tail)
       } catch is CancellationError {
-      } catch JournalError.absent {
-        // What was being sent was cut off again: it could not be made durable here, and that is the
-        // error to be shown. The sites find out anew how far they are.
+      } catch JournalError.absent(let position) {
+        // The sites find out anew how far they are.
         await link.close()
+        try? await host.clock.sleep(until: host.clock.now() + Limits.spoolClosedWithin)
+        // Where the spool was closed, what was being sent could not be made durable here and was
+        // cut off again: that is the error to be shown.
+        let spool = spoolBoard.view
+        guard spool.head != nil, spool.generation == generation else { return }
+        board.update { view in
+          view.lastError =
+            "sending: the spool lacks segment \(position.segment) at \(position.offset)"
+        }
       } catch {
         board.update { $0.lastError = "sending: \(error)" }
         await link.close()

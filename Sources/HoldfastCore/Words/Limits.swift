@@ -90,6 +90,8 @@ package enum Limits {
   package static let moveSilence = Duration.seconds(5)
   /// Once the old primary serves no more, the new one must be granted its reign within this.
   package static let offeredWithin = Duration.seconds(60)
+  /// From a failed flush of the spool until it is known to be closed.
+  package static let spoolClosedWithin = Duration.milliseconds(100)
   /// Tries for a point after which nothing changed.
   package static let finalPointsMax = 20
   /// Phases of one move that stay on record.

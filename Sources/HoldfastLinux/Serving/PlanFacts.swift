@@ -88,7 +88,7 @@ package enum PlanFacts {
   private static func of(unit: String) -> [String: String] {
     let lines = output(
       """
-      systemctl show -p LoadState -p UnitFileState -p User -p Group -p FragmentPath -- '\(unit)'
+      systemctl show -p LoadState -p User -p Group -p FragmentPath -- '\(unit)'
       # Also where only what wants it is enabled, as Debian's postgresql.service wants its clusters.
       around=$(systemctl list-dependencies --reverse --plain --no-pager -- '\(unit)' 2>/dev/null |
         grep -oE '[A-Za-z0-9:_.@\\-]+\\.(service|scope|target|socket|timer|path)')
