@@ -33,6 +33,10 @@ extension Holdfast_ArbiterAsk {
       isPlanned = cause == .planned
     case .release: kind = 3
     case .ask: kind = 4
+    case .decline(let next):
+      kind = 5
+      nextEpoch = next.epoch.rawValue
+      nextReign = Data(next.id.bytes)
     }
   }
 
@@ -45,16 +49,18 @@ extension Holdfast_ArbiterAsk {
     else { return nil }
     let ttl = Duration.nanoseconds(nanos)
     guard Limits.ttlMin <= ttl, ttl <= Limits.ttlMax else { return nil }
+    let next = RandomID(nextReign).map { Reign(epoch: Epoch(rawValue: nextEpoch), id: $0) }
     let request: ArbiterRequest
     switch kind {
     case 1: request = .renew
     case 2:
-      guard let next = RandomID(nextReign) else { return nil }
-      request = .acquire(
-        Reign(epoch: Epoch(rawValue: nextEpoch), id: next),
-        isOrdered ? .ordered : isPlanned ? .planned : .automatic)
+      guard let next else { return nil }
+      request = .acquire(next, isOrdered ? .ordered : isPlanned ? .planned : .automatic)
     case 3: request = .release
     case 4: request = .ask
+    case 5:
+      guard let next else { return nil }
+      request = .decline(next)
     default: return nil
     }
     let record = RoleRecord(reign: Reign(epoch: Epoch(rawValue: epoch), id: id), part: part)

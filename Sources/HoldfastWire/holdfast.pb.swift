@@ -606,10 +606,10 @@ package nonisolated struct Holdfast_ArbiterAsk: Sendable {
 
   package var ttlNanos: UInt64 = 0
 
-  /// 1 renew, 2 acquire, 3 release, 4 ask.
+  /// 1 renew, 2 acquire, 3 release, 4 ask, 5 decline.
   package var kind: UInt32 = 0
 
-  /// Of the reign to acquire.
+  /// Of the reign to acquire, or to decline.
   package var nextEpoch: UInt64 = 0
 
   package var nextReign: Data = Data()

@@ -68,7 +68,7 @@ extension World {
     let site = chance.pick(sites)
     // Also where the times are not what they should be.
     let pauseMax = LeaseTerms(ttl: terms.ttl).pauseMax
-    switch chance.below(24) {
+    switch chance.below(27) {
     case 0: cut([.left, .right], [.right, .left])
     case 1: cut([.left, .witness], [.witness, .left])
     case 2: cut([.right, .witness], [.witness, .right])
@@ -114,8 +114,26 @@ extension World {
     case 22:
       freezeWitness(
         for: chance.duration(.milliseconds(10)...terms.ttl * 2), isCounted: chance.isTrue(oneIn: 2))
+    case 23: fillDisk(site, for: chance.duration(terms.ttl...terms.ttl * 8))
+    case 24:
+      say(site.name, "a person orders failover")
+      tell(site, .failoverOrdered(nil))
+      after(chance.duration(.milliseconds(1)...terms.ttl)) { $0.withdraw(site) }
+    case 25: withdraw(site)
     default: rejoin(site)
     }
+  }
+
+  private func withdraw(_ site: SimulatedSite) {
+    guard site.supervisor?.intent?.isOrdered == true else { return }
+    say(site.name, "a person withdraws the failover")
+    tell(site, .failoverWithdrawn)
+  }
+
+  /// Whatever is to be promoted here needs room.
+  private func fillDisk(_ site: SimulatedSite, for duration: Duration) {
+    say(site.name, "has a full disk")
+    site.fullUntil = max(site.fullUntil, now + duration.nanos)
   }
 
   /// The other site serves on, cut off from all, while what was granted here has to be remembered.
@@ -220,9 +238,14 @@ extension World {
   }
 
   /// Faults end, and a person who reads the runbook does what it says.
-  package func calm() {
+  /// - Parameter isBroken: of one site, which no planned move is to reach, the disk stays full.
+  package func calm(isBroken: Bool = false) {
     isLossy = false
     heal()
+    let site = chance.pick(sites)
+    if isBroken, site.taking == nil, other(site).yield == nil, other(site).yielding == nil {
+      fillDisk(site, for: .seconds(3600))
+    }
     mind()
   }
 
@@ -232,7 +255,11 @@ extension World {
       for site in world.sites {
         world.rejoin(site)
         if site.supervisor?.service == .failed { world.tell(site, .startOrdered) }
-        if site.supervisor?.withheld != nil { world.tell(site, .failoverOrdered(nil)) }
+        if world.now < site.fullUntil {
+          world.withdraw(site)
+        } else if site.supervisor?.withheld != nil {
+          world.tell(site, .failoverOrdered(nil))
+        }
       }
       world.mind()
     }

@@ -30,12 +30,16 @@ package final class SimulatedSite {
   var agentStandsUntil: Int64?
   /// A person who has made sure that this host is off lets nobody start it.
   var isHeldOff = false
+  /// Until when its agent fails whenever it is to promote it, by the true time.
+  var fullUntil: Int64 = 0
   /// The truth that nobody in the world can see: something here answers and writes.
   package var isServing: Bool { runs && !isSuspended && pausedUntil == nil }
 
   // Gone with the process.
   var standing: Standing?
   var isPromoting = false
+  /// Promotions that its agent is asked for, and has not begun.
+  var promotionsAsked = 0
   var promisedUntil = Instant(nanos: .min)
   var lastHeard: Instant?
   var isByWord = false
@@ -65,7 +69,8 @@ package final class SimulatedSite {
     return AgentReport(
       record: record, role: isPromoting ? .promoting : standing.role,
       isRefused: standing.refusal != nil, promiseLeft: max(.zero, promisedUntil - now),
-      loss: lastHeard.map { now - $0 }, isByWord: isByWord, move: plannedMove)
+      loss: lastHeard.map { now - $0 }, isByWord: isByWord,
+      isMoving: isPromoting || promotionsAsked > 0, move: plannedMove)
   }
 }
 

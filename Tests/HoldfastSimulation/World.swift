@@ -14,6 +14,7 @@ package final class World {
     case released, yielded, wentBack, turned
     case suspended, thawed, fencedAfterPause
     case agentStood, witnessStood, cutShort
+    case declined, withdrawn, heldBack
   }
 
   package let terms: LeaseTerms
@@ -207,7 +208,9 @@ package final class World {
       // What is not durable yet is lost, and nobody was told of it.
       if isCut { return restartWitness(isForgetting: false, within: terms.ttl) }
       switch order {
-      case .persist(let record): witnessRecords[record.pair] = record
+      case .persist(let record):
+        if case .decline = request, record.holder != site.key { probes.insert(.declined) }
+        witnessRecords[record.pair] = record
       case .answer(let answer):
         if case .refused(.quiet) = answer { probes.insert(.quiet) }
         if case .refused(.unheard) = answer { probes.insert(.unheard) }

@@ -10,6 +10,7 @@ extension World {
       record: site.record, superseded: site.superseded,
       yielded: site.yield?.point == nil ? nil : site.yield?.next)
     site.isPromoting = false
+    site.promotionsAsked = 0
     site.isByWord = false
     site.yielding = nil
     site.taking = nil
@@ -126,12 +127,19 @@ extension World {
     func refuse(_ world: World) {
       if site.controllerRun == run { world.tell(site, .notPromoted) }
     }
+    site.promotionsAsked += 1
     after(by: .agent(site), chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
-      guard site.agentRun == agentRun, let standing = site.standing,
-        standing.record.reign.epoch < reign.epoch, standing.role == .standby
+      guard site.agentRun == agentRun else { return refuse(world) }
+      site.promotionsAsked -= 1
+      guard let standing = site.standing, standing.record.reign.epoch < reign.epoch,
+        standing.role == .standby
       else { return refuse(world) }
-      if isPlanned { world.plannedTrees[reign] = site.tree }
       if site.taking?.next == reign { world.tellTaking(site, .granted) }
+      guard world.now >= site.fullUntil else {
+        if site.taking?.next == reign { world.tellTaking(site, .notPromoted("the disk is full")) }
+        return refuse(world)
+      }
+      if isPlanned { world.plannedTrees[reign] = site.tree }
       guard world.obey(site.standing?.on(.promoted(reign)) ?? [], site) else {
         return refuse(world)
       }

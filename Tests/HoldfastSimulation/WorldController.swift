@@ -132,12 +132,7 @@ extension World {
     let run = site.controllerRun
     switch order {
     case .persist(let intent):
-      if let intent {
-        say(site.name, "wants epoch \(intent.reign.epoch)")
-        if intent.cause != .planned { probes.insert(intent.isOrdered ? .ordered : .automatic) }
-      } else if site.intent?.reign != site.record.reign {
-        probes.insert(.abandoned)
-      }
+      sayWanted(intent, site)
       site.intent = intent
     case .note(let lease): site.note = lease
     case .askArbiter(let number, let request, let record):
@@ -195,6 +190,20 @@ extension World {
       }
     case .fenceOther, .settle, .moveAway: break
     case .refuse: probes.insert(.refusedOrder)
+    }
+  }
+
+  private func sayWanted(_ intent: PromotionIntent?, _ site: SimulatedSite) {
+    guard let intent else {
+      if site.intent?.reign != site.record.reign { probes.insert(.abandoned) }
+      return
+    }
+    let epoch = intent.reign.epoch
+    say(site.name, intent.isWithdrawn ? "wants epoch \(epoch) no more" : "wants epoch \(epoch)")
+    switch intent.cause {
+    case .ordered: probes.insert(intent.isWithdrawn ? .withdrawn : .ordered)
+    case .automatic: probes.insert(intent.isWithdrawn ? .heldBack : .automatic)
+    case .planned: break
     }
   }
 }

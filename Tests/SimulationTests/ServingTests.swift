@@ -22,8 +22,8 @@ import Testing
       world.trouble(for: .seconds(120))
       var isGood = world.run(for: .seconds(120))
       if isGood {
-        world.calm()
-        isGood = world.run(for: .seconds(120))
+        world.calm(isBroken: seed % 3 == 0)
+        isGood = world.run(for: .seconds(180))
       }
       reached.formUnion(world.probes)
       let serving = world.serving.map(\.name)

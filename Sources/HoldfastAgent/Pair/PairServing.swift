@@ -16,7 +16,7 @@ extension Pair {
       epoch: record?.reign.epoch.rawValue ?? 0, reign: (record?.reign.id ?? .none).description,
       part: record?.part == .primary ? "primary" : "standby", role: role.rawValue,
       refused: standing?.refusal != nil, promiseSeconds: max(.zero, promisedUntil - now).seconds,
-      lossSeconds: loss(now).map(\.seconds), byWord: isByWord,
+      lossSeconds: loss(now).map(\.seconds), byWord: isByWord, moving: isMoving || isPromoting,
       move: plannedMove.map { PlannedMoveAnswer($0) },
       planned: isPlanned || (record?.reign.epoch.rawValue ?? 0) <= 1)
   }
@@ -157,6 +157,8 @@ package struct ServingAnswer: Codable, Sendable {
   @Nullable package var lossSeconds: Double?
   /// Whether a person has said that the other site is down, and no arbiter has granted since.
   package var byWord: Bool
+  /// Whether this site is at being promoted.
+  package var moving: Bool
   /// A planned move that the controller has a part in.
   @Nullable package var move: PlannedMoveAnswer?
   /// Whether the other site yielded to this reign, or never reigned.
@@ -179,8 +181,8 @@ package struct ServingAnswer: Codable, Sendable {
     return AgentReport(
       record: RoleRecord(reign: reign, part: part == "primary" ? .primary : .standby), role: role,
       isRefused: refused, promiseLeft: .seconds(promiseSeconds),
-      loss: lossSeconds.map { .seconds($0) }, isByWord: byWord, move: move?.value,
-      isPlanned: planned)
+      loss: lossSeconds.map { .seconds($0) }, isByWord: byWord, isMoving: moving,
+      move: move?.value, isPlanned: planned)
   }
 }
 

@@ -36,7 +36,9 @@ package struct Control: Sendable {
   ) async throws -> [UInt8]? {
     let parts = path.split(separator: "/").map(String.init)
     guard parts.count == 3, parts[0] == "pairs" else { return nil }
-    if parts[2] == "start" { return try await toController(path, body) }
+    if parts[2] == "start" || parts[2] == "withdraw" {
+      return try await toController(path, body)
+    }
     guard parts[2] == "failover",
       try await site.pair(parts[1]).configuration.failover.hasArbiter
     else { return nil }

@@ -30,8 +30,10 @@ package struct ControllerFiles: Sendable {
       throw CodingError.invalid("cause of a promotion")
     }
     let point = PointNumber(rawValue: try reader.fixed())
+    let isWithdrawn = reader.isAtEnd ? 0 : try reader.fixed(UInt8.self)
     return PromotionIntent(
-      reign: reign, cause: cause, point: point == .none ? nil : point)
+      reign: reign, cause: cause, point: point == .none ? nil : point,
+      isWithdrawn: isWithdrawn == 1)
   }
 
   package func store(intent: PromotionIntent?) throws(DiskError) {
@@ -40,6 +42,7 @@ package struct ControllerFiles: Sendable {
       Self.write(intent.reign, &out)
       out.fixed(intent.cause.rawValue)
       out.fixed((intent.point ?? .none).rawValue)
+      out.fixed(UInt8(intent.isWithdrawn ? 1 : 0))
     }
     try disk.replace(intentName, with: out.bytes)
   }

@@ -29,6 +29,10 @@ package actor PairController {
   private var shown = Shown()
   /// Why the last thing that was tried did not work.
   var trouble: String?
+  /// Why this site could not be promoted.
+  var promotionFailure: String?
+  /// The reign of the last order that a person withdrew.
+  var withdrawn: Reign?
   /// Why the arbiter did not answer.
   private var silence: String?
   var plan = PlanProgress()
@@ -271,11 +275,12 @@ package actor PairController {
         switch await world.agent.promote(name, reign, point) {
         case .done(let report):
           promotion = report
+          promotionFailure = nil
           trouble = nil
           world.log.notice("\(name): \(report.words(isPlanned: isPlanned))")
           tell(.promoted)
         case .failed(let reason):
-          trouble = reason
+          promotionFailure = reason
           tell(.notPromoted)
         }
       }
@@ -331,7 +336,11 @@ package actor PairController {
       world.log.error("\(name): \(withheld.words(pair))")
     }
     if let intent = next.intent, intent != shown.intent {
-      world.log.notice("\(name): wants epoch \(intent.reign.epoch)")
+      let epoch = intent.reign.epoch
+      world.log.notice(
+        intent.isWithdrawn
+          ? "\(name): wants epoch \(epoch) no more: \(promotionFailure ?? "withdrawn")"
+          : "\(name): wants epoch \(epoch)")
     }
     shown = next
   }
@@ -339,7 +348,10 @@ package actor PairController {
   /// What `status` shows of it.
   private func word() -> ServiceWord {
     let now = world.clock.now()
-    var troubles = [illness, moveRefusal, fencingFailure, trouble].compactMap { $0 }
+    let isWanting = supervisor.intent != nil || supervisor.isHoldingBack(now)
+    var troubles = [
+      illness, moveRefusal, fencingFailure, trouble, isWanting ? promotionFailure : nil,
+    ].compactMap { $0 }
     if let withheld = supervisor.withheld { troubles.append(withheld.words(pair)) }
     if troubles.isEmpty, let refusal = supervisor.refusal { troubles = ["\(refusal)"] }
     if troubles.isEmpty, let silence {

@@ -2,12 +2,17 @@ import HoldfastCore
 
 extension Supervisor.Withheld {
   func words(_ pair: PairConfiguration) -> String {
-    let why =
-      switch self {
-      case .byHand: "mode is manual"
-      case .loss: "more would be lost than max-loss (\(pair.failover.maxLoss)) allows"
-      case .unknownLoss: "something is held, or what would be lost is not known"
-      }
+    let why: String
+    switch self {
+    case .byHand: why = "mode is manual"
+    case .loss: why = "more would be lost than max-loss (\(pair.failover.maxLoss)) allows"
+    case .unknownLoss: why = "something is held, or what would be lost is not known"
+    case .failed:
+      return """
+        nobody serves \(pair.name), and this standby could not be promoted: put right what \
+        holdfast status says; it is tried again by itself
+        """
+    }
     return """
       nobody serves \(pair.name), and this standby is not promoted by itself: \(why): to promote \
       it, type: holdfast failover \(pair.name)

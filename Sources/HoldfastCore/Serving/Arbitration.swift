@@ -25,6 +25,9 @@ package enum ArbiterRequest: Hashable, Sendable {
   case acquire(Reign, PromotionIntent.Cause)
   /// The service has ended here: nobody needs to wait for the end of the lease.
   case release
+  /// This reign, which may have been granted to this site, never begins: nothing of it was made
+  /// durable here, and it is not asked for again. The other site reigns on.
+  case decline(Reign)
   /// Whether anybody holds the lease.
   case ask
 }
@@ -34,6 +37,7 @@ package enum ArbiterAnswer: Hashable, Sendable {
   /// The lease runs for one ttl from when the request was sent. Who does not serve yet waits so
   /// long first: another's lease may live until then.
   case granted(wait: Duration)
+  /// Given back, or declined.
   case released
   /// Another's lease of this reign lives so much longer at most, or was not given back.
   case held(Reign, left: Duration)

@@ -57,6 +57,7 @@ package struct SharedLedger: Sendable {
     case .renew: return renew(record)
     case .acquire(let reign, let cause): return acquire(reign, cause, record)
     case .release: return release(record)
+    case .decline(let reign): return decline(reign, record)
     case .ask: return .answer(ask(record))
     }
   }
@@ -171,7 +172,7 @@ package struct SharedLedger: Sendable {
     let isOwn =
       record.holder == site && reign.epoch == record.reign.epoch
       && statement.record.reign.epoch < record.reign.epoch
-    guard isOwn || reign.epoch == record.reign.epoch.next else {
+    guard isOwn || reign.epoch == record.reign.epoch.next, reign != record.declined else {
       return .answer(.refused(.superseded(record.reign)))
     }
     let mayTake =
@@ -212,6 +213,15 @@ package struct SharedLedger: Sendable {
       next.isReleased = true
       change.put(recordKey, next.encoded)
     }
+    return .last(change, .released)
+  }
+
+  private func decline(_ reign: Reign, _ record: WitnessRecord) -> Step {
+    var next = record
+    var change = onRecord()
+    if next.decline(reign, by: site, statement.record) { change.removals = [leaseKey(reign)] }
+    guard next != record else { return .answer(.released) }
+    change.put(recordKey, next.encoded)
     return .last(change, .released)
   }
 

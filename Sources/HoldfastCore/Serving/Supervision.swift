@@ -57,13 +57,17 @@ package struct AgentReport: Hashable, Sendable {
   package var loss: Duration?
   /// A person has said that the other site is down, and the arbiter was not heard since.
   package var isByWord: Bool
+  /// It is at a promotion, or at giving one up.
+  package var isMoving: Bool
   package var move: PlannedMove?
   /// The other site yielded to this reign, or never reigned.
   package var isPlanned: Bool
   package init(
     record: RoleRecord, role: Role, isRefused: Bool, promiseLeft: Duration, loss: Duration?,
-    isByWord: Bool = false, move: PlannedMove? = nil, isPlanned: Bool = false
+    isByWord: Bool = false, isMoving: Bool = false, move: PlannedMove? = nil,
+    isPlanned: Bool = false
   ) {
+    self.isMoving = isMoving
     self.isPlanned = isPlanned
     self.isByWord = isByWord
     self.move = move
@@ -105,12 +109,17 @@ package struct PromotionIntent: Hashable, Sendable {
   package var cause: Cause
   /// `nil` for the newest that the pair requires.
   package var point: PointNumber?
-  package init(reign: Reign, cause: Cause, point: PointNumber? = nil) {
+  /// Nothing is promoted to it any more, and where the arbiter has granted it, it is to know that.
+  package var isWithdrawn: Bool
+  package init(
+    reign: Reign, cause: Cause, point: PointNumber? = nil, isWithdrawn: Bool = false
+  ) {
     self.reign = reign
     self.cause = cause
     self.point = point
+    self.isWithdrawn = isWithdrawn
   }
-  package var isOrdered: Bool { cause == .ordered }
+  package var isOrdered: Bool { cause == .ordered && !isWithdrawn }
 }
 
 extension Supervisor {
@@ -149,6 +158,8 @@ extension Supervisor {
     case health(isWell: Bool)
     /// A person wants this site promoted, the loss and the end of the other site's lease accepted.
     case failoverOrdered(PointNumber?)
+    /// A person wants what was ordered no more.
+    case failoverWithdrawn
     /// A person has put right what the plan failed at.
     case startOrdered
   }
@@ -201,6 +212,8 @@ extension Supervisor {
     case loss
     /// Something is held, or what would be lost cannot be told.
     case unknownLoss
+    /// It was granted its reign, could not be promoted, and lets the other site serve for a while.
+    case failed
   }
 
   /// What became of the service here.

@@ -42,7 +42,11 @@ package struct Supervisor: Sendable {
   private var wordCountsFrom = Instant(nanos: .min)
   /// Whether the last question got no answer at all.
   private var isArbiterLost = false
-  private var isPromoting = false
+  var isPromoting = false
+  /// Since when the agent could not promote this site to the reign that was granted.
+  var failingSince: Instant?
+  /// Until when this site, which could not be promoted, leaves the reign to the other.
+  var failedUntil = Instant(nanos: .min)
   var chance: RandomID?
   /// Fencing is under way that another process may have to do in this one's stead. What a start
   /// finds and cannot end is tried again and again, and keeps no other pair from serving.
@@ -93,7 +97,10 @@ package struct Supervisor: Sendable {
     case .peer(let number, let isPromised):
       guard let request = settled(number), isPromised, !hasEnded else { break }
       extend(request.reign, from: request.sentAt, now, &orders)
-    case .promoted, .notPromoted: isPromoting = false
+    case .promoted:
+      isPromoting = false
+      failingSince = nil
+    case .notPromoted: notPromoted(now, &orders)
     case .started: if service == .starting { service = .running }
     case .startFailed: if service == .starting { service = .failed }
     case .stopped:
@@ -112,6 +119,8 @@ package struct Supervisor: Sendable {
     case .otherFenced(let isOff): otherFenced(isOff, now, &orders)
     case .health(let isWell): hear(isWell: isWell, &orders)
     case .failoverOrdered(let point): failover(isOrdered: true, point, &orders)
+    case .failoverWithdrawn:
+      if intent?.isOrdered == true, !isPromoting { withdraw(&orders) }
     case .startOrdered: if service == .failed, !isSuspended { run(&orders) }
     }
     guardLease(now, &orders)
@@ -225,7 +234,11 @@ package struct Supervisor: Sendable {
       return
     }
     let request: ArbiterRequest
-    if let intent {
+    if let intent, intent.isWithdrawn {
+      // Not while the agent may be at what was asked of it before.
+      let isIdle = report?.role == .standby && report?.isMoving == false
+      request = isIdle ? .decline(intent.reign) : .ask
+    } else if let intent {
       // The other site may have gone on since: only what was granted before still counts.
       let isOver = intent.cause == .planned && intent.point != nil && !isOffered(intent)
       request = isOver ? .ask : .acquire(intent.reign, intent.cause)
@@ -302,11 +315,13 @@ package struct Supervisor: Sendable {
     switch answer {
     case .granted(let wait):
       othersLeaseEnd = now + wait
+      hasReleased = false
       extend(request.reign, from: request.sentAt, now, &orders)
       if let intent, intent.reign == request.reign, !isPromoting {
         isPromoting = true
         orders.append(.promote(intent.reign, intent.point))
       }
+    case .released where intent?.isWithdrawn == true: abandon(nil, &orders)
     case .released:
       hasReleased = true
       lease = nil

@@ -12,11 +12,14 @@ package struct WitnessRecord: Hashable, Sendable {
   package var isReleased: Bool
   /// No lease of an earlier reign lives.
   package var isSettled: Bool
+  /// The last reign that a site declined: a request for it that comes late is refused.
+  package var declined: Reign?
 
   package init(
     pair: RandomID, sites: [Fingerprint], reign: Reign, holder: Fingerprint?, ttl: Duration,
-    isReleased: Bool, isSettled: Bool
+    isReleased: Bool, isSettled: Bool, declined: Reign? = nil
   ) {
+    self.declined = declined
     self.pair = pair
     self.sites = sites
     self.reign = reign
@@ -24,6 +27,24 @@ package struct WitnessRecord: Hashable, Sendable {
     self.ttl = ttl
     self.isReleased = isReleased
     self.isSettled = isSettled
+  }
+
+  /// Where a site declines a reign that was granted to it and never began, the other site has the
+  /// one before again. Its lease has to be granted anew.
+  /// - Parameter told: what the site that declines is.
+  /// - Returns: whether the other site has it again; false where it was not granted, or is
+  ///   replaced already.
+  package mutating func decline(
+    _ reign: Reign, by site: Fingerprint, _ told: RoleRecord
+  ) -> Bool {
+    declined = reign
+    guard self.reign == reign, holder == site, told.part == .standby,
+      told.reign.epoch.next == reign.epoch
+    else { return false }
+    self.reign = told.reign
+    holder = sites.first { $0 != site }
+    isReleased = false
+    return true
   }
 }
 
@@ -149,6 +170,10 @@ extension Witness.Entry {
         && told.reign.epoch < record.reign.epoch
       return acquire(reign, site, cause, isOwn, now)
     case .release: return release(site, told, now)
+    case .decline(let reign):
+      // Nobody served under what was granted of it.
+      if record.decline(reign, by: site, told) { expiry = nil }
+      return .released
     case .ask: return ask(now)
     }
   }
@@ -188,7 +213,7 @@ extension Witness.Entry {
   ) -> ArbiterAnswer {
     if now < quietForAll { return .refused(.quiet(left: quietForAll - now)) }
     if reign == record.reign, record.holder == site { return grant(now) }
-    guard isOwn || reign.epoch == record.reign.epoch.next else {
+    guard isOwn || reign.epoch == record.reign.epoch.next, reign != record.declined else {
       return .refused(.superseded(record.reign))
     }
     if now < quietForNew { return .refused(.quiet(left: quietForNew - now)) }

@@ -79,6 +79,10 @@ package enum Limits {
   /// For a controller that no lease depends on.
   package static let watchdogWithoutLease = Duration.seconds(10)
   package static let bindAgainAfter = Duration.seconds(5)
+  /// For so long a site tries to be promoted by itself before it declines the reign that it was
+  /// granted, and for so long it then leaves it to the other.
+  package static let promotionTriedFor = Duration.seconds(30)
+  package static let promotionTriedAgainAfter = Duration.seconds(60)
   package static let agentAnswersWithin = Duration.seconds(5)
   /// A person who ordered a move is told by then how far it came.
   package static let moveWithin = Duration.seconds(600)

@@ -162,20 +162,23 @@ struct ControllerCommand: AsyncParsableCommand {
       guard request.method == "POST", parts.count == 3, parts[0] == "pairs",
         let controller = controllers.first(where: { $0.name == parts[1] })
       else { throw FailureAnswer(code: 2, "no such request: \(request.method) \(request.path)") }
+      let name = controller.name
       do throws(ControllerRefusal) {
         switch parts[2] {
         case "failover":
           let order = try? JSON.decode(FailoverRequest.self, request.body)
           let point = order?.point.map { PointNumber(rawValue: $0) }
           return JSON.encode(FailoverAnswer(try await controller.failover(point)))
-        case "start": try await controller.start()
+        case "withdraw": return JSON.encode(TextAnswer(message: try await controller.withdraw()))
+        case "start":
+          try await controller.start()
+          return JSON.encode(
+            TextAnswer(message: "\(name): the plan runs: holdfast status \(name)"))
         default: throw ControllerRefusal("no such order: \(parts[2])")
         }
       } catch {
         throw FailureAnswer(code: error.code, "\(error)")
       }
-      let name = controller.name
-      return JSON.encode(TextAnswer(message: "\(name): the plan runs: holdfast status \(name)"))
     }
   }
 }

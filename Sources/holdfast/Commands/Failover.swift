@@ -11,11 +11,18 @@ struct Failover: AsyncParsableCommand {
   @Flag(name: .long, help: "Accept that the writes named are lost.") var acceptLoss = false
   @Flag(name: .long, help: "You have made sure that the other site is down.")
   var otherSiteIsDown = false
+  @Flag(name: .long, help: "Take back a failover that was ordered here and is not done.")
+  var withdraw = false
   @Flag(name: .long, help: "Do not ask.") var yes = false
   @Flag(name: .long, help: "One JSON object.") var json = false
 
   func run() async throws {
     let client = try AgentClient(options)
+    if withdraw {
+      let answer = try await client.post(TextAnswer.self, "/pairs/\(pair)/withdraw")
+      return print(
+        json ? String(decoding: JSON.encode(answer), as: UTF8.self) : answer.message)
+    }
     var request = FailoverRequest(
       point: point, acceptLoss: acceptLoss, otherSiteIsDown: otherSiteIsDown, preview: true)
     let preview = try await client.post(
