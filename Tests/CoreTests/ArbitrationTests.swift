@@ -179,6 +179,38 @@ private struct Asked {
     #expect(asked.ask(third, right, begun, 32) == .refused(.superseded(reign(2, 9))))
   }
 
+  @Test func `lets the other site serve again where a reign was declined that never began`() {
+    var asked = Asked.begun
+    let next = ArbiterRequest.acquire(reign(2), .ordered)
+    #expect(asked.standby(next, now: 12) == .granted(wait: .seconds(8)))
+    #expect(asked.primary(.renew, now: 13) == .refused(.superseded(reign(2))))
+    #expect(asked.primary(.decline(reign(2)), now: 13) == .released)
+    #expect(asked.primary(.renew, now: 13) == .refused(.superseded(reign(2))))
+    #expect(asked.standby(.decline(reign(2)), now: 14) == .released)
+    #expect(asked.persisted?.declined == reign(2) && asked.persisted?.holder == left)
+    #expect(asked.primary(.renew, now: 15) == .granted(wait: .seconds(5)))
+    // What comes late, or twice, changes nothing any more.
+    #expect(asked.standby(.decline(reign(2)), now: 16) == .released)
+    #expect(asked.standby(next, now: 16) == .refused(.superseded(reign(1))))
+    #expect(asked.standby(.ask, now: 16) == .held(reign(1), left: .seconds(9)))
+    #expect(asked.standby(.acquire(reign(2, 9), .automatic), now: 25) == .granted(wait: .zero))
+    // Nor is one declined that has begun, or been replaced.
+    #expect(asked.standby(.decline(reign(2)), now: 26) == .released)
+    let begun = word(reign(2, 9), .primary, to: left)
+    #expect(asked.ask(.decline(reign(2, 9)), right, begun, 26) == .released)
+    #expect(asked.ask(.renew, right, begun, 27) == .granted(wait: .zero))
+  }
+
+  @Test func `of before reads what it kept when nothing was declined yet`() throws {
+    let record = try #require(Asked.begun.persisted)
+    #expect(try WitnessRecord(decoding: record.encoded) == record)
+    let first = [1] + record.encoded.dropFirst().dropLast(24)
+    #expect(try WitnessRecord(decoding: Array(first)) == record)
+    var declined = record
+    declined.declined = reign(2)
+    #expect(try WitnessRecord(decoding: declined.encoded) == declined)
+  }
+
   @Test func `follows a site of two promoted ones that gives way to the other`() {
     var asked = Asked.begun
     let promoted = word(reign(1, 8), .primary, to: left)

@@ -1,54 +1,15 @@
 import HoldfastCore
 import Testing
 
-private let reign = Reign(epoch: Epoch(rawValue: 1), id: RandomID(high: 0, low: 1))
-private func at(_ millis: Int64) -> Instant { Instant(nanos: millis * 1_000_000) }
+private let reign = Told.reign
+private func at(_ millis: Int64) -> Instant { Told.at(millis) }
 
 private func report(
   _ part: RoleRecord.Part, _ role: Role, _ told: Reign = reign, isRefused: Bool = false,
   promiseLeft: Duration = .zero, loss: Duration? = .seconds(1)
 ) -> AgentReport {
-  AgentReport(
-    record: RoleRecord(reign: told, part: part), role: role, isRefused: isRefused,
-    promiseLeft: promiseLeft, loss: loss)
-}
-
-/// A supervisor with ttl 10 s, told one thing after the other; answers are to its last question.
-private struct Told {
-  var supervisor = Supervisor(
-    SupervisionSettings(
-      terms: LeaseTerms(ttl: .seconds(10)), isAutomatic: true, maxLoss: .seconds(30)))
-  var asked: Supervisor.RequestNumber = 0
-
-  mutating func tell(_ event: Supervisor.Event, _ millis: Int64) -> [Supervisor.Order] {
-    let orders = supervisor.on(event, now: at(millis))
-    for order in orders {
-      switch order {
-      case .askArbiter(let number, _, _), .askPeer(let number, _): asked = number
-      default: break
-      }
-    }
-    return orders
-  }
-  mutating func tick(_ millis: Int64) -> [Supervisor.Order] {
-    tell(.tick(chance: RandomID(high: 5, low: UInt64(millis))), millis)
-  }
-
-  /// A primary whose service runs under a lease that was asked for at second 1.
-  static var serving: Told { Told().served }
-  var served: Told {
-    var told = self
-    #expect(told.tell(.began(handover: nil, intent: nil), 0) == [.fence(.began), .note(nil)])
-    _ = told.tell(.fenced, 10)
-    _ = told.tell(.agent(report(.primary, .unknown)), 20)
-    _ = told.tick(1000)
-    _ = told.tell(.arbiter(told.asked, .granted(wait: .zero)), 1010)
-    #expect(told.tell(.agent(report(.primary, .unknown)), 1020) == [.hand(reign)])
-    let orders = told.tell(.agent(report(.primary, .primary)), 1030)
-    #expect(orders.last == .start)
-    _ = told.tell(.started, 1500)
-    return told
-  }
+  Told.report(
+    part, role, told, isRefused: isRefused, promiseLeft: promiseLeft, loss: loss)
 }
 
 @Suite struct `A supervisor` {
@@ -94,49 +55,6 @@ private struct Told {
     _ = told.tell(.fenced, 3200)
     #expect(!told.tell(.agent(report(.primary, .primary)), 3210).contains(.start))
     #expect(told.supervisor.service == .stopped)
-  }
-
-  @Test func `of a standby is promoted once nobody holds the lease, and writes it down first`() {
-    var told = Told()
-    _ = told.tell(.began(handover: nil, intent: nil), 0)
-    _ = told.tell(.fenced, 10)
-    _ = told.tell(.agent(report(.standby, .standby)), 20)
-    _ = told.tick(1000)
-    let orders = told.tell(.arbiter(told.asked, .free(reign)), 1010)
-    guard case .persist(let intent?) = orders.first else {
-      Issue.record("\(orders)")
-      return
-    }
-    #expect(intent.reign.epoch == Epoch(rawValue: 2))
-    #expect(
-      told.tick(1020).contains { order in
-        if case .askArbiter(_, .acquire(intent.reign, .automatic), _) = order {
-          true
-        } else {
-          false
-        }
-      })
-    // The other's lease may live for so long yet.
-    let granted = told.tell(.arbiter(told.asked, .granted(wait: .seconds(3))), 1030)
-    #expect(granted.contains(.promote(intent.reign, nil)))
-    _ = told.tell(.promoted, 2000)
-    let done = report(.primary, .primary, intent.reign)
-    #expect(told.tell(.agent(done), 2010) == [.persist(nil)])
-    #expect(told.tick(4020).contains(.start) == false)
-    #expect(told.tick(4030).contains(.start))
-  }
-
-  @Test(arguments: [
-    report(.standby, .standby, loss: nil), report(.standby, .standby, loss: .seconds(31)),
-    report(.standby, .unknown), report(.standby, .standby, promiseLeft: .seconds(1)),
-  ])
-  func `of a standby that may not is not promoted by itself`(_ report: AgentReport) {
-    var told = Told()
-    _ = told.tell(.began(handover: nil, intent: nil), 0)
-    _ = told.tell(.fenced, 10)
-    _ = told.tell(.agent(report), 20)
-    _ = told.tick(1000)
-    #expect(told.tell(.arbiter(told.asked, .free(reign)), 1010).isEmpty)
   }
 
   @Test func `starts on a person's word where the arbiter does not answer, and only there`() {
@@ -365,49 +283,6 @@ private struct Told {
     #expect(told.supervisor.service == .fencing && told.supervisor.mustBeOverAt == end)
     _ = told.tell(.fenced, 8400)
     #expect(told.supervisor.mustBeOverAt == nil)
-  }
-
-  @Test func `replaces once a reign that it was granted too late, unless it is the other's`() {
-    var told = Told()
-    _ = told.tell(.began(handover: nil, intent: nil), 0)
-    _ = told.tell(.fenced, 10)
-    _ = told.tell(.agent(report(.standby, .standby)), 20)
-    _ = told.tick(1000)
-    let late = Reign(epoch: reign.epoch.next, id: RandomID(high: 8, low: 8))
-    let orders = told.tell(.arbiter(told.asked, .free(late)), 1010)
-    guard case .persist(let intent?) = orders.first else { return _ = Issue.record("\(orders)") }
-    #expect(intent.reign.epoch == late.epoch && intent.reign != late)
-    _ = told.tick(1020)
-    let refused = told.tell(.arbiter(told.asked, .refused(.superseded(late))), 1030)
-    #expect(refused == [.persist(nil)])
-    _ = told.tick(4000)
-    #expect(told.tell(.arbiter(told.asked, .free(late)), 4010).isEmpty)
-  }
-
-  @Test func `says why it is not promoted by itself once nobody has served for a while`() {
-    var told = Told()
-    _ = told.tell(.began(handover: nil, intent: nil), 0)
-    _ = told.tell(.fenced, 10)
-    for millis in stride(from: Int64(1000), through: 11_000, by: 2000) {
-      _ = told.tell(.agent(report(.standby, .standby, loss: .seconds(31))), millis - 1)
-      _ = told.tick(millis)
-      #expect(told.supervisor.withheld == nil)
-      #expect(told.tell(.arbiter(told.asked, .free(reign)), millis + 1) == [])
-    }
-    #expect(told.supervisor.withheld == .loss)
-    _ = told.tell(.agent(report(.standby, .standby, loss: nil)), 12_000)
-    _ = told.tick(13_000)
-    _ = told.tell(.arbiter(told.asked, .free(reign)), 13_001)
-    #expect(told.supervisor.withheld == .unknownLoss)
-    // A loss that an agent told of before it fell silent is none that anybody knows.
-    _ = told.tell(.agent(report(.standby, .standby, loss: .zero)), 13_100)
-    _ = told.tell(.agent(nil), 15_100)
-    _ = told.tick(15_200)
-    #expect(told.tell(.arbiter(told.asked, .free(reign)), 15_201) == [])
-    #expect(told.supervisor.withheld == .unknownLoss)
-    _ = told.tick(17_300)
-    _ = told.tell(.arbiter(told.asked, .held(reign, left: .seconds(5))), 17_301)
-    #expect(told.supervisor.withheld == nil)
   }
 
   @Test func `serves on a word where the arbiter knows nothing`() {

@@ -13,7 +13,9 @@ extension World {
     case controllerKilled(SimulatedSite)
     case hostStands(SimulatedSite, Duration, isCounted: Bool)
     case failoverOrdered(SimulatedSite)
+    case failoverWithdrawn(SimulatedSite)
     case switchoverOrdered(SimulatedSite)
+    case diskFull(SimulatedSite, Duration)
   }
 
   /// Has it happen then, in a world in which nothing else goes wrong.
@@ -47,7 +49,9 @@ extension World {
     case .failoverOrdered(let site):
       say(site.name, "a person orders failover")
       tell(site, .failoverOrdered(nil))
+    case .failoverWithdrawn(let site): withdraw(site)
     case .switchoverOrdered(let site): orderSwitchover(site)
+    case .diskFull(let site, let duration): fillDisk(site, for: duration)
     }
   }
 

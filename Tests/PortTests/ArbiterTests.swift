@@ -157,6 +157,23 @@ private func isHeld(_ answer: ArbiterAnswer?) -> Bool {
   }
 
   @Test(arguments: Kind.allCases)
+  func `lets the other serve again where a reign is declined`(_ kind: Kind) async throws {
+    let (left, right, keeper) = try await sites(kind)
+    defer { withExtendedLifetime(keeper) {} }
+    _ = await left.ask(.renew)
+    _ = await right.ask(.ask)
+    #expect(isGranted(await left.ask(.renew, until: isGranted).answer))
+    let ordered = ArbiterRequest.acquire(reign(2), .ordered)
+    #expect(isGranted(await right.ask(ordered)))
+    #expect(await left.ask(.renew) == .refused(.superseded(reign(2))))
+    #expect(await right.ask(.decline(reign(2))) == .released)
+    #expect(isGranted(await left.ask(.renew)))
+    #expect(await right.ask(ordered) == .refused(.superseded(reign(1))))
+    #expect(await right.ask(.decline(reign(2))) == .released)
+    #expect(isHeld(await right.ask(.acquire(reign(2, 9), .automatic))))
+  }
+
+  @Test(arguments: Kind.allCases)
   func `takes a lease for over when it ran out, and not before`(_ kind: Kind) async throws {
     let (left, right, keeper) = try await sites(kind)
     defer { withExtendedLifetime(keeper) {} }

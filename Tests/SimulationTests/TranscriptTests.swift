@@ -80,6 +80,22 @@ import Testing
     }
   }
 
+  @Test func `of a standby that cannot be promoted when the primary loses power`() throws {
+    try tell("not-promoted", for: .seconds(140)) { world in
+      world.plan(.seconds(35), .diskFull(world.sites[1], .seconds(90)))
+      world.plan(.seconds(40), .powerLost(world.sites[0]))
+    }
+  }
+
+  @Test func `of an order that is withdrawn before the witness hears of it`() throws {
+    try tell("withdrawn", isAutomatic: false) { world in
+      world.plan(.seconds(40), .witnessCut)
+      world.plan(.seconds(42), .failoverOrdered(world.sites[1]))
+      world.plan(.seconds(50), .failoverWithdrawn(world.sites[1]))
+      world.plan(.seconds(60), .linesWhole)
+    }
+  }
+
   @Test func `of a planned move there and back`() throws {
     try tell("switchover") { world in
       world.plan(.seconds(40), .switchoverOrdered(world.sites[1]))

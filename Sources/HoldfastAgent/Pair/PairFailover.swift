@@ -110,14 +110,8 @@ extension Pair {
         point: chosen.number.rawValue, grade: chosen.grade.word,
         epoch: record.reign.epoch.next.rawValue, reign: "", lossSeconds: lag?.seconds,
         lossFiles: lossFiles, phases: [])
-      // Where an arbiter grants, the order ends the other site's lease: what cannot be promoted is
-      // to be known before.
-      do {
-        try await applier.probe()
-      } catch {
-        throw FailureAnswer(
-          code: 3, "nothing was changed: \(ApplyWorker.describe(error, pair: name))")
-      }
+      // Where an arbiter grants, the order ends the other site's lease.
+      try await probe(applier)
       if request.preview {
         await receiver.release()
         answer.refusal = refusal(of: request, lag, lossFiles)
@@ -256,6 +250,16 @@ extension Pair {
     answer.epoch = reign.epoch.rawValue
     answer.reign = reign.id.description
     return answer
+  }
+
+  /// A replica that cannot be written is to be known of before the other site stops for it.
+  func probe(_ applier: ApplyWorker) async throws {
+    do {
+      try await applier.probe()
+    } catch {
+      throw FailureAnswer(
+        code: 3, "nothing was changed: \(ApplyWorker.describe(error, pair: name))")
+    }
   }
 
   /// The steps after the commit point; doing them again changes nothing.

@@ -12,6 +12,7 @@ extension Pair {
     if standing?.role == .primary { return try await orderOther(by) }
     if let refusal = refusalToTake { throw refusal }
     guard let record = standing?.record else { preconditionFailure("a standby without a record") }
+    if let applier { try await probe(applier) }
     return try await recorded("switchover", by: by) {
       moves.enter("catch up")
       isMoving = true

@@ -1,0 +1,170 @@
+import HoldfastCore
+import Testing
+
+/// The reign that a question declines; `nil`: none does.
+private func declines(_ orders: [Supervisor.Order]) -> Reign? {
+  for case .askArbiter(_, .decline(let reign), _) in orders { return reign }
+  return nil
+}
+
+@Suite struct `A supervisor of a standby` {
+  @Test func `is promoted once nobody holds the lease, and writes it down first`() {
+    var told = Told.following
+    _ = told.tick(1000)
+    let orders = told.tell(.arbiter(told.asked, .free(Told.reign)), 1010)
+    guard case .persist(let intent?) = orders.first else {
+      Issue.record("\(orders)")
+      return
+    }
+    #expect(intent.reign.epoch == Epoch(rawValue: 2))
+    #expect(
+      told.tick(1020).contains { order in
+        if case .askArbiter(_, .acquire(intent.reign, .automatic), _) = order {
+          true
+        } else {
+          false
+        }
+      })
+    // The other's lease may live for so long yet.
+    let granted = told.tell(.arbiter(told.asked, .granted(wait: .seconds(3))), 1030)
+    #expect(granted.contains(.promote(intent.reign, nil)))
+    _ = told.tell(.promoted, 2000)
+    let done = Told.report(.primary, .primary, intent.reign)
+    #expect(told.tell(.agent(done), 2010) == [.persist(nil)])
+    #expect(told.tick(4020).contains(.start) == false)
+    #expect(told.tick(4030).contains(.start))
+  }
+
+  @Test(arguments: [
+    Told.report(.standby, .standby, loss: nil), Told.report(.standby, .standby, loss: .seconds(31)),
+    Told.report(.standby, .unknown), Told.report(.standby, .standby, promiseLeft: .seconds(1)),
+  ])
+  func `that may not is not promoted by itself`(_ report: AgentReport) {
+    var told = Told()
+    _ = told.tell(.began(handover: nil, intent: nil), 0)
+    _ = told.tell(.fenced, 10)
+    _ = told.tell(.agent(report), 20)
+    _ = told.tick(1000)
+    #expect(told.tell(.arbiter(told.asked, .free(Told.reign)), 1010).isEmpty)
+  }
+
+  @Test func `replaces once a reign that it was granted too late, unless it is the other's`() {
+    var told = Told.following
+    _ = told.tick(1000)
+    let late = Reign(epoch: Told.reign.epoch.next, id: RandomID(high: 8, low: 8))
+    let orders = told.tell(.arbiter(told.asked, .free(late)), 1010)
+    guard case .persist(let intent?) = orders.first else { return _ = Issue.record("\(orders)") }
+    #expect(intent.reign.epoch == late.epoch && intent.reign != late)
+    _ = told.tick(1020)
+    let refused = told.tell(.arbiter(told.asked, .refused(.superseded(late))), 1030)
+    #expect(refused == [.persist(nil)])
+    _ = told.tick(4000)
+    #expect(told.tell(.arbiter(told.asked, .free(late)), 4010).isEmpty)
+  }
+
+  @Test func `says why it is not promoted by itself once nobody has served for a while`() {
+    var told = Told()
+    _ = told.tell(.began(handover: nil, intent: nil), 0)
+    _ = told.tell(.fenced, 10)
+    for millis in stride(from: Int64(1000), through: 11_000, by: 2000) {
+      _ = told.tell(.agent(Told.report(.standby, .standby, loss: .seconds(31))), millis - 1)
+      _ = told.tick(millis)
+      #expect(told.supervisor.withheld == nil)
+      #expect(told.tell(.arbiter(told.asked, .free(Told.reign)), millis + 1) == [])
+    }
+    #expect(told.supervisor.withheld == .loss)
+    _ = told.tell(.agent(Told.report(.standby, .standby, loss: nil)), 12_000)
+    _ = told.tick(13_000)
+    _ = told.tell(.arbiter(told.asked, .free(Told.reign)), 13_001)
+    #expect(told.supervisor.withheld == .unknownLoss)
+    // A loss that an agent told of before it fell silent is none that anybody knows.
+    _ = told.tell(.agent(Told.report(.standby, .standby, loss: .zero)), 13_100)
+    _ = told.tell(.agent(nil), 15_100)
+    _ = told.tick(15_200)
+    #expect(told.tell(.arbiter(told.asked, .free(Told.reign)), 15_201) == [])
+    #expect(told.supervisor.withheld == .unknownLoss)
+    _ = told.tick(17_300)
+    _ = told.tell(.arbiter(told.asked, .held(Told.reign, left: .seconds(5))), 17_301)
+    #expect(told.supervisor.withheld == nil)
+  }
+
+  @Test func `that an order was taken back from declines what may have been granted`() {
+    var told = Told.following
+    _ = told.tick(1000)
+    _ = told.tell(.failoverOrdered(nil), 1010)
+    let wanted = told.supervisor.intent
+    _ = told.tick(1020)
+    let asked = told.asked
+    let withdrawn = told.tell(.failoverWithdrawn, 1030)
+    #expect(told.supervisor.intent?.isWithdrawn == true && wanted?.isWithdrawn == false)
+    #expect(withdrawn == [.persist(told.supervisor.intent)])
+    // What was granted meanwhile means nothing.
+    #expect(told.tell(.arbiter(asked, .granted(wait: .zero)), 1040) == [])
+    #expect(declines(told.tick(1050)) == wanted?.reign)
+    #expect(told.tell(.arbiterFailed(told.asked), 1060) == [])
+    #expect(declines(told.tick(4060)) == wanted?.reign)
+    #expect(told.tell(.arbiter(told.asked, .released), 4070) == [.persist(nil)])
+    #expect(told.supervisor.intent == nil)
+  }
+
+  @Test func `that is ordered anew asks for another reign than the one that was withdrawn`() {
+    var told = Told.following
+    _ = told.tick(1000)
+    _ = told.tell(.failoverOrdered(nil), 1010)
+    let first = told.supervisor.intent?.reign
+    _ = told.tell(.failoverWithdrawn, 1020)
+    _ = told.tick(1030)
+    _ = told.tell(.failoverOrdered(PointNumber(rawValue: 3)), 1040)
+    let second = told.supervisor.intent
+    #expect(second?.isOrdered == true && second?.reign.epoch == first?.epoch)
+    #expect(second?.reign != first)
+  }
+
+  @Test func `declines nothing while the agent may be at the promotion`() {
+    var told = Told.following
+    _ = told.tick(1000)
+    _ = told.tell(.arbiter(told.asked, .held(Told.reign, left: .seconds(9))), 1005)
+    _ = told.tell(.failoverOrdered(nil), 1010)
+    _ = told.tick(1020)
+    let orders = told.tell(.arbiter(told.asked, .granted(wait: .zero)), 1030)
+    #expect(orders.contains { if case .promote = $0 { true } else { false } })
+    #expect(told.tell(.failoverWithdrawn, 1040) == [])
+    _ = told.tell(.notPromoted, 1050)
+    var moving = Told.report(.standby, .standby)
+    moving.isMoving = true
+    _ = told.tell(.agent(moving), 1060)
+    _ = told.tell(.failoverWithdrawn, 1070)
+    #expect(declines(told.tick(1080)) == nil)
+    _ = told.tell(.arbiterFailed(told.asked), 1090)
+    _ = told.tell(.agent(Told.report(.standby, .standby)), 1100)
+    #expect(declines(told.tick(4100)) != nil)
+  }
+
+  @Test func `that cannot be promoted lets the other serve, and tries again later`() {
+    var told = Told.following
+    _ = told.tick(1000)
+    _ = told.tell(.arbiter(told.asked, .free(Told.reign)), 1010)
+    let reign = told.supervisor.intent?.reign
+    var millis: Int64 = 1010
+    let tried = millis + Limits.promotionTriedFor.nanos / 1_000_000
+    while told.supervisor.intent?.isWithdrawn == false, millis < tried + 10_000 {
+      millis += 3000
+      _ = told.tell(.agent(Told.report(.standby, .standby)), millis)
+      _ = told.tick(millis)
+      _ = told.tell(.arbiter(told.asked, .granted(wait: .zero)), millis + 10)
+      _ = told.tell(.notPromoted, millis + 20)
+    }
+    #expect(millis > tried && millis < tried + 10_000)
+    #expect(declines(told.tick(millis + 30)) == reign)
+    _ = told.tell(.arbiter(told.asked, .released), millis + 40)
+    let end = millis + Limits.promotionTriedAgainAfter.nanos / 1_000_000
+    while millis <= end {
+      millis += 3000
+      _ = told.tell(.agent(Told.report(.standby, .standby)), millis)
+      _ = told.tick(millis)
+      let orders = told.tell(.arbiter(told.asked, .free(Told.reign)), millis + 10)
+      #expect(orders.isEmpty == (millis + 10 < end + 20))
+    }
+    #expect(told.supervisor.intent != nil && told.supervisor.intent?.reign != reign)
+  }
+}
