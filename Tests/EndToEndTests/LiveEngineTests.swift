@@ -6,30 +6,10 @@ import Testing
 /// Databases that are captured while they work.
 @Suite(.serialized, .enabled(if: geteuid() == 0))
 struct `A live database` {
-  /// Which provider on which filesystem.
-  struct Setting: CustomTestStringConvertible {
-    var provider: String
-    var filesystem: String
-    var testDescription: String { "\(provider) on \(filesystem)" }
-    var grade: String { provider == "postgres" ? "application" : "crash" }
-    var lines: [String] {
-      let plan = provider == "freeze" ? ["plan: [{ unit: UNIT }]"] : ["require: \(grade)"]
-      let capture =
-        provider == "postgres"
-        ? "{ postgres: { \(PostgresCluster.connection), every: 4s } }" : provider
-      return ["rpo: 1s", "capture: [\(capture)]"] + plan
-    }
-    static let cloning = [
-      Setting(provider: "btrfs", filesystem: "btrfs"),
-      Setting(provider: "freeze", filesystem: "xfs"),
-    ]
-    static let postgres = cloning + [Setting(provider: "postgres", filesystem: "ext4")]
-    static let all = cloning + [Setting(provider: "freeze", filesystem: "ext4")]
-  }
-
   private static func number(_ name: String) -> Int? {
     unsafe getenv(name).flatMap { Int(unsafe String(cString: $0)) }
   }
+  /// Each on the database as the round before left it.
   private let rounds = number("HOLDFAST_ROUNDS") ?? 1
   /// Of pgbench: 15 MB each.
   private let scale = number("HOLDFAST_SCALE") ?? 5
@@ -68,8 +48,10 @@ struct `A live database` {
   }
 
   /// Points that the provider made one instant, newest first; others say that they are none.
-  private func recoverable(_ pair: TestPair, _ setting: Setting) -> [TestPair.KeptPoint] {
-    let points = pair.kept("b")
+  private func recoverable(
+    _ pair: TestPair, _ setting: LiveSetting, on site: String = "b"
+  ) -> [TestPair.KeptPoint] {
+    let points = pair.kept(site)
     #expect(points.allSatisfy { $0.grade != "fuzzy" || !$0.reason.isEmpty }, "\(points)")
     return points.filter { $0.grade == setting.grade && $0.provider == setting.provider }
   }
@@ -95,57 +77,94 @@ struct `A live database` {
     }
   }
 
-  @Test(arguments: Setting.postgres)
+  /// A cluster whose books are filled, running in `group`.
+  private func fill(_ cluster: PostgresCluster, _ data: String, _ group: ServiceGroup) {
+    let made = cluster.initialize(data)
+    #expect(made.code == 0, "\(made.output)")
+    #expect(cluster.start(data, in: group).code == 0)
+    let filled = cluster.run(
+      "pgbench -q -i -s \(scale) && psql -c \"create table ledger (client int)\"")
+    #expect(filled.code == 0, "\(filled.output)")
+  }
+
+  /// Has clients work until `count` recoverable points were begun meanwhile; then nothing of the
+  /// primary lives any more.
+  /// - Returns: the last point before them.
+  private func workAndDie(
+    _ pair: TestPair, _ setting: LiveSetting, _ cluster: PostgresCluster, _ data: String,
+    count: Int
+  ) -> UInt64 {
+    let sockets = pair.scratch("sockets")
+    func acknowledgedLines() -> Int {
+      Int(Shell.run("cat \(sockets)/acks* 2>/dev/null | wc -l").output.filter(\.isNumber)) ?? 0
+    }
+    let before = acknowledgedLines()
+    let began = ContinuousClock.now
+    cluster.run(
+      """
+      cd \(sockets); pgbench -n -c 4 -T 3600 -s \(scale) -f transaction -l \
+        --log-prefix=acks >load 2>&1 &
+      """)
+    _ = pair.wait { acknowledgedLines() > before }
+    // One may be under way.
+    let last = (pair.points("a")?.captured ?? 0) + 1
+    let isThere = pair.wait(30 + 4 * scale) {
+      recoverable(pair, setting).count { $0.point > last } >= count
+    }
+    #expect(isThere, "\(pair.story)")
+    pair.kill("a")
+    let seconds = (ContinuousClock.now - began) / .seconds(1)
+    cluster.stop(data, mode: "immediate")
+    _ = pair.wait { Shell.run("pgrep -x pgbench").code != 0 }
+    print("\(setting.testDescription): \(Int(Double(acknowledgedLines() - before) / seconds)) transactions/s")
+    return last
+  }
+
+  @Test(arguments: LiveSetting.postgres)
   func `PostgreSQL recovers from every point with all that it acknowledged`(
-    setting: Setting
+    setting: LiveSetting
   ) throws {
-    for _ in 0..<rounds {
-      let pair = TestPair(extra: setting.lines) { LoopDisk(setting.filesystem, in: $0) }
-      pair.isAlone = true
-      let group = ServiceGroup(pair.scratch)
-      let cluster = PostgresCluster(scratch: pair.scratch)
-      let data = "\(pair.source)/main"
-      let made = cluster.initialize(data)
-      #expect(made.code == 0, "\(made.output)")
-      #expect(cluster.start(data, in: group).code == 0)
-      pair.write(Self.transaction, to: pair.scratch("sockets/transaction"))
-      let filled = cluster.run(
-        "pgbench -q -i -s \(scale) && psql -c \"create table ledger (client int)\"")
-      #expect(filled.code == 0, "\(filled.output)")
-      #expect(pair.begin(), "\(pair.story)")
-      #expect(pair.sync() > 0, "\(pair.story)")
-      let load = Shell.run(
-        """
-        chmod 644 '\(pair.scratch.path)/sockets/transaction'
-        """)
-      #expect(load.code == 0)
-      cluster.run(
-        """
-        cd \(pair.scratch.path)/sockets; pgbench -n -c 4 -T 600 -s \(scale) -f transaction -l \
-          --log-prefix=acks >load 2>&1 &
-        """)
-      let patience = 30 + 4 * scale
-      #expect(pair.wait(patience) { recoverable(pair, setting).count > 4 }, "\(pair.story)")
-      pair.kill("a")
-      cluster.stop(data, mode: "immediate")
-      _ = pair.wait { Shell.run("pgrep -x pgbench").code != 0 }
-      let moved = pair.run("failover p --json --yes --accept-loss --other-site-is-down", on: "b")
+    let pair = TestPair(extra: setting.lines) { LoopDisk(setting.filesystem, in: $0) }
+    pair.isAlone = true
+    let group = ServiceGroup(pair.scratch)
+    let cluster = PostgresCluster(scratch: pair.scratch)
+    let data = "\(pair.source)/main"
+    fill(cluster, data, group)
+    let transaction = pair.scratch("sockets/transaction")
+    pair.write(Self.transaction, to: transaction)
+    #expect(Shell.run("chmod 644 '\(transaction)'").code == 0)
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    for round in 1...rounds {
+      let last = workAndDie(pair, setting, cluster, data, count: rounds == 1 ? 4 : 2)
+      // The standby as it stands at that moment is promoted; the pair goes on without it.
+      pair.kill("b")
+      let copy = pair.copyStandby(round)
+      pair.start(copy)
+      let moved = pair.run("failover p --json --yes --accept-loss --other-site-is-down", on: copy)
       #expect(moved.code == 0, "\(moved.output)")
-      let points = recoverable(pair, setting)
+      let points = recoverable(pair, setting, on: copy).filter { $0.point > last }
       let newest = try #require(points.first)
       #expect(!acknowledged(pair.scratch, until: newest.time).isEmpty)
-      examine(cluster, "\(pair.replica)/main", newest)
-      for point in points.dropFirst().prefix(3) {
+      examine(cluster, pair.scratch("replica-\(copy)") + "/main", newest)
+      for point in points.dropFirst().prefix(rounds == 1 ? 3 : 1) {
         let old = pair.scratch("old-\(point.point)")
-        let restored = pair.run("restore p --point \(point.point) --to '\(old)'", on: "b")
+        let restored = pair.run("restore p --point \(point.point) --to '\(old)'", on: copy)
         #expect(restored.code == 0, "\(restored.output)")
         examine(cluster, "\(old)/main", point)
+        Shell.run("rm -rf '\(old)'")
       }
+      pair.discard(copy)
+      guard round < rounds else { break }
+      #expect(cluster.start(data, in: group).code == 0)
+      pair.start("b")
+      pair.start("a")
     }
   }
 
-  @Test(arguments: Setting.all)
-  func `SQLite recovers from every point with all that it acknowledged`(setting: Setting) throws {
+  @Test(arguments: LiveSetting.sqlite)
+  func `SQLite recovers from every point with all that it acknowledged`(setting: LiveSetting) throws
+  {
     for _ in 0..<rounds {
       let pair = TestPair(extra: setting.lines) { LoopDisk(setting.filesystem, in: $0) }
       pair.isAlone = true

@@ -264,6 +264,12 @@ package final class TestPair {
     return name
   }
 
+  /// Ends a site that ``copyStandby(_:)`` made, and removes what it had.
+  package func discard(_ copy: String) {
+    kill(copy)
+    Shell.run("cd '\(scratch.path)'; rm -rf state-\(copy) run-\(copy) replica-\(copy)")
+  }
+
   /// Captures now and waits until the replica has it.
   /// - Returns: the point's number; 0 where it did not come through.
   package func sync(_ goal: String = "applied", timeout: String = "60s") -> UInt64 {

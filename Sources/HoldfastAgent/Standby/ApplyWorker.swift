@@ -141,7 +141,7 @@ package actor ApplyWorker {
   /// - Throws: why the replica could not be moved to any point.
   package func probe() throws {
     try prepare()
-    _ = try open()
+    try open().tryToWrite()
   }
 
   package func follow() {

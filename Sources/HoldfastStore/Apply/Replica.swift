@@ -216,6 +216,17 @@ package final class Replica {
     }
   }
 
+  /// - Throws: why nothing could be written below a root.
+  package func tryToWrite() throws {
+    for tree in trees {
+      try clearStaging(tree)
+      guard let path = Self.staging.appending(Array("probe".utf8)) else { continue }
+      let block = [UInt8](repeating: 0, count: 4096)
+      try tree.create(path).write(block, 0..<block.count, at: 0)
+      try tree.remove(path, directory: false)
+    }
+  }
+
   func clearStaging(_ tree: any Tree) throws {
     tree.forgetDirectories()
     guard try tree.status(Self.staging.parent) != nil else {

@@ -1,0 +1,57 @@
+import Glibc
+import Testing
+
+/// What captures a live database, and where it lies.
+struct LiveSetting: CustomTestStringConvertible {
+  /// As points name it.
+  var provider: String
+  var filesystem: String
+  /// Whether commands before and after frame it.
+  var isQuiesced = false
+
+  var testDescription: String {
+    "\(isQuiesced ? "quiesce and " : "")\(provider) on \(filesystem)"
+  }
+  var grade: String { provider == "postgres" || isQuiesced ? "application" : "crash" }
+
+  /// Lines of a ``TestPair``'s configuration.
+  var lines: [String] {
+    let capture =
+      switch provider {
+      case "postgres": "{ postgres: { \(PostgresCluster.connection), every: 4s } }"
+      case "snapshot": Self.commands
+      default: provider
+      }
+    let quiesce = isQuiesced ? "{ quiesce: { before: sync -f SCRATCH/disk, after: true } }, " : ""
+    // More data, read more seldom, so that the load is one.
+    return ["rpo: \(Self.isNight ? 5 : 1)s", "capture: [\(quiesce)\(capture)]", "retention: { all: 5m }"]
+      + (provider == "freeze" ? ["plan: [{ unit: UNIT }]"] : ["require: \(grade)"])
+  }
+
+  /// As an administrator would have btrfs make them.
+  private static let commands = """
+    { snapshot: { path: SCRATCH/disk/picture/source, \
+    create: "btrfs -q subvolume snapshot -r SCRATCH/disk SCRATCH/disk/picture", \
+    remove: "test ! -e SCRATCH/disk/picture || btrfs -q subvolume delete SCRATCH/disk/picture" } }
+    """
+
+  /// Many rounds are for a night, and then wherever a provider applies.
+  private static let isNight = unsafe getenv("HOLDFAST_ROUNDS") != nil
+
+  private static let cloning = [
+    Self(provider: "btrfs", filesystem: "btrfs"), Self(provider: "freeze", filesystem: "xfs"),
+  ]
+  private static let cloningByNight =
+    isNight
+    ? [
+      Self(provider: "freeze", filesystem: "btrfs"),
+      Self(provider: "snapshot", filesystem: "btrfs"),
+      Self(provider: "btrfs", filesystem: "btrfs", isQuiesced: true),
+    ] : []
+  static let postgres =
+    cloning + [Self(provider: "postgres", filesystem: "ext4")] + cloningByNight
+    + (isNight
+      ? ["xfs", "btrfs"].map { Self(provider: "postgres", filesystem: $0) } : [])
+  /// Where a file cannot be cloned, only little can be read while the service stands still.
+  static let sqlite = cloning + [Self(provider: "freeze", filesystem: "ext4")] + cloningByNight
+}
