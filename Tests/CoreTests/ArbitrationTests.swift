@@ -188,7 +188,7 @@ private struct Asked {
     #expect(asked.primary(.renew, now: 13) == .refused(.superseded(reign(2))))
     #expect(asked.standby(.decline(reign(2)), now: 14) == .released)
     #expect(asked.persisted?.declined == reign(2) && asked.persisted?.holder == left)
-    #expect(asked.primary(.renew, now: 15) == .granted(wait: .seconds(5)))
+    #expect(asked.primary(.renew, now: 15) == .granted(wait: .zero))
     // What comes late, or twice, changes nothing any more.
     #expect(asked.standby(.decline(reign(2)), now: 16) == .released)
     #expect(asked.standby(next, now: 16) == .refused(.superseded(reign(1))))
@@ -199,6 +199,30 @@ private struct Asked {
     let begun = word(reign(2, 9), .primary, to: left)
     #expect(asked.ask(.decline(reign(2, 9)), right, begun, 26) == .released)
     #expect(asked.ask(.renew, right, begun, 27) == .granted(wait: .zero))
+  }
+
+  @Test func `keeps pairs apart`() {
+    var asked = Asked.begun
+    let second = RandomID(high: 1, low: 3)
+    func other(_ reign: Reign, _ part: RoleRecord.Part, to site: Fingerprint) -> SiteStatement {
+      var statement = word(reign, part, to: site)
+      statement.pair = second
+      return statement
+    }
+    // The sites of one are those of the other, in other parts.
+    #expect(
+      asked.ask(.renew, right, other(reign(4), .primary, to: left), 20) == .refused(.unheard))
+    #expect(
+      asked.ask(.ask, left, other(reign(4), .standby, to: right), 20)
+        == .refused(.quiet(left: ttl)))
+    #expect(asked.primary(.renew, now: 25) == .granted(wait: .zero))
+    #expect(
+      asked.ask(.renew, right, other(reign(4), .primary, to: left), 30) == .granted(wait: .zero))
+    #expect(asked.standby(.acquire(reign(2), .automatic), now: 36) == .granted(wait: .zero))
+    #expect(
+      asked.ask(.ask, left, other(reign(4), .standby, to: right), 36)
+        == .held(reign(4), left: .seconds(4)))
+    #expect(asked.primary(.renew, now: 36) == .refused(.superseded(reign(2))))
   }
 
   @Test func `of before reads what it kept when nothing was declined yet`() throws {

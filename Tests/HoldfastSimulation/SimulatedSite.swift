@@ -38,8 +38,8 @@ package final class SimulatedSite {
   // Gone with the process.
   var standing: Standing?
   var isPromoting = false
-  /// Promotions that its agent is asked for, and has not begun.
-  var promotionsAsked = 0
+  /// The reign that its agent never begins.
+  var forgone: Reign?
   var promisedUntil = Instant(nanos: .min)
   var lastHeard: Instant?
   var isByWord = false
@@ -69,8 +69,7 @@ package final class SimulatedSite {
     return AgentReport(
       record: record, role: isPromoting ? .promoting : standing.role,
       isRefused: standing.refusal != nil, promiseLeft: max(.zero, promisedUntil - now),
-      loss: lastHeard.map { now - $0 }, isByWord: isByWord,
-      isMoving: isPromoting || promotionsAsked > 0, move: plannedMove)
+      loss: lastHeard.map { now - $0 }, isByWord: isByWord, move: plannedMove)
   }
 }
 

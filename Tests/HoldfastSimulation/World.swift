@@ -20,13 +20,15 @@ package final class World {
   package let terms: LeaseTerms
   package let sites: [SimulatedSite]
   package private(set) var transcript: [String] = []
-  package private(set) var violations: [String] = []
+  package internal(set) var violations: [String] = []
   package internal(set) var probes: Set<Probe> = []
   var chance: Chance
   var now: Int64 = 0
   private var agenda = Agenda()
   private var epochs: [Epoch]
   private var wasServing = [false, false]
+  /// Which the other site serves in place of.
+  var declined: Set<Reign> = []
   /// Of reigns that a planned move brought: what the new primary's tree held.
   var plannedTrees: [Reign: Int] = [:]
 
@@ -209,7 +211,10 @@ package final class World {
       if isCut { return restartWitness(isForgetting: false, within: terms.ttl) }
       switch order {
       case .persist(let record):
-        if case .decline = request, record.holder != site.key { probes.insert(.declined) }
+        if case .decline(let reign) = request, record.holder != site.key {
+          probes.insert(.declined)
+          declined.insert(reign)
+        }
         witnessRecords[record.pair] = record
       case .answer(let answer):
         if case .refused(.quiet) = answer { probes.insert(.quiet) }

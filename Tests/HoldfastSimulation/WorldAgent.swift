@@ -10,7 +10,7 @@ extension World {
       record: site.record, superseded: site.superseded,
       yielded: site.yield?.point == nil ? nil : site.yield?.next)
     site.isPromoting = false
-    site.promotionsAsked = 0
+    site.forgone = nil
     site.isByWord = false
     site.yielding = nil
     site.taking = nil
@@ -127,10 +127,8 @@ extension World {
     func refuse(_ world: World) {
       if site.controllerRun == run { world.tell(site, .notPromoted) }
     }
-    site.promotionsAsked += 1
     after(by: .agent(site), chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
       guard site.agentRun == agentRun else { return refuse(world) }
-      site.promotionsAsked -= 1
       guard let standing = site.standing, standing.record.reign.epoch < reign.epoch,
         standing.role == .standby
       else { return refuse(world) }
@@ -139,6 +137,8 @@ extension World {
         if site.taking?.next == reign { world.tellTaking(site, .notPromoted("the disk is full")) }
         return refuse(world)
       }
+      guard site.forgone != reign else { return refuse(world) }
+      if world.declined.contains(reign) { world.violations.append("a declined reign began") }
       if isPlanned { world.plannedTrees[reign] = site.tree }
       guard world.obey(site.standing?.on(.promoted(reign)) ?? [], site) else {
         return refuse(world)
@@ -153,6 +153,18 @@ extension World {
         if site.taking?.next == reign { world.tellTaking(site, .promoted) }
         if site.controllerRun == run { world.tell(site, .promoted) }
       }
+    }
+  }
+
+  /// Its controller has given this reign up.
+  func forgo(_ site: SimulatedSite, _ reign: Reign, _ run: Int) {
+    let agentRun = site.agentRun
+    after(by: .agent(site), chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
+      guard site.agentRun == agentRun, site.standing?.record.part == .standby,
+        site.record.reign.epoch < reign.epoch
+      else { return }
+      site.forgone = reign
+      if site.controllerRun == run { world.tell(site, .forgone(reign)) }
     }
   }
 

@@ -154,6 +154,7 @@ extension World {
       _ = site.standing?.on(.granted(reign))
     case .promote(let reign, let point):
       promote(site, reign, run, isPlanned: point != nil)
+    case .forgo(let reign): forgo(site, reign, run)
     case .start:
       say(site.name, "starts the service")
       site.runs = true

@@ -47,6 +47,8 @@ package actor Pair {
   var isStalled = false
   /// Past the commit point of a promotion, with the tree not yet ready.
   var isPromoting = false
+  /// A reign that its controller has given up: see ``forgo(_:)``.
+  var forgone: Reign?
   package var isAtMove: Bool {
     isMoving || isOrdered || isPromoting || isReturning || (yielding?.isUnderWay ?? false)
   }

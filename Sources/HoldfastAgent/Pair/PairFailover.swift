@@ -214,6 +214,9 @@ extension Pair {
     // Another may have come first while this one waited.
     guard standing?.record.part == .standby, standing?.record.reign.epoch ?? .none < reign.epoch
     else { throw otherMove }
+    guard reign != forgone else {
+      throw FailureAnswer(code: 3, "\(name): epoch \(reign.epoch) is wanted no more")
+    }
     let view = board.view
     let saved = PairFiles.Saved(
       record: RoleRecord(reign: reign, part: .primary), promoting: point.number,

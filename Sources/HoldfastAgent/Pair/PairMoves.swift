@@ -72,6 +72,15 @@ extension Pair {
       try await untilResumed()
       return answer
     }
+    // The other site may have been lost with a reign that it was granted and never began.
+    if before.refusal == nil, request.otherSiteIsDown, before.record.part == .primary,
+      let vacant = heardService(board.view, host.clock.now())?.vacant?.value,
+      vacant.epoch > before.record.reign.epoch
+    {
+      let answer = try await takeBack(after: vacant)
+      try await untilResumed()
+      return answer
+    }
     if let refusal = before.refusal { throw FailureAnswer(code: 3, "\(refusal)") }
     isByWord = request.otherSiteIsDown && before.record.part == .primary
     try await obey(standing?.on(.resume) ?? [])

@@ -16,7 +16,7 @@ extension Pair {
       epoch: record?.reign.epoch.rawValue ?? 0, reign: (record?.reign.id ?? .none).description,
       part: record?.part == .primary ? "primary" : "standby", role: role.rawValue,
       refused: standing?.refusal != nil, promiseSeconds: max(.zero, promisedUntil - now).seconds,
-      lossSeconds: loss(now).map(\.seconds), byWord: isByWord, moving: isMoving || isPromoting,
+      lossSeconds: loss(now).map(\.seconds), byWord: isByWord,
       move: plannedMove.map { PlannedMoveAnswer($0) },
       planned: isPlanned || (record?.reign.epoch.rawValue ?? 0) <= 1)
   }
@@ -36,6 +36,15 @@ extension Pair {
     isByWord = false
     try await obey(standing?.on(.granted(reign)) ?? [])
     if standing?.record.part == .primary { await greet() }
+  }
+
+  /// The controller gives this reign up that it was granted.
+  /// - Returns: whether it never begins here any more; false where it has begun.
+  package func forgo(_ reign: Reign) -> Bool {
+    guard let record = standing?.record, record.part == .standby, record.reign.epoch < reign.epoch
+    else { return false }
+    forgone = reign
+    return true
   }
 
   /// Asks the other site not to serve for one ttl.
@@ -96,7 +105,13 @@ package struct ServingRequest: Codable, Sendable {
   package var arbiterSilent: Bool?
   /// What the plan would find on this host, now and then.
   package var facts: [String: String]?
+  /// The newest reign, where the arbiter says that nobody holds its lease.
+  package var vacant: ReignRequest?
+  /// The epoch of a failover that is not done, or was withdrawn and is not declined yet.
+  package var wanted: UInt64?
   package init(_ word: ServiceWord) {
+    vacant = word.vacant.map { ReignRequest($0) }
+    wanted = word.wanted?.rawValue
     yield = word.yield.map { YieldWord(reign: ReignRequest($0.next), word: $0.word.rawValue) }
     facts = word.facts
     arbiterSilent = word.isArbiterSilent
@@ -157,8 +172,6 @@ package struct ServingAnswer: Codable, Sendable {
   @Nullable package var lossSeconds: Double?
   /// Whether a person has said that the other site is down, and no arbiter has granted since.
   package var byWord: Bool
-  /// Whether this site is at being promoted.
-  package var moving: Bool
   /// A planned move that the controller has a part in.
   @Nullable package var move: PlannedMoveAnswer?
   /// Whether the other site yielded to this reign, or never reigned.
@@ -181,8 +194,8 @@ package struct ServingAnswer: Codable, Sendable {
     return AgentReport(
       record: RoleRecord(reign: reign, part: part == "primary" ? .primary : .standby), role: role,
       isRefused: refused, promiseLeft: .seconds(promiseSeconds),
-      loss: lossSeconds.map { .seconds($0) }, isByWord: byWord, isMoving: moving,
-      move: move?.value, isPlanned: planned)
+      loss: lossSeconds.map { .seconds($0) }, isByWord: byWord, move: move?.value,
+      isPlanned: planned)
   }
 }
 
@@ -199,6 +212,11 @@ package struct ReignRequest: Codable, Sendable {
       Reign(epoch: Epoch(rawValue: epoch), id: $0)
     }
   }
+}
+
+package struct ForgoReply: Codable, Sendable {
+  package var forgone: Bool
+  package init(forgone: Bool) { self.forgone = forgone }
 }
 
 package struct PromiseReply: Codable, Sendable {

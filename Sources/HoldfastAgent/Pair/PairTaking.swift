@@ -10,9 +10,9 @@ extension Pair {
   /// - Parameter by: who ordered it, for people.
   package func switchover(by: String) async throws -> FailoverAnswer {
     if standing?.role == .primary { return try await orderOther(by) }
+    if standing?.role == .standby, let applier { try await probe(applier) }
     if let refusal = refusalToTake { throw refusal }
     guard let record = standing?.record else { preconditionFailure("a standby without a record") }
-    if let applier { try await probe(applier) }
     return try await recorded("switchover", by: by) {
       moves.enter("catch up")
       isMoving = true
@@ -99,6 +99,14 @@ extension Pair {
     }
     for hold in [PairView.Hold.replica, .journal, .disk, .change, .configuration] {
       if let reason = view.held[hold] { return FailureAnswer(code: 3, reason) }
+    }
+    if let epoch = heardService(view, host.clock.now())?.wanted {
+      return FailureAnswer(
+        code: 3,
+        """
+        a failover of \(name) to epoch \(epoch) was begun here and is not done: wait for its end, \
+        or type: holdfast failover \(name) --withdraw
+        """)
     }
     guard view.marks.durable != .none else {
       return FailureAnswer(code: 3, "no point of \(name) is durable here yet: wait for the first")

@@ -208,8 +208,8 @@ extension Pair {
     saysYielded()
   }
 
-  /// A person says that the site which this one has yielded to is lost: it reigns anew, from its
-  /// own tree.
+  /// A person says that the site which this one has yielded to, or which was granted a reign that
+  /// it never began, is lost: this one reigns anew, from its own tree.
   func takeBack(after next: Reign) async throws -> String {
     let reign = Reign(epoch: next.epoch.next, id: RandomID(host.dice))
     let used = max(board.view.marks.captured, try files.role()?.usedUpTo ?? .none)

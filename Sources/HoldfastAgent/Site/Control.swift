@@ -36,9 +36,7 @@ package struct Control: Sendable {
   ) async throws -> [UInt8]? {
     let parts = path.split(separator: "/").map(String.init)
     guard parts.count == 3, parts[0] == "pairs" else { return nil }
-    if parts[2] == "start" || parts[2] == "withdraw" {
-      return try await toController(path, body)
-    }
+    if parts[2] == "start" { return try await toController(path, body) }
     guard parts[2] == "failover",
       try await site.pair(parts[1]).configuration.failover.hasArbiter
     else { return nil }
@@ -123,6 +121,7 @@ package struct Control: Sendable {
     case "grant":
       try await pair.granted(reign(body))
       return encode(TextAnswer(message: "granted"))
+    case "forgo": return encode(ForgoReply(forgone: await pair.forgo(try reign(body))))
     case "promise":
       return encode(PromiseReply(promised: await pair.askPromise(try reign(body))))
     default: throw FailureAnswer(code: 2, "no such request: \(verb)")

@@ -37,14 +37,24 @@ package struct ControllerFiles: Sendable {
   }
 
   package func store(intent: PromotionIntent?) throws(DiskError) {
+    guard let intent else { return try forgetIntent() }
     var out = Writer()
-    if let intent {
-      Self.write(intent.reign, &out)
-      out.fixed(intent.cause.rawValue)
-      out.fixed((intent.point ?? .none).rawValue)
-      out.fixed(UInt8(intent.isWithdrawn ? 1 : 0))
+    Self.write(intent.reign, &out)
+    out.fixed(intent.cause.rawValue)
+    out.fixed((intent.point ?? .none).rawValue)
+    out.fixed(UInt8(intent.isWithdrawn ? 1 : 0))
+    do {
+      try disk.replace(intentName, with: out.bytes)
+    } catch {
+      // What may not be asked for again is better forgotten: that needs no room.
+      guard intent.isWithdrawn else { throw error }
+      try forgetIntent()
     }
-    try disk.replace(intentName, with: out.bytes)
+  }
+
+  private func forgetIntent() throws(DiskError) {
+    try disk.remove(intentName)
+    try disk.flushNames()
   }
 
   /// See ``Supervisor/Order/settle(_:)``.

@@ -247,6 +247,7 @@ package actor PairController {
     switch order {
     case .persist(let intent):
       try files.store(intent: intent)
+      if let intent, !intent.isWithdrawn { promotionFailure = nil }
       if intent != nil { world.probe.hit(.wanting) }
     case .note(let lease):
       // Before the lease that it follows from, and on record until all is over.
@@ -284,6 +285,8 @@ package actor PairController {
           tell(.notPromoted)
         }
       }
+    case .forgo(let reign):
+      Task { if await world.agent.forgo(name, reign) { tell(.forgone(reign)) } }
     case .start: start(plan.begin())
     case .stop: stop()
     case .suspend: fencer.run { [service] in service.suspend() }
@@ -364,6 +367,8 @@ package actor PairController {
       service: "\(supervisor.service)",
       leaseLeft: supervisor.lease.map { max(.zero, $0.fenceAt - now) },
       trouble: troubles.isEmpty ? nil : troubles.joined(separator: "; "),
-      yield: yield, facts: facts.isTold ? nil : facts.found, isArbiterSilent: silence != nil)
+      yield: yield, facts: facts.isTold ? nil : facts.found, isArbiterSilent: silence != nil,
+      vacant: supervisor.vacant,
+      wanted: supervisor.intent.flatMap { $0.cause == .planned ? nil : $0.reign.epoch })
   }
 }

@@ -1,4 +1,5 @@
 package import HoldfastCore
+import Logging
 
 /// What people order of a pair's controller.
 extension PairController {
@@ -15,6 +16,13 @@ extension PairController {
       throw ControllerRefusal(
         "\(name): a failover to \(ordered) is ordered already and goes on: see holdfast status")
     }
+    if supervisor.intent?.isWithdrawn == true {
+      throw ControllerRefusal(
+        """
+        \(name): the failover that was withdrawn is not declined yet, for the arbiter or the agent \
+        here gives no answer: see holdfast status \(name)
+        """)
+    }
     trouble = nil
     promotionFailure = nil
     let before = supervisor.report?.record.reign ?? .none
@@ -22,6 +30,7 @@ extension PairController {
     promotion = nil
     tell(.failoverOrdered(point))
     let reign = supervisor.intent?.reign
+    var failedAt: Instant?
     while world.clock.now() < end {
       if supervisor.service == .running, supervisor.report?.record.reign != before {
         if let promotion { return promotion }
@@ -44,7 +53,13 @@ extension PairController {
         throw ControllerRefusal(
           trouble ?? "the arbiter refused the new epoch: see holdfast status \(name)")
       }
-      if let why = promotionFailure ?? trouble, supervisor.report?.record.reign == before {
+      // A promotion that failed behind its commit point shows in what the agent says next.
+      let why = promotionFailure ?? trouble
+      failedAt = why == nil ? nil : failedAt ?? world.clock.now()
+      if let why, let failedAt, world.clock.now() - failedAt > Limits.agentAskedEvery * 5 {
+        guard supervisor.report?.record.reign == before else {
+          throw ControllerRefusal("\(name): \(why)", code: 1)
+        }
         throw ControllerRefusal(
           """
           \(name): \(why): it goes on, or is tried again, by itself: see holdfast status \(name); \
@@ -60,25 +75,30 @@ extension PairController {
 
   /// Takes a failover back that was ordered and is not done. What the arbiter may have granted for
   /// it is declined, so that the other site may serve again.
+  /// - Parameter by: who wants it, for people.
   /// - Returns: how far that is, for people.
   /// - Throws: that nothing is ordered, or that it is too late.
-  package func withdraw() async throws(ControllerRefusal) -> String {
+  package func withdraw(by: String) async throws(ControllerRefusal) -> String {
     guard let intent = supervisor.intent, intent.isOrdered else {
       throw ControllerRefusal("no failover of \(name) is ordered here: nothing to withdraw")
     }
-    guard !isAgentPromoting else {
-      throw ControllerRefusal(
-        "\(name) is being promoted here at this moment: see holdfast status \(name)")
-    }
+    world.log.notice("\(name): the failover to epoch \(intent.reign.epoch) is withdrawn by \(by)")
     withdrawn = intent.reign
     tell(.failoverWithdrawn)
     let end = world.clock.now() + pair.failover.terms.timeout
     while supervisor.intent?.reign == intent.reign, world.clock.now() < end {
       try? await world.clock.sleep(until: world.clock.now() + Limits.superviseEvery)
     }
+    guard supervisor.report?.record.reign != intent.reign else {
+      throw ControllerRefusal(
+        "\(name) was promoted to epoch \(intent.reign.epoch) already, which cannot be undone")
+    }
     return supervisor.intent?.reign == intent.reign
-      ? "\(name): the failover is withdrawn, and the arbiter is told so once it answers"
-      : "\(name): the failover is withdrawn, and the arbiter knows it"
+      ? """
+      \(name): the failover is withdrawn; it is declined once the arbiter, and the agent here, \
+      answer
+      """
+      : "\(name): the failover is withdrawn, and the other site may serve"
   }
 
   /// Runs the plan again after it failed.

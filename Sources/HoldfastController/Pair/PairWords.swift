@@ -7,10 +7,10 @@ extension Supervisor.Withheld {
     case .byHand: why = "mode is manual"
     case .loss: why = "more would be lost than max-loss (\(pair.failover.maxLoss)) allows"
     case .unknownLoss: why = "something is held, or what would be lost is not known"
-    case .failed:
+    case .heldBack:
       return """
-        nobody serves \(pair.name), and this standby could not be promoted: put right what \
-        holdfast status says; it is tried again by itself
+        nobody serves \(pair.name): this standby has given back what it was granted, so that the \
+        other site may serve; where that does not, it is promoted by itself within a minute
         """
     }
     return """

@@ -15,6 +15,9 @@ package protocol AgentDesk: Sendable {
   /// Makes the reign durable and the tree ready. The loss was accepted before it was granted.
   /// - Parameter point: `nil` for the newest that the pair requires.
   func promote(_ pair: String, _ reign: Reign, _ point: PointNumber?) async -> PromotionOutcome
+  /// Has the agent never begin this reign.
+  /// - Returns: false where it has, or gives no answer.
+  func forgo(_ pair: String, _ reign: Reign) async -> Bool
 }
 
 /// What a controller tells its agent of the service here.
@@ -31,11 +34,17 @@ package struct ServiceWord: Sendable {
   package var isArbiterSilent: Bool
   /// How far the service here has ended for a reign of the other site.
   package var yield: (next: Reign, word: Supervisor.Yield)?
+  /// The newest reign, where the arbiter says that nobody holds its lease.
+  package var vacant: Reign?
+  /// What a failover that is not done, or was withdrawn and is not declined yet, is to bring.
+  package var wanted: Epoch?
   package init(
     service: String, leaseLeft: Duration?, trouble: String?,
     yield: (next: Reign, word: Supervisor.Yield)? = nil, facts: [String: String]? = nil,
-    isArbiterSilent: Bool = false
+    isArbiterSilent: Bool = false, vacant: Reign? = nil, wanted: Epoch? = nil
   ) {
+    self.vacant = vacant
+    self.wanted = wanted
     self.facts = facts
     self.isArbiterSilent = isArbiterSilent
     self.yield = yield

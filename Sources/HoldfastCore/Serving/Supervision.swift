@@ -57,17 +57,13 @@ package struct AgentReport: Hashable, Sendable {
   package var loss: Duration?
   /// A person has said that the other site is down, and the arbiter was not heard since.
   package var isByWord: Bool
-  /// It is at a promotion, or at giving one up.
-  package var isMoving: Bool
   package var move: PlannedMove?
   /// The other site yielded to this reign, or never reigned.
   package var isPlanned: Bool
   package init(
     record: RoleRecord, role: Role, isRefused: Bool, promiseLeft: Duration, loss: Duration?,
-    isByWord: Bool = false, isMoving: Bool = false, move: PlannedMove? = nil,
-    isPlanned: Bool = false
+    isByWord: Bool = false, move: PlannedMove? = nil, isPlanned: Bool = false
   ) {
-    self.isMoving = isMoving
     self.isPlanned = isPlanned
     self.isByWord = isByWord
     self.move = move
@@ -143,6 +139,8 @@ extension Supervisor {
     /// The agent has made the new reign durable and the tree ready.
     case promoted
     case notPromoted
+    /// The agent has not begun this reign, and never will.
+    case forgone(Reign)
     case started
     case startFailed
     /// The plan's units were stopped in order, or not within their time.
@@ -175,6 +173,8 @@ extension Supervisor {
     /// The agent may go on as what its record says.
     case hand(Reign)
     case promote(Reign, PointNumber?)
+    /// Have the agent never begin this reign, and say `forgone` unless it has.
+    case forgo(Reign)
     /// Run the plan, from its beginning or from where it was left.
     case start
     /// Stop the plan's units in order, from the last to the first, and say `stopped`.
@@ -212,8 +212,8 @@ extension Supervisor {
     case loss
     /// Something is held, or what would be lost cannot be told.
     case unknownLoss
-    /// It was granted its reign, could not be promoted, and lets the other site serve for a while.
-    case failed
+    /// It has given back what it was granted, and leaves it to the other site for a while.
+    case heldBack
   }
 
   /// What became of the service here.

@@ -11,6 +11,10 @@ package struct Supervisor: Sendable {
   package internal(set) var report: AgentReport?
   /// When it was heard.
   var reportedAt: Instant?
+  /// The newest reign, where the arbiter said last that nobody holds its lease.
+  package private(set) var vacant: Reign?
+  /// The withdrawn reign that the agent never begins.
+  private var forgone: Reign?
   /// Why the arbiter granted nothing when it answered last.
   package internal(set) var refusal: ArbiterRefusal?
 
@@ -45,7 +49,7 @@ package struct Supervisor: Sendable {
   var isPromoting = false
   /// Since when the agent could not promote this site to the reign that was granted.
   var failingSince: Instant?
-  /// Until when this site, which could not be promoted, leaves the reign to the other.
+  /// Until when this site, which declined a reign, leaves it to the other.
   var failedUntil = Instant(nanos: .min)
   var chance: RandomID?
   /// Fencing is under way that another process may have to do in this one's stead. What a start
@@ -101,6 +105,10 @@ package struct Supervisor: Sendable {
       isPromoting = false
       failingSince = nil
     case .notPromoted: notPromoted(now, &orders)
+    case .forgone(let reign):
+      guard let intent, intent.isWithdrawn, intent.reign == reign else { break }
+      forgone = reign
+      askAnew(now, &orders)
     case .started: if service == .starting { service = .running }
     case .startFailed: if service == .starting { service = .failed }
     case .stopped:
@@ -120,7 +128,7 @@ package struct Supervisor: Sendable {
     case .health(let isWell): hear(isWell: isWell, &orders)
     case .failoverOrdered(let point): failover(isOrdered: true, point, &orders)
     case .failoverWithdrawn:
-      if intent?.isOrdered == true, !isPromoting { withdraw(&orders) }
+      if intent?.isOrdered == true { withdraw(now, &orders) }
     case .startOrdered: if service == .failed, !isSuspended { run(&orders) }
     }
     guardLease(now, &orders)
@@ -235,9 +243,9 @@ package struct Supervisor: Sendable {
     }
     let request: ArbiterRequest
     if let intent, intent.isWithdrawn {
-      // Not while the agent may be at what was asked of it before.
-      let isIdle = report?.role == .standby && report?.isMoving == false
-      request = isIdle ? .decline(intent.reign) : .ask
+      // What the agent may yet begin is not the other site's.
+      if forgone != intent.reign { orders.append(.forgo(intent.reign)) }
+      request = forgone == intent.reign ? .decline(intent.reign) : .ask
     } else if let intent {
       // The other site may have gone on since: only what was granted before still counts.
       let isOver = intent.cause == .planned && intent.point != nil && !isOffered(intent)
@@ -313,6 +321,11 @@ package struct Supervisor: Sendable {
     withheld = nil
     if case .free = answer {} else { freeSince = nil }
     switch answer {
+    case .free(let reign): vacant = reign
+    case .granted, .held: vacant = nil
+    case .released, .refused: break
+    }
+    switch answer {
     case .granted(let wait):
       othersLeaseEnd = now + wait
       hasReleased = false
@@ -321,7 +334,9 @@ package struct Supervisor: Sendable {
         isPromoting = true
         orders.append(.promote(intent.reign, intent.point))
       }
-    case .released where intent?.isWithdrawn == true: abandon(nil, &orders)
+    case .released where intent?.isWithdrawn == true:
+      failedUntil = now + Limits.promotionTriedAgainAfter
+      abandon(nil, &orders)
     case .released:
       hasReleased = true
       lease = nil

@@ -22,7 +22,7 @@ extension Supervisor {
 
   private func reasonToWait(_ report: AgentReport, _ now: Instant) -> Withheld? {
     guard settings.isAutomatic else { return .byHand }
-    if isHoldingBack(now) { return .failed }
+    if isHoldingBack(now) { return .heldBack }
     // What an agent that is silent said then is not so any more, nor would it promote.
     guard let loss = report.loss, let reportedAt, now - reportedAt <= Limits.reportCountsFor
     else { return .unknownLoss }
@@ -34,14 +34,13 @@ extension Supervisor {
       return orders.append(.refuse(nil))
     }
     if let intent, intent.isOrdered || !isOrdered { return }
-    // What was withdrawn is never asked for again: the arbiter may still hear that.
     // The agent hears of who ordered it first.
-    if intent?.cause == .planned { return orders.append(.refuse(nil)) }
+    if intent?.cause == .planned || intent?.isWithdrawn == true {
+      return orders.append(.refuse(nil))
+    }
     guard let chance else { return orders.append(.refuse(nil)) }
     self.chance = nil
-    let reign =
-      intent.flatMap { $0.isWithdrawn ? nil : $0.reign }
-      ?? Reign(epoch: report.record.reign.epoch.next, id: chance)
+    let reign = intent?.reign ?? Reign(epoch: report.record.reign.epoch.next, id: chance)
     let begun = PromotionIntent(
       reign: reign, cause: isOrdered ? .ordered : .automatic, point: point)
     intent = begun
@@ -50,7 +49,7 @@ extension Supervisor {
     orders.append(.persist(begun))
   }
 
-  /// Whether this site, which could not be promoted, leaves the reign to the other for a while.
+  /// Whether this site, which declined a reign, leaves it to the other for a while.
   package func isHoldingBack(_ now: Instant) -> Bool { now < failedUntil }
 
   /// The agent could not do it, or gave no answer.
@@ -61,12 +60,13 @@ extension Supervisor {
     let since = failingSince ?? now
     failingSince = since
     guard now - since >= Limits.promotionTriedFor else { return }
-    failedUntil = now + Limits.promotionTriedAgainAfter
-    withdraw(&orders)
+    withdraw(now, &orders)
   }
 
   /// Whatever the arbiter has granted of it, or grants yet, is declined.
-  mutating func withdraw(_ orders: inout [Order]) {
+  mutating func withdraw(_ now: Instant, _ orders: inout [Order]) {
+    failedUntil = now + Limits.promotionTriedAgainAfter
+    isPromoting = false
     intent?.isWithdrawn = true
     failingSince = nil
     pending = nil

@@ -67,6 +67,8 @@ package struct Witness: Sendable {
     var quietForNew: Instant
     /// When the last lease of an earlier reign ends.
     var priorExpiry: Instant
+    /// The same as it was before the newest reign was granted, for the case that it is declined.
+    var declinedPriorExpiry: Instant?
   }
   private var entries: [RandomID: Entry] = [:]
   /// Of pairs that nothing is on record of: what each site said last.
@@ -172,7 +174,11 @@ extension Witness.Entry {
     case .release: return release(site, told, now)
     case .decline(let reign):
       // Nobody served under what was granted of it.
-      if record.decline(reign, by: site, told) { expiry = nil }
+      if record.decline(reign, by: site, told) {
+        expiry = nil
+        priorExpiry = declinedPriorExpiry ?? priorExpiry
+        record.isSettled = now >= priorExpiry
+      }
       return .released
     case .ask: return ask(now)
     }
@@ -227,7 +233,10 @@ extension Witness.Entry {
       }
     guard mayTake || record.holder == site else { return .held(record.reign, left: end - now) }
     // The site's own lease is no danger to itself.
-    if record.holder != site { priorExpiry = max(priorExpiry, end) }
+    if record.holder != site {
+      declinedPriorExpiry = priorExpiry
+      priorExpiry = max(priorExpiry, end)
+    }
     record.reign = reign
     record.holder = site
     record.isSettled = false

@@ -157,7 +157,7 @@ struct ControllerCommand: AsyncParsableCommand {
     _ configuration: Configuration, _ controllers: [PairController]
   ) async throws -> ControlServer {
     let path = "\(configuration.control)/\(socket)"
-    return try await ControlSockets.open(path, "holdfast-admin", mayMove: true) { request, _ in
+    return try await ControlSockets.open(path, "holdfast-admin", mayMove: true) { request, user in
       let parts = request.path.split(separator: "/").map(String.init)
       guard request.method == "POST", parts.count == 3, parts[0] == "pairs",
         let controller = controllers.first(where: { $0.name == parts[1] })
@@ -169,7 +169,9 @@ struct ControllerCommand: AsyncParsableCommand {
           let order = try? JSON.decode(FailoverRequest.self, request.body)
           let point = order?.point.map { PointNumber(rawValue: $0) }
           return JSON.encode(FailoverAnswer(try await controller.failover(point)))
-        case "withdraw": return JSON.encode(TextAnswer(message: try await controller.withdraw()))
+        case "withdraw":
+          let by = "user \(user) on \(configuration.site)"
+          return JSON.encode(TextAnswer(message: try await controller.withdraw(by: by)))
         case "start":
           try await controller.start()
           return JSON.encode(
@@ -214,6 +216,13 @@ struct ControlSocketAgent: AgentDesk {
     _ = try? await client.post(
       TextAnswer.self, "/pairs/\(pair)/grant", ReignRequest(reign),
       within: Limits.agentAnswersWithin)
+  }
+
+  func forgo(_ pair: String, _ reign: Reign) async -> Bool {
+    let reply = try? await client.post(
+      ForgoReply.self, "/pairs/\(pair)/forgo", ReignRequest(reign),
+      within: Limits.agentAnswersWithin)
+    return reply?.forgone ?? false
   }
 
   func askPromise(_ pair: String, _ reign: Reign) async -> Bool {

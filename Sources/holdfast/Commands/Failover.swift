@@ -19,9 +19,10 @@ struct Failover: AsyncParsableCommand {
   func run() async throws {
     let client = try AgentClient(options)
     if withdraw {
-      let answer = try await client.post(TextAnswer.self, "/pairs/\(pair)/withdraw")
-      return print(
-        json ? String(decoding: JSON.encode(answer), as: UTF8.self) : answer.message)
+      // Whether or not the agent lives.
+      let body = try await client.orderController("/pairs/\(pair)/withdraw", [])
+      let answer = try JSON.decode(TextAnswer.self, body)
+      return print(json ? String(decoding: body, as: UTF8.self) : answer.message)
     }
     var request = FailoverRequest(
       point: point, acceptLoss: acceptLoss, otherSiteIsDown: otherSiteIsDown, preview: true)
