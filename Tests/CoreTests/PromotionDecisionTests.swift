@@ -115,6 +115,12 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
     _ = told.tell(.agent(Told.report(.standby, .standby)), 6990)
     _ = told.tick(7000)
     #expect(told.tell(.arbiter(told.asked, .free(Told.reign)), 7010) == [])
+    // Once the other has served it counts no more.
+    _ = told.tick(9000)
+    _ = told.tell(.arbiter(told.asked, .held(Told.reign, left: .seconds(9))), 9010)
+    _ = told.tell(.agent(Told.report(.standby, .standby)), 10_990)
+    _ = told.tick(11_000)
+    #expect(told.tell(.arbiter(told.asked, .free(Told.reign)), 11_010) != [])
   }
 
   @Test func `is ordered nothing new before what was withdrawn is declined`() {

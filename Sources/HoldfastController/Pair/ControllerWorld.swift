@@ -47,6 +47,7 @@ struct PlanProgress {
     func leave() { isLeft.withLock { $0 = true } }
   }
   private var run: Run?
+  var steps = PlanRun([])
 
   mutating func begin() -> Run {
     abandon()

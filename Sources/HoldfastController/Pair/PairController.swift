@@ -31,8 +31,8 @@ package actor PairController {
   var trouble: String?
   /// Why this site could not be promoted.
   var promotionFailure: String?
-  /// The reign of the last order that a person withdrew.
-  var withdrawn: Reign?
+  /// The last order that a person withdrew.
+  var withdrawn: (reign: Reign, by: String)?
   /// Why the arbiter did not answer.
   private var silence: String?
   var plan = PlanProgress()

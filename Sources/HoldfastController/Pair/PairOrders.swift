@@ -46,8 +46,8 @@ extension PairController {
         throw ControllerRefusal(
           "\(name) is promoted here, and its plan failed: \(trouble ?? "see its log")", code: 1)
       }
-      if let reign, withdrawn == reign {
-        throw ControllerRefusal("\(name): the failover was withdrawn")
+      if let withdrawn, withdrawn.reign == reign {
+        throw ControllerRefusal("\(name): the failover was withdrawn by \(withdrawn.by)")
       }
       if supervisor.intent == nil, supervisor.report?.record.reign == before {
         throw ControllerRefusal(
@@ -83,7 +83,7 @@ extension PairController {
       throw ControllerRefusal("no failover of \(name) is ordered here: nothing to withdraw")
     }
     world.log.notice("\(name): the failover to epoch \(intent.reign.epoch) is withdrawn by \(by)")
-    withdrawn = intent.reign
+    withdrawn = (intent.reign, by)
     tell(.failoverWithdrawn)
     let end = world.clock.now() + pair.failover.terms.timeout
     while supervisor.intent?.reign == intent.reign, world.clock.now() < end {

@@ -1,20 +1,31 @@
 import HoldfastCore
 import Logging
 
-/// Starting and ending a pair's service by its plan, one step after the other.
+/// Starting and ending a pair's service by its plan: obeys ``PlanRun``.
 extension PairController {
   func start(_ run: PlanProgress.Run) {
     trouble = nil
-    planner.run { [service, pair, weak self] in
+    plan.steps = PlanRun(pair.plan.map(\.onFailure))
+    planner.run { [service, weak self] in
       guard service.allow({ run.isWanted }) else { return }
-      for (index, step) in pair.plan.enumerated() {
-        guard run.isWanted else { return }
-        let failure = Self.failure(of: step, service)
-        service.prepare()
-        Task { await self?.done(run, index, failure) }
-        if failure != nil, step.onFailure == .stop { return }
+      Task { await self?.tell(run, .allowed) }
+    }
+  }
+
+  private func tell(_ run: PlanProgress.Run, _ event: PlanRun.Event) {
+    guard run.isWanted else { return }
+    for order in plan.steps.on(event) {
+      switch order {
+      case .run(let index):
+        planner.run { [service, step = pair.plan[index], weak self] in
+          guard run.isWanted else { return }
+          let failure = Self.failure(of: step, service)
+          service.prepare()
+          Task { await self?.done(run, index, failure) }
+        }
+      case .started: tell(.started)
+      case .failed: tell(.startFailed)
       }
-      Task { await self?.ended(run) }
     }
   }
 
@@ -51,16 +62,15 @@ extension PairController {
   private func done(_ run: PlanProgress.Run, _ index: Int, _ failure: StepError?) {
     guard run.isWanted else { return }
     let step = pair.plan[index]
-    guard let failure else { return world.log.notice("\(name): step \(index + 1), \(step): done") }
-    trouble = "step \(index + 1), \(step): \(failure)"
-    if step.onFailure == .stop {
-      trouble? += "; put that right, then type on this site: holdfast start \(name)"
+    if let failure {
+      trouble = "step \(index + 1), \(step): \(failure)"
+      if step.onFailure == .stop {
+        trouble? += "; put that right, then type on this site: holdfast start \(name)"
+      }
+      world.log.error("\(name): \(trouble ?? "")")
+    } else {
+      world.log.notice("\(name): step \(index + 1), \(step): done")
     }
-    world.log.error("\(name): \(trouble ?? "")")
-    if step.onFailure == .stop { tell(.startFailed) }
-  }
-
-  private func ended(_ run: PlanProgress.Run) {
-    if run.isWanted { tell(.started) }
+    tell(run, .done(index, isFailed: failure != nil))
   }
 }

@@ -341,7 +341,10 @@ package struct Supervisor: Sendable {
       hasReleased = true
       lease = nil
       if isReady { yield = .released }
-    case .held(let reign, _) where asked == .ask: settle(reign, &orders)
+    case .held(let reign, _) where asked == .ask:
+      // The other site serves: what this one left to it, it has.
+      failedUntil = Instant(nanos: .min)
+      settle(reign, &orders)
     case .held:
       // Of a planned move the other site's release is on its way.
       guard let intent else { break }

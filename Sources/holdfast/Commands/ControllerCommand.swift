@@ -157,7 +157,7 @@ struct ControllerCommand: AsyncParsableCommand {
     _ configuration: Configuration, _ controllers: [PairController]
   ) async throws -> ControlServer {
     let path = "\(configuration.control)/\(socket)"
-    return try await ControlSockets.open(path, "holdfast-admin", mayMove: true) { request, user in
+    return try await ControlSockets.open(path, "holdfast-admin", mayMove: true) { request, _ in
       let parts = request.path.split(separator: "/").map(String.init)
       guard request.method == "POST", parts.count == 3, parts[0] == "pairs",
         let controller = controllers.first(where: { $0.name == parts[1] })
@@ -170,7 +170,7 @@ struct ControllerCommand: AsyncParsableCommand {
           let point = order?.point.map { PointNumber(rawValue: $0) }
           return JSON.encode(FailoverAnswer(try await controller.failover(point)))
         case "withdraw":
-          let by = "user \(user) on \(configuration.site)"
+          let by = "user \(request.user) on \(configuration.site)"
           return JSON.encode(TextAnswer(message: try await controller.withdraw(by: by)))
         case "start":
           try await controller.start()

@@ -65,12 +65,14 @@ struct Failback: AsyncParsableCommand {
       guard yes || (!json && Terminal.agree("Bring this site back?")) else {
         throw CommandFailure(.refused, "nothing was changed: add --yes to answer in a script")
       }
-      let answer = try await client.post(TextAnswer.self, "/pairs/\(pair)/failback")
-      Terminal.complain(answer.message)
-      try await inStep(client)
-      if !json { try await Moving.tell(client, pair, "failback") }
+      let pair = pair
+      try await Moving.following(client, pair) {
+        let answer = try await client.post(TextAnswer.self, "/pairs/\(pair)/failback")
+        Terminal.complain(answer.message)
+        try await Self.inStep(client, pair)
+      }
     } else {
-      try await inStep(client)
+      try await Self.inStep(client, pair)
     }
     if asStandby {
       if json {
@@ -83,7 +85,7 @@ struct Failback: AsyncParsableCommand {
   }
 
   /// Returns once the replica here is what the other site captured last.
-  private func inStep(_ client: AgentClient) async throws {
+  private static func inStep(_ client: AgentClient, _ pair: String) async throws {
     let progress = MoveProgress()
     var told: String?
     while true {
@@ -99,9 +101,12 @@ struct Failback: AsyncParsableCommand {
         progress.tell("waits: \(held)")
         told = held
       }
-      progress.show(
-        row.held.map { "waits: \($0)" } ?? row.notes.first
-          ?? "follows: point \(points.applied ?? 0) of \(points.captured ?? 0)")
+      // Until then it is a phase of the move.
+      if row.role == "standby" {
+        progress.show(
+          row.held.map { "waits: \($0)" }
+            ?? "follows: point \(points.applied ?? 0) of \(points.captured ?? 0)")
+      }
       try await Task.sleep(for: .milliseconds(200))
     }
   }
@@ -115,15 +120,6 @@ enum Moving {
       throw CommandFailure(.usage, "there is no pair \(pair) here")
     }
     return row
-  }
-
-  /// Tells what the newest move of a kind took.
-  static func tell(_ client: AgentClient, _ pair: String, _ kind: String) async throws {
-    let moves = try await client.get(MovesAnswer.self, "/pairs/\(pair)/moves").moves
-    let progress = MoveProgress()
-    for phase in moves.first(where: { $0.kind == kind })?.phases ?? [] {
-      progress.tell("\(phase.name): \(Terminal.seconds(phase.seconds))")
-    }
   }
 
   /// Tells each phase with its time while the order is carried out.
