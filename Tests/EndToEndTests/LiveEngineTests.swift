@@ -116,7 +116,8 @@ struct `A live database` {
     let seconds = (ContinuousClock.now - began) / .seconds(1)
     cluster.stop(data, mode: "immediate")
     _ = pair.wait { Shell.run("pgrep -x pgbench").code != 0 }
-    print("\(setting.testDescription): \(Int(Double(acknowledgedLines() - before) / seconds)) transactions/s")
+    let rate = Int(Double(acknowledgedLines() - before) / seconds)
+    print("\(setting.testDescription): \(rate) transactions/s")
     return last
   }
 

@@ -23,9 +23,12 @@ struct LiveSetting: CustomTestStringConvertible {
       default: provider
       }
     let quiesce = isQuiesced ? "{ quiesce: { before: sync -f SCRATCH/disk, after: true } }, " : ""
-    // More data, read more seldom, so that the load is one.
-    return ["rpo: \(Self.isNight ? 5 : 1)s", "capture: [\(quiesce)\(capture)]", "retention: { all: 5m }"]
-      + (provider == "freeze" ? ["plan: [{ unit: UNIT }]"] : ["require: \(grade)"])
+    return [
+      // More data, read more seldom, so that the load is one.
+      "rpo: \(Self.isNight ? 5 : 1)s", "capture: [\(quiesce)\(capture)]",
+      "retention: { all: 5m }",
+      provider == "freeze" ? "plan: [{ unit: UNIT }]" : "require: \(grade)",
+    ]
   }
 
   /// As an administrator would have btrfs make them.

@@ -325,8 +325,10 @@ package actor PairController {
 
   private func say() {
     let next = Shown(
-      service: supervisor.service, refusal: supervisor.refusal, intent: supervisor.intent,
-      withheld: supervisor.withheld)
+      service: supervisor.service,
+      // One that comes between two of a kind is said once.
+      refusal: supervisor.refusal ?? (supervisor.lease == nil ? shown.refusal : nil),
+      intent: supervisor.intent, withheld: supervisor.withheld)
     guard next != shown else { return }
     if next.service != shown.service {
       world.log.notice("\(name): service \(next.service)")

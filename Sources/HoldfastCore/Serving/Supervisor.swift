@@ -12,7 +12,7 @@ package struct Supervisor: Sendable {
   /// When it was heard.
   var reportedAt: Instant?
   /// The newest reign, where the arbiter said last that nobody holds its lease.
-  package private(set) var vacant: Reign?
+  package internal(set) var vacant: Reign?
   /// The withdrawn reign that the agent never begins.
   private var forgone: Reign?
   /// Why the arbiter granted nothing when it answered last.
@@ -36,16 +36,16 @@ package struct Supervisor: Sendable {
   /// Since when the arbiter says that nobody holds the lease.
   var freeSince: Instant?
   /// The other site's lease may live until then, as the arbiter said last.
-  private var othersLeaseEnd = Instant(nanos: .min)
+  var othersLeaseEnd = Instant(nanos: .min)
   /// The other site may serve until then, on this one's promise.
   var promiseEnd = Instant(nanos: .min)
   /// The arbiter knows that nothing of a reign that is over runs here.
   var hasReleased = false
   /// The reign that a person's word is good for, until the arbiter is heard.
-  private var wordReign: Reign?
-  private var wordCountsFrom = Instant(nanos: .min)
+  var wordReign: Reign?
+  var wordCountsFrom = Instant(nanos: .min)
   /// Whether the last question got no answer at all.
-  private var isArbiterLost = false
+  var isArbiterLost = false
   var isPromoting = false
   /// Since when the agent could not promote this site to the reign that was granted.
   var failingSince: Instant?
@@ -74,7 +74,7 @@ package struct Supervisor: Sendable {
   /// The service stands still until the arbiter, or the other site, is heard again.
   package internal(set) var isSuspended = false
   /// Until when what is being fenced is counted on to be over.
-  private var fencedBy: Instant?
+  var fencedBy: Instant?
 
   package init(_ settings: SupervisionSettings) { self.settings = settings }
 
@@ -298,7 +298,7 @@ package struct Supervisor: Sendable {
   }
 
   /// While both sites see one another nobody moves: the other promises not to serve.
-  private mutating func withoutArbiter(_ now: Instant, _ orders: inout [Order]) {
+  mutating func withoutArbiter(_ now: Instant, _ orders: inout [Order]) {
     if isReady {
       if yield != .released { yield = .arbiterLost }
       return
@@ -308,82 +308,6 @@ package struct Supervisor: Sendable {
     }
     let number = begin(.peer, report.record.reign, now)
     orders.append(.askPeer(number, report.record.reign))
-  }
-
-  // MARK: Answers
-
-  private mutating func answered(
-    _ answer: ArbiterAnswer, to asked: ArbiterRequest, _ request: Pending, _ now: Instant,
-    _ orders: inout [Order]
-  ) {
-    refusal = nil
-    isArbiterLost = false
-    withheld = nil
-    if case .free = answer {} else { freeSince = nil }
-    switch answer {
-    case .free(let reign): vacant = reign
-    case .granted, .held: vacant = nil
-    case .released, .refused: break
-    }
-    switch answer {
-    case .granted(let wait):
-      othersLeaseEnd = now + wait
-      hasReleased = false
-      extend(request.reign, from: request.sentAt, now, &orders)
-      if let intent, intent.reign == request.reign, !isPromoting {
-        isPromoting = true
-        orders.append(.promote(intent.reign, intent.point))
-      }
-    case .released where intent?.isWithdrawn == true:
-      failedUntil = now + Limits.promotionTriedAgainAfter
-      abandon(nil, &orders)
-    case .released:
-      hasReleased = true
-      lease = nil
-      if isReady { yield = .released }
-    case .held(let reign, _) where asked == .ask:
-      // The other site serves: what this one left to it, it has.
-      failedUntil = Instant(nanos: .min)
-      settle(reign, &orders)
-    case .held:
-      // Of a planned move the other site's release is on its way.
-      guard let intent else { break }
-      if isOffered(intent) { nextAsk = now + Limits.superviseEvery } else { abandon(nil, &orders) }
-    case .free(let reign):
-      settle(reign, &orders)
-      nobodyHolds(reign, now, &orders)
-    case .refused(let refusal):
-      self.refusal = refusal
-      switch refusal {
-      case .superseded, .split:
-        if intent != nil { return abandon(refusal, &orders) }
-        if mayRun { fence(.superseded, &orders) }
-        lease = nil
-        wordReign = nil
-      case .unheard, .foreign, .quiet: withoutArbiter(now, &orders)
-      }
-    }
-  }
-
-  private mutating func extend(
-    _ reign: Reign, from sentAt: Instant, _ now: Instant, _ orders: inout [Order]
-  ) {
-    let end = sentAt + settings.terms.servingTime
-    guard end > now else { return }
-    if let lease, lease.reign == reign, lease.fenceAt >= end { return }
-    lease = Lease(reign: reign, fenceAt: end)
-    if mayRun { orders.append(.note(lease)) }
-    if service == .fencing, let by = fencedBy, report?.record.reign == reign {
-      // Nobody else is granted anything before this one's new lease is over.
-      fencedBy = max(by, end + settings.terms.fencingTime)
-    }
-    resume(reign, &orders)
-    wordCountsFrom = now + Limits.agentAnswersWithin
-    if wordReign == reign {
-      // From now on the lease counts, and the agent is told so.
-      wordReign = nil
-      orders.append(.hand(reign))
-    }
   }
 
   // MARK: Service

@@ -1,0 +1,76 @@
+/// What the answers of the arbiter, and the promises of the other site, lead to.
+extension Supervisor {
+  mutating func answered(
+    _ answer: ArbiterAnswer, to asked: ArbiterRequest, _ request: Pending, _ now: Instant,
+    _ orders: inout [Order]
+  ) {
+    refusal = nil
+    isArbiterLost = false
+    withheld = nil
+    if case .free = answer {} else { freeSince = nil }
+    switch answer {
+    case .free(let reign): vacant = reign
+    case .granted, .held: vacant = nil
+    case .released, .refused: break
+    }
+    switch answer {
+    case .granted(let wait):
+      othersLeaseEnd = now + wait
+      hasReleased = false
+      extend(request.reign, from: request.sentAt, now, &orders)
+      if let intent, intent.reign == request.reign, !isPromoting {
+        isPromoting = true
+        orders.append(.promote(intent.reign, intent.point))
+      }
+    case .released where intent?.isWithdrawn == true:
+      failedUntil = now + Limits.promotionTriedAgainAfter
+      abandon(nil, &orders)
+    case .released:
+      hasReleased = true
+      lease = nil
+      if isReady { yield = .released }
+    case .held(let reign, _) where asked == .ask:
+      // The other site serves: what this one left to it, it has.
+      failedUntil = Instant(nanos: .min)
+      settle(reign, &orders)
+    case .held:
+      // Of a planned move the other site's release is on its way.
+      guard let intent else { break }
+      if isOffered(intent) { nextAsk = now + Limits.superviseEvery } else { abandon(nil, &orders) }
+    case .free(let reign):
+      settle(reign, &orders)
+      nobodyHolds(reign, now, &orders)
+    case .refused(let refusal):
+      self.refusal = refusal
+      switch refusal {
+      case .superseded, .split:
+        if intent != nil { return abandon(refusal, &orders) }
+        if mayRun { fence(.superseded, &orders) }
+        lease = nil
+        wordReign = nil
+      case .unheard, .foreign, .quiet: withoutArbiter(now, &orders)
+      }
+    }
+  }
+
+  mutating func extend(
+    _ reign: Reign, from sentAt: Instant, _ now: Instant, _ orders: inout [Order]
+  ) {
+    let end = sentAt + settings.terms.servingTime
+    guard end > now else { return }
+    if let lease, lease.reign == reign, lease.fenceAt >= end { return }
+    lease = Lease(reign: reign, fenceAt: end)
+    if mayRun { orders.append(.note(lease)) }
+    if service == .fencing, let by = fencedBy, report?.record.reign == reign {
+      // Nobody else is granted anything before this one's new lease is over.
+      fencedBy = max(by, end + settings.terms.fencingTime)
+    }
+    resume(reign, &orders)
+    wordCountsFrom = now + Limits.agentAnswersWithin
+    if wordReign == reign {
+      // From now on the lease counts, and the agent is told so.
+      wordReign = nil
+      orders.append(.hand(reign))
+    }
+  }
+}
