@@ -186,8 +186,14 @@ private struct Asked {
     #expect(asked.primary(.renew, now: 13) == .refused(.superseded(reign(2))))
     #expect(asked.primary(.decline(reign(2)), now: 13) == .released)
     #expect(asked.primary(.renew, now: 13) == .refused(.superseded(reign(2))))
-    #expect(asked.standby(.decline(reign(2)), now: 14) == .released)
+    #expect(asked.standby(.decline(reign(2)), now: 13) == .released)
     #expect(asked.persisted?.declined == reign(2) && asked.persisted?.holder == left)
+    // Under what the primary was granted before it may serve yet.
+    #expect(asked.standby(.ask, now: 13) == .held(reign(1), left: .seconds(7)))
+    let again = ArbiterRequest.acquire(reign(2, 5), .ordered)
+    #expect(asked.standby(again, now: 14) == .granted(wait: .seconds(6)))
+    #expect(asked.standby(.decline(reign(2, 5)), now: 14) == .released)
+    #expect(asked.standby(.decline(reign(2)), now: 14) == .released)
     #expect(asked.primary(.renew, now: 15) == .granted(wait: .zero))
     // What comes late, or twice, changes nothing any more.
     #expect(asked.standby(.decline(reign(2)), now: 16) == .released)

@@ -122,7 +122,13 @@ extension World {
     case 24:
       say(site.name, "a person orders failover")
       tell(site, .failoverOrdered(nil))
-      after(chance.duration(.milliseconds(1)...terms.ttl)) { $0.withdraw(site) }
+      after(chance.duration(.milliseconds(1)...terms.ttl)) { world in
+        world.withdraw(site)
+        world.after(world.chance.duration(.milliseconds(100)...world.terms.ttl)) { world in
+          world.say(site.name, "a person orders failover")
+          world.tell(site, .failoverOrdered(nil))
+        }
+      }
     case 25: withdraw(site)
     default: rejoin(site)
     }

@@ -39,9 +39,11 @@ extension Pair {
   }
 
   /// The controller gives this reign up that it was granted.
-  /// - Returns: whether it never begins here any more; false where it has begun.
+  /// - Returns: whether it never begins here any more; false where it has begun, or may have: a
+  ///   role whose flush failed is what the next start reads.
   package func forgo(_ reign: Reign) -> Bool {
-    guard let record = standing?.record, record.part == .standby, record.reign.epoch < reign.epoch
+    guard let record = standing?.record, record.part == .standby,
+      record.reign.epoch < reign.epoch, let saved = try? files.role(), saved.record == record
     else { return false }
     forgone = reign
     return true

@@ -54,12 +54,11 @@ extension PairController {
           trouble ?? "the arbiter refused the new epoch: see holdfast status \(name)")
       }
       // A promotion that failed behind its commit point shows in what the agent says next.
-      let why = promotionFailure ?? trouble
+      let isBefore = supervisor.report?.record.reign == before
+      let why = promotionFailure ?? (isBefore ? trouble : nil)
       failedAt = why == nil ? nil : failedAt ?? world.clock.now()
       if let why, let failedAt, world.clock.now() - failedAt > Limits.agentAskedEvery * 5 {
-        guard supervisor.report?.record.reign == before else {
-          throw ControllerRefusal("\(name): \(why)", code: 1)
-        }
+        guard isBefore else { throw ControllerRefusal("\(name): \(why)", code: 1) }
         throw ControllerRefusal(
           """
           \(name): \(why): it goes on, or is tried again, by itself: see holdfast status \(name); \
@@ -73,14 +72,21 @@ extension PairController {
       "\(name) is not served here yet: \(trouble ?? "see holdfast status"); it goes on by itself")
   }
 
+  private static let declinedLater =
+    "it is declined once the arbiter, and the agent here, answer"
+
   /// Takes a failover back that was ordered and is not done. What the arbiter may have granted for
   /// it is declined, so that the other site may serve again.
   /// - Parameter by: who wants it, for people.
   /// - Returns: how far that is, for people.
   /// - Throws: that nothing is ordered, or that it is too late.
   package func withdraw(by: String) async throws(ControllerRefusal) -> String {
-    guard let intent = supervisor.intent, intent.isOrdered else {
-      throw ControllerRefusal("no failover of \(name) is ordered here: nothing to withdraw")
+    guard let intent = supervisor.intent, intent.cause != .planned else {
+      throw ControllerRefusal("no failover of \(name) is under way here: nothing to withdraw")
+    }
+    guard !intent.isWithdrawn else {
+      throw ControllerRefusal(
+        "\(name): the failover is withdrawn already; \(Self.declinedLater)", code: 4)
     }
     world.log.notice("\(name): the failover to epoch \(intent.reign.epoch) is withdrawn by \(by)")
     withdrawn = (intent.reign, by)
@@ -94,10 +100,7 @@ extension PairController {
         "\(name) was promoted to epoch \(intent.reign.epoch) already, which cannot be undone")
     }
     return supervisor.intent?.reign == intent.reign
-      ? """
-      \(name): the failover is withdrawn; it is declined once the arbiter, and the agent here, \
-      answer
-      """
+      ? "\(name): the failover is withdrawn; \(Self.declinedLater)"
       : "\(name): the failover is withdrawn, and the other site may serve"
   }
 

@@ -10,7 +10,8 @@ extension Supervisor.Withheld {
     case .heldBack:
       return """
         nobody serves \(pair.name): this standby has given back what it was granted, so that the \
-        other site may serve; where that does not, it is promoted by itself within a minute
+        other site may serve; where that does not, it is promoted by itself after a minute, as its \
+        rules allow
         """
     }
     return """

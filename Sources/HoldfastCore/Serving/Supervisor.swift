@@ -47,10 +47,10 @@ package struct Supervisor: Sendable {
   /// Whether the last question got no answer at all.
   var isArbiterLost = false
   var isPromoting = false
-  /// Since when the agent could not promote this site to the reign that was granted.
-  var failingSince: Instant?
-  /// Until when this site, which declined a reign, leaves it to the other.
-  var failedUntil = Instant(nanos: .min)
+  /// Since when the agent was to promote this site to the reign that was granted.
+  var promotingSince: Instant?
+  /// When this site declined a reign last: it leaves it to the other for a while.
+  var declinedAt: Instant?
   var chance: RandomID?
   /// Fencing is under way that another process may have to do in this one's stead. What a start
   /// finds and cannot end is tried again and again, and keeps no other pair from serving.
@@ -83,11 +83,16 @@ package struct Supervisor: Sendable {
     switch event {
     case .began(let handover, let intent, let settled, let overBy):
       self.intent = intent
+      if intent != nil, !settings.hasArbiter {
+        // Nobody grants it any more.
+        abandon(nil, &orders)
+      }
       self.settled = settled
       begin(handover, now, &orders)
       if service == .fencing { fencedBy = overBy }
     case .tick(let chance):
       self.chance = chance
+      giveUpPromotion(now, &orders)
       timeOut(now, &orders)
       ask(now, &orders)
     case .agent(let report): if let report { heard(report, now, &orders) }
@@ -103,8 +108,8 @@ package struct Supervisor: Sendable {
       extend(request.reign, from: request.sentAt, now, &orders)
     case .promoted:
       isPromoting = false
-      failingSince = nil
-    case .notPromoted: notPromoted(now, &orders)
+      promotingSince = nil
+    case .notPromoted: isPromoting = false
     case .forgone(let reign):
       guard let intent, intent.isWithdrawn, intent.reign == reign else { break }
       forgone = reign
@@ -128,7 +133,7 @@ package struct Supervisor: Sendable {
     case .health(let isWell): hear(isWell: isWell, &orders)
     case .failoverOrdered(let point): failover(isOrdered: true, point, &orders)
     case .failoverWithdrawn:
-      if intent?.isOrdered == true { withdraw(now, &orders) }
+      if let intent, intent.cause != .planned, !intent.isWithdrawn { withdraw(now, &orders) }
     case .startOrdered: if service == .failed, !isSuspended { run(&orders) }
     }
     guardLease(now, &orders)

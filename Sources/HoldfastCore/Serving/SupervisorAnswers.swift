@@ -20,18 +20,19 @@ extension Supervisor {
       extend(request.reign, from: request.sentAt, now, &orders)
       if let intent, intent.reign == request.reign, !isPromoting {
         isPromoting = true
+        promotingSince = promotingSince ?? now
         orders.append(.promote(intent.reign, intent.point))
       }
     case .released where intent?.isWithdrawn == true:
-      failedUntil = now + Limits.promotionTriedAgainAfter
+      declinedAt = now
       abandon(nil, &orders)
     case .released:
       hasReleased = true
       lease = nil
       if isReady { yield = .released }
     case .held(let reign, _) where asked == .ask:
-      // The other site serves: what this one left to it, it has.
-      failedUntil = Instant(nanos: .min)
+      // Of so long after it the other site has been granted its lease: it serves again.
+      if let declinedAt, now - declinedAt > settings.terms.ttl * 2 { self.declinedAt = nil }
       settle(reign, &orders)
     case .held:
       // Of a planned move the other site's release is on its way.

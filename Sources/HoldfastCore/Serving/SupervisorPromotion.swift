@@ -44,31 +44,31 @@ extension Supervisor {
     let begun = PromotionIntent(
       reign: reign, cause: isOrdered ? .ordered : .automatic, point: point)
     intent = begun
-    failingSince = nil
+    promotingSince = nil
     nextAsk = Instant(nanos: .min)
     orders.append(.persist(begun))
   }
 
   /// Whether this site, which declined a reign, leaves it to the other for a while.
-  package func isHoldingBack(_ now: Instant) -> Bool { now < failedUntil }
+  package func isHoldingBack(_ now: Instant) -> Bool {
+    declinedAt.map { now - $0 < Limits.promotionTriedAgainAfter } ?? false
+  }
 
-  /// The agent could not do it, or gave no answer.
-  mutating func notPromoted(_ now: Instant, _ orders: inout [Order]) {
-    isPromoting = false
+  /// The agent cannot do it, or gives no answer.
+  mutating func giveUpPromotion(_ now: Instant, _ orders: inout [Order]) {
     // What a person ordered a person withdraws; what was yielded to, nobody else can serve.
-    guard let intent, intent.cause == .automatic, !intent.isWithdrawn else { return }
-    let since = failingSince ?? now
-    failingSince = since
-    guard now - since >= Limits.promotionTriedFor else { return }
+    guard let intent, intent.cause == .automatic, !intent.isWithdrawn, let promotingSince,
+      now - promotingSince >= Limits.promotionTriedFor
+    else { return }
     withdraw(now, &orders)
   }
 
   /// Whatever the arbiter has granted of it, or grants yet, is declined.
   mutating func withdraw(_ now: Instant, _ orders: inout [Order]) {
-    failedUntil = now + Limits.promotionTriedAgainAfter
+    declinedAt = now
     isPromoting = false
     intent?.isWithdrawn = true
-    failingSince = nil
+    promotingSince = nil
     pending = nil
     lease = nil
     nextAsk = Instant(nanos: .min)
@@ -78,7 +78,7 @@ extension Supervisor {
   mutating func abandon(_ why: ArbiterRefusal?, _ orders: inout [Order]) {
     let wasOrdered = intent?.isOrdered == true
     intent = nil
-    failingSince = nil
+    promotingSince = nil
     orders.append(.persist(nil))
     if wasOrdered { orders.append(.refuse(why)) }
   }

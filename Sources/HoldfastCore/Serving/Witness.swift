@@ -173,10 +173,11 @@ extension Witness.Entry {
       return acquire(reign, site, cause, isOwn, now)
     case .release: return release(site, told, now)
     case .decline(let reign):
-      // Nobody served under what was granted of it.
       if record.decline(reign, by: site, told) {
-        expiry = nil
+        // Nobody served under what was granted of it; the other site may yet, under its own.
+        expiry = priorExpiry > now ? priorExpiry : nil
         priorExpiry = declinedPriorExpiry ?? priorExpiry
+        declinedPriorExpiry = nil
         record.isSettled = now >= priorExpiry
       }
       return .released

@@ -216,14 +216,23 @@ package final class Replica {
     }
   }
 
-  /// - Throws: why nothing could be written below a root.
+  // ENOSPC, EDQUOT.
+  private static let noRoom: Set<Int32> = [28, 122]
+
+  /// - Throws: why nothing may be written below a root. That there is no room is none: a replica
+  ///   that is in step wants none.
   package func tryToWrite() throws {
     for tree in trees {
-      try clearStaging(tree)
-      guard let path = Self.staging.appending(Array("probe".utf8)) else { continue }
-      let block = [UInt8](repeating: 0, count: 4096)
-      try tree.create(path).write(block, 0..<block.count, at: 0)
-      try tree.remove(path, directory: false)
+      do {
+        try clearStaging(tree)
+        guard let path = Self.staging.appending(Array("probe".utf8)) else { continue }
+        _ = try tree.create(path)
+        try tree.remove(path, directory: false)
+      } catch let error as TreeError {
+        if case .failed(_, _, let number) = error, Self.noRoom.contains(number) { continue }
+        guard case .refused = error else { throw error }
+        throw ApplyError.store(error)
+      }
     }
   }
 
