@@ -46,9 +46,7 @@ extension World {
       killController(site)
     case .hostStands(let site, let duration, let isCounted):
       pause(site, for: duration, isCounted: isCounted)
-    case .failoverOrdered(let site):
-      say(site.name, "a person orders failover")
-      tell(site, .failoverOrdered(nil))
+    case .failoverOrdered(let site): order(site)
     case .failoverWithdrawn(let site): withdraw(site)
     case .switchoverOrdered(let site): orderSwitchover(site)
     case .diskFull(let site, let duration): fillDisk(site, for: duration)
@@ -72,7 +70,7 @@ extension World {
     let site = chance.pick(sites)
     // Also where the times are not what they should be.
     let pauseMax = LeaseTerms(ttl: terms.ttl).pauseMax
-    switch chance.below(27) {
+    switch chance.below(29) {
     case 0: cut([.left, .right], [.right, .left])
     case 1: cut([.left, .witness], [.witness, .left])
     case 2: cut([.right, .witness], [.witness, .right])
@@ -99,9 +97,7 @@ extension World {
       reboot(site)
       reboot(other(site))
     case 11: restartWitness(isForgetting: chance.isTrue(oneIn: 6), within: terms.ttl * 2)
-    case 12:
-      say(site.name, "a person orders failover")
-      tell(site, .failoverOrdered(nil))
+    case 12: order(site)
     case 13: sayOtherIsDown(site)
     case 14: orderAtTheWorstMoment(site)
     case 15, 16: orderSwitchover(site)
@@ -119,19 +115,32 @@ extension World {
       freezeWitness(
         for: chance.duration(.milliseconds(10)...terms.ttl * 2), isCounted: chance.isTrue(oneIn: 2))
     case 23: fillDisk(site, for: chance.duration(terms.ttl...terms.ttl * 8))
-    case 24:
-      say(site.name, "a person orders failover")
-      tell(site, .failoverOrdered(nil))
-      after(chance.duration(.milliseconds(1)...terms.ttl)) { world in
-        world.withdraw(site)
-        world.after(world.chance.duration(.milliseconds(100)...world.terms.ttl)) { world in
-          world.say(site.name, "a person orders failover")
-          world.tell(site, .failoverOrdered(nil))
-        }
-      }
-    case 25: withdraw(site)
+    case 24, 25, 26: changeMind(site)
+    case 27: withdraw(site)
     default: rejoin(site)
     }
+  }
+
+  /// A person orders, withdraws and orders again, while the other site may serve under what it was
+  /// granted before, and this one cannot be promoted at first.
+  private func changeMind(_ site: SimulatedSite) {
+    let far = place(other(site))
+    if chance.isTrue(oneIn: 2) { cut([far, .witness], [.witness, far]) }
+    if chance.isTrue(oneIn: 2) {
+      fillDisk(site, for: chance.duration(.milliseconds(1)...terms.ttl / 4))
+    }
+    order(site)
+    after(chance.duration(.milliseconds(1)...terms.ttl / 4)) { world in
+      world.withdraw(site)
+      world.after(world.chance.duration(.milliseconds(100)...world.terms.ttl / 4)) {
+        $0.order(site)
+      }
+    }
+  }
+
+  private func order(_ site: SimulatedSite) {
+    say(site.name, "a person orders failover")
+    tell(site, .failoverOrdered(nil))
   }
 
   private func withdraw(_ site: SimulatedSite) {

@@ -20,6 +20,8 @@ package final class SimulatedSite {
   var isUp = true
   var boots = 0
   var note: Lease?
+  /// By how much the wall's clock was ahead of this host's when it was noted.
+  var leadAtNote: Int64 = 0
   /// Processes of the service are there.
   var runs = false
   /// They stand still since this host did.

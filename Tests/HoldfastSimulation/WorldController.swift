@@ -11,8 +11,9 @@ extension World {
     site.supervisor = Supervisor(settings)
     let here = site.clock.local(now)
     feed(site, here)
-    if let note = site.note, terms.mayHandOver(note, now: here) { probes.insert(.handover) }
-    tell(site, .began(handover: site.note, intent: site.intent))
+    let note = trusted(site)
+    if let note, terms.mayHandOver(note, now: here) { probes.insert(.handover) }
+    tell(site, .began(handover: note, intent: site.intent))
     tickController(site, run: site.controllerRun)
     pollAgent(site, run: site.controllerRun)
   }
@@ -21,7 +22,7 @@ extension World {
   func killController(_ site: SimulatedSite) {
     guard site.supervisor != nil, site.pausedUntil == nil else { return }
     let here = site.clock.local(now)
-    guard let note = site.note, terms.mayHandOver(note, now: here + terms.abortTimeout) else {
+    guard let note = trusted(site), terms.mayHandOver(note, now: here + terms.abortTimeout) else {
       return end(site)
     }
     site.supervisor = nil
@@ -31,6 +32,14 @@ extension World {
       if site.isUp, site.controllerRun == run { world.startController(site) }
     }
   }
+
+  /// A lease that was noted before the host stood still, with its clock, is none: the wall's clock
+  /// tells, as the real controller's files have it.
+  private func trusted(_ site: SimulatedSite) -> Lease? {
+    lead(site) - site.leadAtNote <= terms.pauseMax.nanos ? site.note : nil
+  }
+
+  private func lead(_ site: SimulatedSite) -> Int64 { now - site.clock.local(now).nanos }
 
   private func tickController(_ site: SimulatedSite, run: Int) {
     after(by: .site(site), Self.tick) { world in
@@ -134,7 +143,9 @@ extension World {
     case .persist(let intent):
       sayWanted(intent, site)
       site.intent = intent
-    case .note(let lease): site.note = lease
+    case .note(let lease):
+      site.note = lease
+      site.leadAtNote = lead(site)
     case .askArbiter(let number, let request, let record):
       let statement = SiteStatement(
         pair: pair, other: other(site).key, record: record, ttl: terms.ttl)
