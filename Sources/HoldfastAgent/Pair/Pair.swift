@@ -41,6 +41,8 @@ package actor Pair {
   var thrownUpTo = PointNumber.none
   var nextRetaining = Instant(nanos: 0)
   var isMoving = false
+  /// Somebody is told what a failover would lose: no move, though the standby is held meanwhile.
+  var isPreviewing = false
   /// See ``failover(by:_:)``.
   var isOrdered = false
   /// This site's disk took no more: what comes is not looked at until the next hello.

@@ -7,6 +7,7 @@ extension Pair {
   /// the way is forward, over crashes too.
   /// - Parameter by: who ordered it, for people.
   package func failover(_ request: FailoverRequest, by: String) async throws -> FailoverAnswer {
+    try await untilPreviewed()
     let granted = request.granted?.value
     let onWord = granted == nil && request.otherSiteIsDown
     if let granted, granted == taking?.next {
@@ -34,7 +35,11 @@ extension Pair {
     }
     if request.preview {
       isMoving = true
-      defer { isMoving = false }
+      isPreviewing = true
+      defer {
+        isMoving = false
+        isPreviewing = false
+      }
       return try await failover(request, to: nil, onWord: onWord)
     }
     // Refused, and not put on record before what is under way.

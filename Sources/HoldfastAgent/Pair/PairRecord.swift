@@ -57,6 +57,7 @@ extension Pair {
   package func failover(
     by: String, _ carryOut: @Sendable () async throws -> FailoverAnswer
   ) async throws -> FailoverAnswer {
+    try await untilPreviewed()
     guard !isMoving, !isReturning else { throw otherMove }
     return try await recorded("failover", by: by) {
       let number = moves.number
@@ -78,6 +79,14 @@ extension Pair {
       }
       if moves.number == number { answer.phases = moves.close() }
       return answer
+    }
+  }
+
+  /// Nobody is refused for what another only looks at, unless that takes long.
+  func untilPreviewed() async throws {
+    let end = host.clock.now() + Limits.agentAnswersWithin
+    while isPreviewing, !isStopped, host.clock.now() < end {
+      try await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
     }
   }
 

@@ -10,6 +10,7 @@ extension Pair {
   /// - Parameter by: who ordered it, for people.
   package func switchover(by: String) async throws -> FailoverAnswer {
     if standing?.role == .primary { return try await orderOther(by) }
+    try await untilPreviewed()
     if let refusal = refusalToTake { throw refusal }
     guard let record = standing?.record else { preconditionFailure("a standby without a record") }
     return try await recorded("switchover", by: by) {
