@@ -138,6 +138,18 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
     #expect(told.supervisor.intent == withdrawn)
   }
 
+  @Test func `forgets what was begun where no arbiter grants anything any more`() {
+    var told = Told()
+    told.supervisor = Supervisor(
+      SupervisionSettings(
+        terms: LeaseTerms(ttl: .seconds(10)), isAutomatic: false, maxLoss: .zero,
+        hasArbiter: false))
+    let begun = PromotionIntent(
+      reign: Reign(epoch: Told.reign.epoch.next, id: RandomID(high: 1, low: 1)), cause: .ordered)
+    #expect(told.tell(.began(handover: nil, intent: begun), 0) == [.persist(nil)])
+    #expect(told.supervisor.intent == nil)
+  }
+
   @Test func `that was promoted before it could be withdrawn serves`() {
     var told = Told.following
     _ = told.tick(1000)

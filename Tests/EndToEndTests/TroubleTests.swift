@@ -186,7 +186,8 @@ import Testing
     let pair = TestPair(extra: ["link: { bandwidth: 1KiB/s }", "rpo: 1s"])
     #expect(pair.begin(), "\(pair.story)")
     #expect(pair.sync() > 0, "\(pair.story)")
-    Shell.run("cd '\(pair.source)'; for n in $(seq 40); do head -c 2000 /dev/urandom > f$n; done")
+    // More than one frame holds, which goes before its pace is counted.
+    Shell.run("cd '\(pair.source)'; for n in $(seq 40); do head -c 200K /dev/urandom > f$n; done")
     #expect(pair.run("sync p", on: "a").code == 0)
     // The standby hears of it by a heartbeat.
     #expect(pair.wait { (pair.points("b")?.captured ?? 0) > (pair.points("b")?.durable ?? 0) })

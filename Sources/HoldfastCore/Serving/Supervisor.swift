@@ -85,7 +85,8 @@ package struct Supervisor: Sendable {
       self.intent = intent
       if intent != nil, !settings.hasArbiter {
         // Nobody grants it any more.
-        abandon(nil, &orders)
+        self.intent = nil
+        orders.append(.persist(nil))
       }
       self.settled = settled
       begin(handover, now, &orders)
