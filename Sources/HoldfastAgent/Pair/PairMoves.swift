@@ -67,17 +67,8 @@ extension Pair {
     guard let before = standing else {
       throw FailureAnswer(code: 3, "nothing to resume: type: holdfast adopt \(name)")
     }
-    if case .yielded(let next) = before.refusal, request.otherSiteIsDown {
-      let answer = try await takeBack(after: next)
-      try await untilResumed()
-      return answer
-    }
-    // The other site may have been lost with a reign that it was granted and never began.
-    if before.refusal == nil, request.otherSiteIsDown, before.record.part == .primary,
-      let vacant = heardService(board.view, host.clock.now())?.vacant?.value,
-      vacant.epoch > before.record.reign.epoch
-    {
-      let answer = try await takeBack(after: vacant)
+    if request.otherSiteIsDown, let lost = lostReign(before) {
+      let answer = try await takeBack(after: lost)
       try await untilResumed()
       return answer
     }
@@ -87,6 +78,17 @@ extension Pair {
     if standing?.record.part == .primary { await greet() }
     try await untilResumed()
     return "\(name): \(standing?.role.rawValue ?? "unknown") in epoch \(before.record.reign.epoch)"
+  }
+
+  /// The reign above this site's own that the other may have been lost with: yielded to, or granted
+  /// and never begun; `nil`: there is none.
+  private func lostReign(_ standing: Standing) -> Reign? {
+    if case .yielded(let next) = standing.refusal { return next }
+    guard standing.refusal == nil, standing.record.part == .primary,
+      let vacant = heardService(board.view, host.clock.now())?.vacant?.value,
+      vacant.epoch > standing.record.reign.epoch
+    else { return nil }
+    return vacant
   }
 
   /// Where the service may start at once; an arbiter may take its time.

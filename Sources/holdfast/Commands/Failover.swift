@@ -11,7 +11,7 @@ struct Failover: AsyncParsableCommand {
   @Flag(name: .long, help: "Accept that the writes named are lost.") var acceptLoss = false
   @Flag(name: .long, help: "You have made sure that the other site is down.")
   var otherSiteIsDown = false
-  @Flag(name: .long, help: "Take back a failover that was ordered here and is not done.")
+  @Flag(name: .long, help: "Take back a failover that is under way here.")
   var withdraw = false
   @Flag(name: .long, help: "Do not ask.") var yes = false
   @Flag(name: .long, help: "One JSON object.") var json = false
