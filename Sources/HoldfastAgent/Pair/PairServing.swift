@@ -131,7 +131,7 @@ package struct YieldWord: Codable, Sendable {
 
 /// A ``PlannedMove``.
 package struct PlannedMoveAnswer: Codable, Sendable {
-  /// `yielding`, `ready` or `taking`.
+  /// `asking`, `yielding`, `ready` or `taking`.
   package var part: String
   package var reign: ReignRequest
   /// Of `taking`.
@@ -139,6 +139,7 @@ package struct PlannedMoveAnswer: Codable, Sendable {
 
   init(_ move: PlannedMove) {
     switch move {
+    case .asking(let next): (part, reign, point) = ("asking", ReignRequest(next), nil)
     case .yielding(let next): (part, reign, point) = ("yielding", ReignRequest(next), nil)
     case .ready(let next): (part, reign, point) = ("ready", ReignRequest(next), nil)
     case .taking(let next, let number):
@@ -150,6 +151,7 @@ package struct PlannedMoveAnswer: Codable, Sendable {
   var value: PlannedMove? {
     guard let next = reign.value else { return nil }
     switch part {
+    case "asking": return .asking(next)
     case "yielding": return .yielding(next)
     case "ready": return .ready(next)
     case "taking": return point.map { .taking(next, PointNumber(rawValue: $0)) }

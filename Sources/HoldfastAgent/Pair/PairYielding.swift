@@ -232,7 +232,7 @@ extension Pair {
 
   /// What this site's controller is to know of a planned move.
   var plannedMove: PlannedMove? {
-    if let taking, let point = taking.offer { return .taking(taking.next, point) }
+    if let taking { return taking.offer.map { .taking(taking.next, $0) } ?? .asking(taking.next) }
     switch yielding?.stage {
     case .stopping, .finishing: return yielding.map { .yielding($0.next) }
     case .ready: return yielding.map { .ready($0.next) }

@@ -215,7 +215,8 @@ package actor PairController {
       let answer = await world.agent.serving(name, word())
       if let names = answer?.names { self.names = names }
       tell(.agent(answer?.report))
-      try? await world.clock.sleep(until: world.clock.now() + Limits.agentAskedEvery)
+      let pause = supervisor.isMoving ? Limits.superviseEvery : Limits.agentAskedEvery
+      try? await world.clock.sleep(until: world.clock.now() + pause)
     }
   }
 

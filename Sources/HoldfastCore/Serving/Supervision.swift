@@ -36,6 +36,8 @@ package struct SupervisionSettings: Hashable, Sendable {
 
 /// How far the agents have brought a planned move that concerns this site's controller.
 package enum PlannedMove: Hashable, Sendable {
+  /// The service is to come here, and the other site is at its part: nothing to be done yet.
+  case asking(Reign)
   /// The other site is to reign so: the service here is to end in order.
   case yielding(Reign)
   /// All that was written here is in a point that the other site has applied: the lease may go.

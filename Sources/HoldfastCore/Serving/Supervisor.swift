@@ -160,6 +160,9 @@ package struct Supervisor: Sendable {
     }
   }
 
+  /// Whether somebody waits for what the agent says next: a move is under way.
+  package var isMoving: Bool { intent != nil || yieldingTo != nil || report?.move != nil }
+
   /// Whether the watchdog may be told that all is well: were this controller to hang from now on,
   /// it would be killed in time to fence.
   package func mayFeedWatchdog(now: Instant) -> Bool {

@@ -16,7 +16,7 @@ extension Supervisor {
       intent = begun
       nextAsk = Instant(nanos: .min)
       orders.append(.persist(begun))
-    case nil: goOn(&orders)
+    case .asking, nil: goOn(&orders)
     }
   }
 

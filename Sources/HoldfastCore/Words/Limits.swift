@@ -63,7 +63,8 @@ package enum Limits {
   package static let epochMax: UInt64 = 1 << 48
   /// Nor has anybody captured so many points.
   package static let pointMax: UInt64 = 1 << 60
-  /// How often a controller looks at its pairs, and asks the agent.
+  /// How often a controller looks at its pairs, and asks the agent; in a move it asks as often as
+  /// it looks.
   package static let superviseEvery = Duration.milliseconds(50)
   package static let agentAskedEvery = Duration.milliseconds(200)
   /// How long a loss counts that the agent told of.

@@ -32,6 +32,7 @@ struct ServiceAddress: Hashable, Sendable {
 
   /// How long others have to say that an address is theirs.
   private static let probeMillis: Int32 = 300
+  static let probeTime = Duration.milliseconds(probeMillis)
   /// Once more for those who missed the first.
   private static let announcements = 3
 

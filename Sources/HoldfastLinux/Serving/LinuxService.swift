@@ -29,6 +29,8 @@ package final class LinuxService: ServiceHost {
   private let isEnded: Atomic<Bool>
   /// How often something was allowed.
   private let allowed = Atomic(0)
+  /// Of the plan's addresses, from when it begins until they are taken.
+  private let watches = Mutex<[ServiceAddress: AddressWatch]>([:])
   /// Since when it is tried to end what was allowed.
   private let endingSince = Mutex<Instant?>(nil)
 
@@ -126,7 +128,7 @@ package final class LinuxService: ServiceHost {
   }
 
   package func allow(_ isWanted: () -> Bool) -> Bool {
-    isAllowed.withLock { isAllowed in
+    let isDone = isAllowed.withLock { isAllowed in
       guard isWanted(), record.store(control: control, pair: name) else { return false }
       isEnded.store(false, ordering: .sequentiallyConsistent)
       allowed.add(1, ordering: .sequentiallyConsistent)
@@ -138,6 +140,29 @@ package final class LinuxService: ServiceHost {
       fenced.thaw()
       isAllowed = true
       return true
+    }
+    if isDone { watchAddresses() }
+    return isDone
+  }
+
+  /// Whether the plan may go on.
+  private var mayStart: Bool { isAllowed.withLock { $0 } }
+
+  private func watchAddresses() {
+    endWatches()
+    for step in steps {
+      guard case .address(let text, let device) = step.kind,
+        let address = ServiceAddress(text, device: device)
+      else { continue }
+      let watch = AddressWatch(address) { [weak self] in self?.mayStart ?? false }
+      watches.withLock { $0[address] = watch }
+    }
+  }
+
+  private func endWatches() {
+    watches.withLock { watches in
+      for watch in watches.values { watch.end() }
+      watches = [:]
     }
   }
 
@@ -226,16 +251,27 @@ package final class LinuxService: ServiceHost {
   // MARK: Steps
 
   package func run(_ step: PlanStep) throws(StepError) {
+    do throws(StepError) {
+      try perform(step)
+    } catch {
+      if step.onFailure == .stop { endWatches() }
+      throw error
+    }
+  }
+
+  private func perform(_ step: PlanStep) throws(StepError) {
     switch step.kind {
     case .address(let text, let device):
       guard let address = ServiceAddress(text, device: device) else {
         throw StepError("\(text) is no address")
       }
       guard let netlink else { throw StepError("there is no netlink socket") }
-      let isFree = try untilFree(address, step.within)
+      guard let watch = watches.withLock({ $0[address] }) else { throw .fenced }
+      defer { watch.end() }
+      let isFree = try watch.untilFree(step.within) { mayStart }
       // One step at a time with fencing, so that nothing is added behind its back.
       try isAllowed.withLock { isAllowed throws(StepError) in
-        guard isAllowed else { throw StepError("this site was fenced meanwhile") }
+        guard isAllowed else { throw .fenced }
         try address.add(netlink.number, isFree: isFree)
       }
       address.announce()
@@ -247,23 +283,6 @@ package final class LinuxService: ServiceHost {
       }
     case .exec(let text): try command(text, step.within)
     case .check(let check): try ServiceCheck.pass(check, within: step.within, command)
-    }
-  }
-
-  private static let probePauseMicros: UInt32 = 300_000
-
-  /// Another host may be about to give it up, or about to be switched off.
-  private func untilFree(
-    _ address: ServiceAddress, _ within: Duration
-  ) throws(StepError) -> Bool {
-    let end = clock.now() + within
-    while true {
-      do throws(StepError) {
-        return try address.probe()
-      } catch {
-        guard clock.now() < end, isAllowed.withLock({ $0 }) else { throw error }
-        usleep(Self.probePauseMicros)
-      }
     }
   }
 
@@ -280,4 +299,8 @@ package final class LinuxService: ServiceHost {
       throw StepError(error.reason)
     }
   }
+}
+
+extension StepError {
+  static let fenced = StepError("this site was fenced meanwhile")
 }
