@@ -120,12 +120,16 @@ private func report(
     _ = told.tell(.arbiter(told.asked, .granted(wait: .zero)), 3010)
     #expect(!told.tick(3020).contains(.start))
     asked.move = .ready(next)
-    _ = told.tell(.agent(asked), 3500)
+    // Also where a renewal is under way, which would be granted.
+    _ = told.tick(5010)
+    let renewal = told.asked
     #expect(
-      told.tick(3510).contains { order in
+      told.tell(.agent(asked), 5020).contains { order in
         if case .askArbiter(_, .release, _) = order { true } else { false }
       })
-    _ = told.tell(.arbiter(told.asked, .released), 3520)
+    _ = told.tell(.arbiter(renewal, .granted(wait: .zero)), 5025)
+    #expect(told.supervisor.lease == nil)
+    _ = told.tell(.arbiter(told.asked, .released), 5030)
     #expect(told.supervisor.yield == .released)
     #expect(told.supervisor.lease == nil)
   }
@@ -169,10 +173,15 @@ private func report(
     var offered = report(.standby, .standby)
     offered.move = .taking(next, PointNumber(rawValue: 5))
     let planned = PromotionIntent(reign: next, cause: .planned, point: PointNumber(rawValue: 5))
-    #expect(told.tell(.agent(offered), 20) == [.persist(planned)])
-    _ = told.tick(1000)
+    // Durable before anybody is asked.
+    let begun = told.tell(.agent(offered), 20)
+    #expect(begun.first == .persist(planned))
+    #expect(
+      begun.dropFirst().contains { order in
+        if case .askArbiter(_, .acquire(next, .planned), _) = order { true } else { false }
+      })
     // The other site's lease is on its way back.
-    #expect(told.tell(.arbiter(told.asked, .held(reign, left: .seconds(5))), 1010).isEmpty)
+    #expect(told.tell(.arbiter(told.asked, .held(reign, left: .seconds(5))), 30).isEmpty)
     offered.move = nil
     _ = told.tell(.agent(offered), 1100)
     #expect(

@@ -31,6 +31,8 @@ package protocol Freezer: Sendable {
   /// Thaws what a crash left frozen.
   /// - Returns: what could not be thawed.
   func recover() -> [String]
+  /// Whether a process of the units is there.
+  func isRunning(_ units: [String]) -> Bool
   /// Whether a process belongs to the units.
   func holds(_ process: Int32, of units: [String]) -> Bool
   /// What people call a process: number, name, unit.

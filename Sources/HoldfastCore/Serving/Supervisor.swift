@@ -216,7 +216,7 @@ package struct Supervisor: Sendable {
       fence(.superseded, &orders)
     }
     if mayFind, isOthers { fence(.began, &orders) }
-    hear(report.move, report, &orders)
+    hear(report.move, report, now, &orders)
     if let lease, lease.fenceAt > now, lease.reign == report.record.reign, !report.isRefused,
       report.role == .unknown
     {
@@ -239,7 +239,7 @@ package struct Supervisor: Sendable {
 
   // MARK: Asking
 
-  /// What was asked before is of a time that is not trusted any more.
+  /// The answer to what was asked before is of no use any more.
   mutating func askAnew(_ now: Instant, _ orders: inout [Order]) {
     pending = nil
     nextAsk = Instant(nanos: .min)

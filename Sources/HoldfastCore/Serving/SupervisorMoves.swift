@@ -2,11 +2,16 @@
 extension Supervisor {
   /// A planned move that both agents are at.
   mutating func hear(
-    _ move: PlannedMove?, _ report: AgentReport, _ orders: inout [Order]
+    _ move: PlannedMove?, _ report: AgentReport, _ now: Instant, _ orders: inout [Order]
   ) {
     switch move {
     case .yielding(let next): yield(to: next, isReady: false, &orders)
-    case .ready(let next): yield(to: next, isReady: true, &orders)
+    case .ready(let next):
+      let wasReady = isReady
+      yield(to: next, isReady: true, &orders)
+      // A renewal that is on its way is of no use any more: what it brings is not to be given back
+      // only when the next would be due.
+      if !wasReady { askAnew(now, &orders) }
     case .taking(let next, let point):
       goOn(&orders)
       guard settings.hasArbiter, intent == nil, report.role == .standby,
@@ -14,8 +19,8 @@ extension Supervisor {
       else { return }
       let begun = PromotionIntent(reign: next, cause: .planned, point: point)
       intent = begun
-      nextAsk = Instant(nanos: .min)
       orders.append(.persist(begun))
+      askAnew(now, &orders)
     case .asking, nil: goOn(&orders)
     }
   }
@@ -26,7 +31,6 @@ extension Supervisor {
       yield = nil
       hasReleased = false
     }
-    if isReady, !self.isReady { nextAsk = Instant(nanos: .min) }
     self.isReady = isReady
     switch service {
     case .starting, .running: stop(&orders)

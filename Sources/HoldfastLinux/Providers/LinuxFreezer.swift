@@ -73,6 +73,15 @@ package final class LinuxFreezer: Freezer {
     return process.map { Helper(process: $0, channel: LineChannel(ours)) }
   }
 
+  package func isRunning(_ units: [String]) -> Bool {
+    guard let cgroups = Cgroups() else { return false }
+    return units.contains { unit in
+      cgroups.folders(of: unit).contains {
+        readText("\($0)/cgroup.events")?.contains("populated 1") ?? false
+      }
+    }
+  }
+
   package func holds(_ process: Int32, of units: [String]) -> Bool {
     guard let cgroups = Cgroups(), let group = Cgroups.group(of: process) else { return false }
     let path = cgroups.top + group

@@ -72,7 +72,8 @@ struct FreezeProvider {
         exclusions: pair.roots.map { Exclusion($0.exclude) }, catalog: scene.catalog,
         clock: host.clock)
       try freeze.prepare()
-      flush(freeze, &scene, tell)
+      // A service that was ended is not kept waiting, and its clients wait for it elsewhere.
+      if freezer.isRunning(pair.units) { flush(freeze, &scene, tell) }
       return try take(freeze, limit, &scene, &frozen, tell)
     } catch let error as ProviderError {
       throw error
