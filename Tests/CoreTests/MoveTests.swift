@@ -145,6 +145,16 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
     #expect(PlanLint.findings(pair, here: there, there: small, other: "b").isEmpty)
   }
 
+  @Test func `warns of a loss that no failover can be within`() {
+    var pair = pair
+    pair.failover = FailoverConfiguration(mode: "automatic", arbiter: "w", maxLoss: .seconds(9))
+    #expect(pair.failoverAdvice?.contains("max-loss") == true)
+    pair.failover.maxLoss = .seconds(10)
+    #expect(pair.failoverAdvice == nil)
+    pair.failover = FailoverConfiguration(arbiter: "w")
+    #expect(pair.failoverAdvice == nil)
+  }
+
   @Test func `names what is missing, what starts at boot, and what differs`() {
     let here = [
       "unit db.service": "missing", "enabled db.service": "db.target", "interface eth0": "missing",
@@ -159,6 +169,9 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
     #expect(there.contains { $0.contains("no interface eth0 on b") })
     #expect(found.contains { $0.contains("systemctl disable db.target") })
     #expect(found.contains { $0.contains("user db is 101 here and 102 on b") })
+    let alone = PlanLint.findings(
+      pair, here: ["user db": "101"], there: ["user db": "missing"], other: "b")
+    #expect(alone.contains { $0.contains("missing on b") && $0.contains("101") }, "\(alone)")
     let sound = ["unit db.service": "there", "interface eth0": "there", "user db": "101"]
     #expect(PlanLint.findings(pair, here: sound, there: sound, other: "b").isEmpty)
   }

@@ -99,6 +99,12 @@ struct `A live cluster` {
     _ = scene.sql("drop tablespace outside")
     Shell.run("rm -rf '\(outside)'")
     #expect(scene.sync()?.grade == "application")
+    // Also where it went before anybody looked.
+    let passing = scene.pair.scratch("passing")
+    Shell.run("mkdir '\(passing)'; chown postgres: '\(passing)'")
+    _ = scene.sql("create tablespace passing location '\(passing)'; drop tablespace passing")
+    Shell.run("rm -rf '\(passing)'")
+    #expect(scene.sync()?.grade == "application")
     scene.promote()
     #expect(scene.sql("select count(*) from t") == "1000")
     #expect(

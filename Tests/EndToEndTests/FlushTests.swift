@@ -6,6 +6,36 @@ import Testing
 private let canHurt = Shell.run("strace -f -e trace=none true").code == 0
 
 @Suite(.serialized, .enabled(if: geteuid() == 0 && canHurt))
+struct `A file that cannot be read` {
+  @Test func `keeps every point from being one instant until it is`() throws {
+    let pair = TestPair()
+    pair.isAlone = true
+    Shell.run("echo 1 > '\(pair.source)/unread'; echo 1 > '\(pair.source)/other'")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    func newest() -> String? { pair.kept("a").max { $0.point < $1.point }?.grade }
+    let log = pair.scratch("reads")
+    try pair.hurt("a", with: "openat:error=EIO", on: "unread", log: log) {
+      Shell.run("echo 2 > '\(pair.source)/unread'; echo 2 > '\(pair.source)/other'")
+      _ = pair.run("sync p", on: "a")
+      #expect(newest() == "fuzzy", "\(pair.story)")
+      // Nor with what changes then, nor where it is asked for again.
+      Shell.run("echo 3 > '\(pair.source)/other'")
+      for _ in 0..<2 {
+        _ = pair.run("sync p", on: "a")
+        #expect(newest() == "fuzzy", "\(pair.story)")
+      }
+      #expect(Shell.run("grep -c INJECTED '\(log)'").code == 0)
+      #expect(pair.status("a").contains("not all could be read"), "\(pair.story)")
+    }
+    // It is told of once, by its writer, long ago.
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(newest() == "crash", "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+}
+
+@Suite(.serialized, .enabled(if: geteuid() == 0 && canHurt))
 struct `A flush that fails` {
   /// A pair whose one file is applied, and the point of that.
   private func begun() -> (TestPair, UInt64) {

@@ -28,6 +28,22 @@ import Testing
     pair.start("a")
     let resumed = pair.run("resume p --yes", on: "a")
     #expect(resumed.code == 3 && resumed.output.contains("epoch 2"), "\(resumed.output)")
+    // Where the new primary is lost the old one goes on by a person's word, and says without what.
+    let taken = pair.run("resume p --yes --other-site-is-down", on: "a")
+    #expect(taken.code == 0 && taken.output.contains("epoch 3"), "\(taken.output)")
+    #expect(taken.output.contains("what b wrote in epoch 2 is not in it"), "\(taken.output)")
+    Shell.run("echo three > '\(pair.source)/file'")
+    #expect(pair.run("sync p", on: "a").code == 0, "\(pair.story)")
+    pair.kill("a", SIGTERM)
+    pair.start("a")
+    #expect(pair.run("resume p --yes", on: "a").code == 0, "\(pair.story)")
+    pair.start("b")
+    #expect(pair.wait { pair.status("b").contains("was promoted") }, "\(pair.story)")
+    let back = pair.run("failback p --yes --as-standby", on: "b")
+    #expect(back.code == 0, "\(back.output)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    #expect(pair.run("points p", on: "b").output.contains("branch"), "\(pair.story)")
   }
 
   @Test func `to an older point the loss is told, and no number is used twice`() throws {

@@ -183,15 +183,23 @@ package final class TestPair {
   /// Has calls of an agent fail for as long as `body` runs (strace(1), "Tampering").
   /// - Parameters:
   ///   - fault: such as `fdatasync:error=EIO`.
+  ///   - path: of the calls that are to fail, as they name it; `nil` for all.
   ///   - log: takes down each call that was made to fail.
-  package func hurt(_ site: String, with fault: String, log: String, _ body: () -> Void) throws {
+  package func hurt(
+    _ site: String, with fault: String, on path: String? = nil, log: String, _ body: () -> Void
+  ) throws {
     let name = fault.prefix { $0 != ":" }
+    var number = "\(agents[site]?.number ?? 0)"
+    if isAlone {
+      // Below what made its namespace, and a shell.
+      number = Shell.run("pgrep -P $(pgrep -P \(number))").output.filter(\.isNumber)
+    }
     let tracer = try ChildProcess(
       "/usr/bin/strace",
       [
         "-f", "-y", "-e", "signal=none", "-e", "trace=\(name)", "-e", "inject=\(fault)", "-o", log,
-        "-p", "\(agents[site]?.number ?? 0)",
-      ], environment: [:], output: .file(log + ".strace"))
+        "-p", number,
+      ] + (path.map { ["-P", $0] } ?? []), environment: [:], output: .file(log + ".strace"))
     let isAttached = wait { Shell.run("grep attached '\(log).strace'").code == 0 }
     precondition(isAttached, Shell.run("cat '\(log).strace'").output)
     body()

@@ -144,7 +144,10 @@ package actor Pair {
     isPlanned = saved.isPlanned
     let yield = try files.yield().flatMap { $0.next.epoch > saved.record.reign.epoch ? $0 : nil }
     standing = Standing(
-      record: saved.record, superseded: try files.superseded(),
+      record: saved.record,
+      superseded: try files.superseded().flatMap {
+        $0.epoch > saved.record.reign.epoch ? $0 : nil
+      },
       yielded: yield?.point == nil ? nil : yield?.next)
     saysYielded()
     if let refusal = standing?.refusal { board.hold(.peer, "\(refusal)") }

@@ -19,6 +19,8 @@ package struct PairView: Sendable {
   /// Why nothing is captured, received or applied; each line says what to type.
   package var held: [Hold: String] = [:]
   package var notes: [String] = []
+  /// Why the newest point's grade is no better.
+  package var gradeReason: String?
   package var lastError: String?
   /// What this site's controller said last, and when.
   package var service: (word: ServingRequest, at: Instant)?

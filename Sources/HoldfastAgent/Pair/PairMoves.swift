@@ -67,7 +67,7 @@ extension Pair {
     guard let before = standing else {
       throw FailureAnswer(code: 3, "nothing to resume: type: holdfast adopt \(name)")
     }
-    if request.otherSiteIsDown, let lost = lostReign(before) {
+    if request.otherSiteIsDown, let lost = try lostReign(before) {
       let answer = try await takeBack(after: lost)
       try await untilResumed()
       return answer
@@ -80,10 +80,28 @@ extension Pair {
     return "\(name): \(standing?.role.rawValue ?? "unknown") in epoch \(before.record.reign.epoch)"
   }
 
-  /// The reign above this site's own that the other may have been lost with: yielded to, or granted
-  /// and never begun; `nil`: there is none.
-  private func lostReign(_ standing: Standing) -> Reign? {
-    if case .yielded(let next) = standing.refusal { return next }
+  /// The reign above this site's own that the other may have been lost with: yielded to, begun past
+  /// this site, or granted and never begun; `nil`: there is none.
+  /// - Throws: that the other site is not lost.
+  private func lostReign(_ standing: Standing) throws -> Reign? {
+    switch standing.refusal {
+    case .yielded(let next): return next
+    case .superseded(_, let theirs), .split(_, let theirs):
+      guard standing.record.part == .primary, link == nil else { return nil }
+      let service = heardService(board.view, host.clock.now())
+      if let service, service.arbiterSilent != true, configuration.failover.hasArbiter,
+        service.vacant == nil
+      {
+        throw FailureAnswer(
+          code: 3,
+          """
+          the arbiter does not say yet that nobody serves: \(peer) holds its lease, or did a \
+          moment ago; if it is off, wait for one ttl and type it again
+          """)
+      }
+      return theirs
+    case .stale, .sameParts, nil: break
+    }
     guard standing.refusal == nil, standing.record.part == .primary,
       let vacant = heardService(board.view, host.clock.now())?.vacant?.value,
       vacant.epoch > standing.record.reign.epoch

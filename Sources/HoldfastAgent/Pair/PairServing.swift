@@ -49,9 +49,11 @@ extension Pair {
     return true
   }
 
-  /// Asks the other site not to serve for one ttl.
+  /// Asks the other site not to serve for a time.
+  /// - Parameter ttl: the controller's, which counts on it: it may have read its configuration at
+  ///   another time than this agent.
   /// - Returns: whether it promised; false also where no answer comes in time.
-  package func askPromise(_ reign: Reign) async -> Bool {
+  package func askPromise(_ reign: Reign, for ttl: Duration) async -> Bool {
     guard let link else { return false }
     lastPromise += 1
     var wanted = Holdfast_PromiseWanted()
@@ -59,7 +61,7 @@ extension Pair {
     wanted.number = lastPromise
     wanted.epoch = reign.epoch.rawValue
     wanted.reign = Data(reign.id.bytes)
-    wanted.ttlNanos = UInt64(configuration.failover.ttl.nanos)
+    wanted.ttlNanos = UInt64(ttl.nanos)
     let number = lastPromise
     let limit = configuration.failover.terms.timeout
     return await withCheckedContinuation { continuation in
@@ -221,6 +223,20 @@ package struct ReignRequest: Codable, Sendable {
 package struct ForgoReply: Codable, Sendable {
   package var forgone: Bool
   package init(forgone: Bool) { self.forgone = forgone }
+}
+
+package struct PromiseRequest: Codable, Sendable {
+  package var reign: ReignRequest
+  package var ttlSeconds: Double
+  package init(_ reign: Reign, for ttl: Duration) {
+    self.reign = ReignRequest(reign)
+    ttlSeconds = ttl.seconds
+  }
+  /// `nil` where no pair can have it.
+  package var ttl: Duration? {
+    let most = Limits.ttlMax.seconds
+    return ttlSeconds > 0 && ttlSeconds <= most ? .nanoseconds(Int64(ttlSeconds * 1e9)) : nil
+  }
 }
 
 package struct PromiseReply: Codable, Sendable {

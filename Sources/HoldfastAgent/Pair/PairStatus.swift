@@ -3,6 +3,18 @@ import HoldfastStore
 
 /// What people are shown of a pair.
 extension Pair {
+  /// Nobody is left who could say that this primary may serve.
+  private func alone(_ view: PairView, _ service: ServingRequest?) -> String? {
+    guard configuration.failover.hasArbiter, standing?.record.part == .primary,
+      standing?.refusal == nil, !view.peerConnected, let service, service.arbiterSilent == true,
+      service.service == "\(Supervisor.Service.stopped)"
+    else { return nil }
+    return """
+      neither \(peer) nor the arbiter answers, so nothing is served here: bring one of them back; \
+      if \(peer) is off and stays off, type: holdfast resume \(name) --other-site-is-down
+      """
+  }
+
   package func status() -> StatusAnswer.Pair {
     let view = board.view
     let now = host.clock.now()
@@ -14,12 +26,12 @@ extension Pair {
       alarms.append("the roots are not marked: type: holdfast adopt \(name)")
     }
     let held = alarms.first
-    if let advice = configuration.captureAdvice { alarms.append(advice) }
+    alarms += [configuration.captureAdvice, configuration.failoverAdvice].compactMap { $0 }
     if let grade = view.grade, grade < configuration.require {
       alarms.append(
         """
         the newest point is \(grade.word), and \(configuration.require.word) is required: it is \
-        neither applied nor promoted: \(view.notes.first ?? "see holdfast points \(name)")
+        neither applied nor promoted: \(view.gradeReason ?? "see holdfast points \(name)")
         """)
     }
     if view.peerConnected, abs(view.clockOffset.seconds) > Limits.clockOffsetMax.seconds {
@@ -40,6 +52,7 @@ extension Pair {
           """)
       }
       if let trouble = service?.trouble { alarms.append(trouble) }
+      if let alone = alone(view, service) { alarms.append(alone) }
     }
     if let error = view.linkError { alarms.append(error) }
     if let error = view.lastError { alarms.append("last error: \(error)") }

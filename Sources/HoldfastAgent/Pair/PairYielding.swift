@@ -101,13 +101,16 @@ extension Pair {
         moves.enter("catch up")
         attempt(.caughtUp) {
           let (point, lack) = try await self.reach()
-          // A service that was ended makes a point one instant, and no more than that.
-          if let lack, self.configuration.require > .crash { throw FailureAnswer(code: 3, lack) }
+          // A service that was ended in order makes a point whole, where it is known to have.
+          if let lack, self.configuration.require > .crash, self.configuration.units.isEmpty {
+            throw FailureAnswer(code: 3, lack)
+          }
           return point
         }
       case .stopService: moves.enter("stop")
       case .finish:
         moves.enter("final point")
+        if !configuration.units.isEmpty { await capture?.serviceEnded() }
         attempt(nil) { try await self.finish(yielding.next) }
       case .persist(let point):
         attempt(.persisted) {
@@ -162,7 +165,7 @@ extension Pair {
       if view.marks.durable >= point, let grade = view.grade, grade < configuration.require {
         let lack = """
           the newest point is \(grade.word), and \(configuration.require.word) is required: \
-          \(view.notes.first ?? "see holdfast points \(name)")
+          \(view.gradeReason ?? "see holdfast points \(name)")
           """
         return (point, lack)
       }
@@ -202,20 +205,35 @@ extension Pair {
     }
     var yield = try files.yield() ?? PairFiles.Yield(next: next)
     yield.point = point
-    try files.store(yield)
+    do {
+      try files.store(yield)
+    } catch {
+      // Where its name is there though a flush failed, the next start finds it: then this site has
+      // yielded, and says so from now on.
+      guard (try? files.yield())?.point == point else { throw error }
+      try? files.store(yield)
+    }
     try await obey(standing?.on(.yielded(next)) ?? [])
     finish()
     saysYielded()
   }
 
-  /// A person says that the site which this one has yielded to, or which was granted a reign that
-  /// it never began, is lost: this one reigns anew, from its own tree.
+  /// A person says that the site which this one has yielded to, which was promoted past it, or
+  /// which was granted a reign that it never began, is lost: this one reigns anew, from its own
+  /// tree.
   func takeBack(after next: Reign) async throws -> String {
     let reign = Reign(epoch: next.epoch.next, id: RandomID(host.dice))
-    let used = max(board.view.marks.captured, try files.role()?.usedUpTo ?? .none)
+    var used = max(board.view.marks.captured, try files.role()?.usedUpTo ?? .none)
+    let isPast =
+      switch standing?.refusal {
+      case .superseded, .split: true
+      case .yielded, .stale, .sameParts, nil: false
+      }
+    if isPast { used = PointNumber(rawValue: used.rawValue + Limits.pointsUnheard) }
     try files.store(
       PairFiles.Saved(record: RoleRecord(reign: reign, part: .primary), usedUpTo: used))
     try files.store(nil as PairFiles.Yield?)
+    try files.store(superseded: nil)
     yielding = nil
     isPlanned = false
     isByWord = configuration.failover.hasArbiter
@@ -225,7 +243,9 @@ extension Pair {
     await capture?.serve(reign, highest: used, isPromoted: true)
     showRole()
     await greet()
-    return "\(name): primary in epoch \(reign.epoch), from this site's own tree"
+    let lost =
+      isPast ? "; what \(peer) wrote in epoch \(next.epoch) is not in it: keep that site off" : ""
+    return "\(name): primary in epoch \(reign.epoch), from this site's own tree\(lost)"
   }
 
   // MARK: What others are told

@@ -8,6 +8,7 @@ extension CaptureWorker {
     let oldHead = try catalog.head()
     var work = CaptureWork(forced: mapped.union(unmapped))
     (work.scans, work.places) = dirty.take()
+    work.scans += denied
     pace.captured(at: now)
     let isWhole = wholeParent != nil
     let isOwed = isWhole || owesPoint
@@ -35,6 +36,8 @@ extension CaptureWorker {
       }
       rest(outcome, moment)
       for place in outcome.torn { dirty.touch(place) }
+      denied = Set(outcome.denied.map { $0.place })
+      nextDenied = denied.isEmpty ? nil : now + Limits.deniedAgainAfter
       // Watched only since pictures were read that do not show what was changed meanwhile.
       if !moment.isLive { for place in watch.takeCovered() { dirty.scan(place) } }
       let told = drain()
@@ -51,7 +54,9 @@ extension CaptureWorker {
       if writer.changesInAttempt == 0, !isOwed, !isUpgrade {
         try writer.abandon()
         try catalog.commit()
-        claim(oldHead.number, oldHead.grade, since: now, isComplete: isComplete)
+        // What could not be read may have changed.
+        let grade = denied.isEmpty ? oldHead.grade : .fuzzy
+        claim(oldHead.number, grade, since: now, isComplete: isComplete)
         return
       }
       host.probe.hit(.sending)
@@ -213,7 +218,7 @@ extension CaptureWorker {
     var facts = CaptureFacts(provider: moment.provider, watch: watch.kind)
     facts.isFixed = moment.isFixed
     facts.isWhole = isWhole
-    facts.isQuiesced = moment.isQuiesced
+    facts.isQuiesced = moment.isQuiesced || isServiceEnded
     facts.unwatched = gaps
     facts.torn = outcome.torn.first.map { "\($0.path)" }
     facts.isDenied = !outcome.denied.isEmpty
@@ -232,6 +237,8 @@ extension CaptureWorker {
         facts.broken = "\(late.path) was mapped for writing meanwhile"
       }
     }
+    // Stores into a mapped file tell nobody that they came between two snapshots.
+    if moment.isJoint, facts.mapping != .none { facts.isFixed = false }
     if let cluster = moment.cluster { spare(cluster, outcome, &facts) }
     return facts
   }
@@ -257,8 +264,10 @@ extension CaptureWorker {
     for (place, error) in outcome.denied.prefix(5) {
       notes.append("\(place.path) cannot be read and stays as it was: \(error)")
     }
-    if !outcome.denied.isEmpty { retryAt = host.clock.now() + .seconds(30) }
-    board.update { $0.notes = notes }
+    board.update { view in
+      view.notes = notes
+      view.gradeReason = verdict.reason.isEmpty ? nil : verdict.reason
+    }
   }
 
   func spoolGrew() throws {

@@ -41,6 +41,9 @@ package actor CaptureWorker {
   var highest = PointNumber.none
   var nextScan: Instant
   var nextSettling: Instant?
+  /// What could not be read when it was looked at last: until it is, no point is one instant.
+  var denied: Set<Place> = []
+  var nextDenied: Instant?
   var retryAt: Instant?
   let providers: Providers
   /// Files of the roots that were mapped for writing at the last look.
@@ -48,6 +51,8 @@ package actor CaptureWorker {
   /// Those that no longer are, and are yet to be hashed once more.
   var unmapped: Set<Place> = []
   var nextMappingLook: Instant
+  /// The controller has ended the service in order: what it wrote is whole.
+  private(set) var isServiceEnded = false
   /// Whether a service rests while its files are read where they lie.
   var isHolding = false
   /// Why not all changes are told: only scans see them all.
@@ -94,9 +99,13 @@ package actor CaptureWorker {
     }
     self.highest = max(self.highest, highest)
     isServing = true
+    isServiceEnded = false
     retryAt = nil
     wake.set()
   }
+
+  /// The controller has ended the service in order, until ``serve(_:highest:isPromoted:)``.
+  package func serviceEnded() { isServiceEnded = true }
 
   /// Captures nothing more; one that runs is given up.
   package func pause() {
@@ -340,6 +349,8 @@ package actor CaptureWorker {
     }
     drain()
     schedule(now, isUrgent: isUrgent)
+    // However long nothing is captured: what a server keeps for this pair has a bound.
+    try? providers.postgres.lookWhileWaiting()
     if gate.isWaiting { return .waiting }
     guard isUrgent || (pace.due.map { $0 <= now } ?? false) || wholeParent != nil else {
       breathe(now)
@@ -358,7 +369,10 @@ package actor CaptureWorker {
     do {
       try captureOnce(now)
       retryAt = nil
-      breathe(host.clock.now())
+      // What happened while it was sealed is pending, not in it.
+      let end = host.clock.now()
+      drain()
+      breathe(end)
       return nil
     } catch let error as CaptureError {
       if case .store(is CaptureGate.Interrupted) = error { return .waiting }
@@ -383,7 +397,8 @@ package actor CaptureWorker {
       view.backlogBytes = spoolBoard.backlog
       guard dirty.isEmpty, mapped.isEmpty, unmapped.isEmpty, gaps == nil, wholeParent == nil,
         view.marks.captured > .none,
-        view.grade.map({ $0 >= pair.require }) ?? false
+        view.grade.map({ $0 >= pair.require }) ?? false,
+        denied.isEmpty || pair.require == .fuzzy
       else { return }
       let claim = LagClock.Claim(point: view.marks.captured, moment: now)
       view.fresh = claim
@@ -400,6 +415,10 @@ package actor CaptureWorker {
       // The capture looks again, and hashes what is mapped.
       lookForMapped(now)
       if !mapped.isEmpty || !unmapped.isEmpty { pace.changed(at: now) }
+    }
+    if let due = nextDenied, now >= due {
+      nextDenied = nil
+      pace.changed(at: now)
     }
     if let due = nextSettling, now >= due {
       nextSettling = nil

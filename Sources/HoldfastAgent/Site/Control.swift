@@ -123,7 +123,11 @@ package struct Control: Sendable {
       return encode(TextAnswer(message: "granted"))
     case "forgo": return encode(ForgoReply(forgone: await pair.forgo(try reign(body))))
     case "promise":
-      return encode(PromiseReply(promised: await pair.askPromise(try reign(body))))
+      let request: PromiseRequest = try decode(body)
+      guard let reign = request.reign.value, let ttl = request.ttl else {
+        throw FailureAnswer(code: 2, "that is no reign and ttl")
+      }
+      return encode(PromiseReply(promised: await pair.askPromise(reign, for: ttl)))
     default: throw FailureAnswer(code: 2, "no such request: \(verb)")
     }
   }

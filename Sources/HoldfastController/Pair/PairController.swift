@@ -34,7 +34,7 @@ package actor PairController {
   /// The last order that a person withdrew.
   var withdrawn: (reign: Reign, by: String)?
   /// Why the arbiter did not answer.
-  private var silence: String?
+  var silence: String?
   var plan = PlanProgress()
   /// What the last promotion of this process came to.
   var promotion: PromotionReport?
@@ -266,7 +266,8 @@ package actor PairController {
       if supervisor.fenceAt != nil { service.prepare() }
     case .askPeer(let number, let reign):
       Task {
-        tell(.peer(number, isPromised: await world.agent.askPromise(name, reign)))
+        let ttl = pair.failover.ttl
+        tell(.peer(number, isPromised: await world.agent.askPromise(name, reign, for: ttl)))
       }
     case .hand(let reign): Task { await world.agent.grant(name, reign) }
     case .promote(let reign, let point):
@@ -311,6 +312,7 @@ package actor PairController {
       return fence()
     }
     files.note(overBy: nil)
+    trouble = nil
     tell(.fenced)
     sweeper.run { [service] in service.sweep() }
   }
@@ -359,9 +361,10 @@ package actor PairController {
       illness, moveRefusal, fencingFailure, trouble, isWanting ? promotionFailure : nil,
     ].compactMap { $0 }
     if let withheld = supervisor.withheld { troubles.append(withheld.words(pair)) }
-    if troubles.isEmpty, let refusal = supervisor.refusal { troubles = ["\(refusal)"] }
-    if troubles.isEmpty, let silence {
-      troubles = ["the arbiter \(pair.failover.arbiter) does not answer: \(silence)"]
+    if let silence {
+      troubles.append("the arbiter \(pair.failover.arbiter) does not answer: \(silence)")
+    } else if let refusal = supervisor.refusal, trouble != "\(refusal)" {
+      troubles.append("\(refusal)")
     }
     defer { facts.isTold = true }
     var yield: (next: Reign, word: Supervisor.Yield)?

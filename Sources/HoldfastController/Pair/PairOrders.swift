@@ -27,6 +27,7 @@ extension PairController {
     promotionFailure = nil
     let before = supervisor.report?.record.reign ?? .none
     let end = world.clock.now() + Limits.moveWithin
+    let silentEnd = world.clock.now() + Limits.arbiterSilence
     promotion = nil
     tell(.failoverOrdered(point))
     let reign = supervisor.intent?.reign
@@ -53,8 +54,17 @@ extension PairController {
         throw ControllerRefusal(
           trouble ?? "the arbiter refused the new epoch: see holdfast status \(name)")
       }
-      // A promotion that failed behind its commit point shows in what the agent says next.
       let isBefore = supervisor.report?.record.reign == before
+      if isBefore, let silence, world.clock.now() > silentEnd {
+        throw ControllerRefusal(
+          """
+          \(name): the arbiter \(pair.failover.arbiter) does not answer: \(silence): the order \
+          goes on once it does; if the other site is off and stays off, type: holdfast failover \
+          \(name) --other-site-is-down; to take the order back: holdfast failover \(name) \
+          --withdraw
+          """, code: 4)
+      }
+      // A promotion that failed behind its commit point shows in what the agent says next.
       let why = promotionFailure ?? (isBefore ? trouble : nil)
       failedAt = why == nil ? nil : failedAt ?? world.clock.now()
       if let why, let failedAt, world.clock.now() - failedAt > Limits.agentAskedEvery * 5 {

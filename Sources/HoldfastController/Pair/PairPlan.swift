@@ -42,6 +42,7 @@ extension PairController {
 
   private func stopped(_ failure: StepError?) {
     guard let failure else {
+      trouble = nil
       files.note(overBy: nil)
       return tell(.stopped)
     }

@@ -214,6 +214,16 @@ package struct PairConfiguration: Hashable, Sendable {
     }
   }
 
+  /// What to configure where a failover that is to come by itself never does.
+  package var failoverAdvice: String? {
+    guard failover.isAutomatic, failover.maxLoss < failover.ttl else { return nil }
+    return """
+      mode is automatic, and max-loss (\(failover.maxLoss)) is less than ttl (\(failover.ttl)), \
+      for which nothing was heard of a primary whose lease is over: no standby would be promoted \
+      by itself: raise max-loss, or write mode: manual
+      """
+  }
+
   /// What to configure where nothing makes points what they are to be.
   package var captureAdvice: String? {
     let asksApplication = capture.contains { setting in

@@ -29,7 +29,13 @@ package enum PlanLint {
           is missing here: add it
           """)
       case "user", "owner", "group":
-        if let their = theirs[name], their != value, their != "missing" {
+        if theirs[name] == "missing" {
+          found.append(
+            """
+            pairs.\(pair.name): \(kind) \(what), which files here or units of the plan name, is \
+            missing on \(other): add it there, with the number \(value)
+            """)
+        } else if let their = theirs[name], their != value {
           found.append(
             """
             pairs.\(pair.name): \(kind) \(what) is \(value) here and \(their) on \(other), and \

@@ -55,7 +55,8 @@ package struct Standing: Equatable, Sendable {
         """
         the other site was promoted (epoch \(theirs.epoch), here \(mine.epoch)): do not start the \
         service here; this tree is untouched and holds what was never shipped; to bring it back, \
-        type with the pair's name: holdfast failback PAIR
+        type with the pair's name: holdfast failback PAIR; if the other site is lost for good: \
+        holdfast resume PAIR --other-site-is-down
         """
       case .stale(let mine, let theirs):
         """

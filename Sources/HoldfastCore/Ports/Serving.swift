@@ -7,8 +7,8 @@ package protocol AgentDesk: Sendable {
   ) async -> (report: AgentReport, names: PairNames?)?
   /// The arbiter has granted the lease of this reign here.
   func grant(_ pair: String, _ reign: Reign) async
-  /// Whether the other site promised not to serve for one ttl.
-  func askPromise(_ pair: String, _ reign: Reign) async -> Bool
+  /// Whether the other site promised not to serve for so long.
+  func askPromise(_ pair: String, _ reign: Reign, for ttl: Duration) async -> Bool
   /// Asks for the service to be moved to the other site, for it is ill here.
   /// - Returns: why it is not; `nil` where it is.
   func moveAway(_ pair: String, _ why: String) async -> String?

@@ -62,7 +62,11 @@ package enum ArbiterRefusal: Hashable, Sendable, CustomStringConvertible {
   package var description: String {
     switch self {
     case .unheard:
-      "the arbiter knows nothing of the pair and waits for the other site's word"
+      """
+      the arbiter knows nothing of the pair and waits for the other site's word: if that site is \
+      off and stays off, type on the primary, with the pair's name: holdfast resume PAIR \
+      --other-site-is-down
+      """
     case .foreign: "the arbiter knows the pair by the keys of two other sites"
     case .quiet(let left): "the arbiter grants nothing for \(left.nanos / 1_000_000) ms yet"
     case .superseded(let reign): "the arbiter has granted epoch \(reign.epoch) to the other site"

@@ -17,7 +17,12 @@ extension Supervisor {
     case .granted(let wait):
       othersLeaseEnd = now + wait
       hasReleased = false
-      extend(request.reign, from: request.sentAt, now, &orders)
+      if isReady {
+        // Of a renewal that was under way: given back at once.
+        nextAsk = Instant(nanos: .min)
+      } else {
+        extend(request.reign, from: request.sentAt, now, &orders)
+      }
       if let intent, intent.reign == request.reign, !isPromoting {
         isPromoting = true
         promotingSince = promotingSince ?? now

@@ -7,11 +7,8 @@ extension Supervisor {
     switch move {
     case .yielding(let next): yield(to: next, isReady: false, &orders)
     case .ready(let next):
-      let wasReady = isReady
+      if !isReady { nextAsk = Instant(nanos: .min) }
       yield(to: next, isReady: true, &orders)
-      // A renewal that is on its way is of no use any more: what it brings is not to be given back
-      // only when the next would be due.
-      if !wasReady { askAnew(now, &orders) }
     case .taking(let next, let point):
       goOn(&orders)
       guard settings.hasArbiter, intent == nil, report.role == .standby,

@@ -61,6 +61,8 @@ package enum Limits {
   package static let witnessPairsMax = 1024
   /// Nobody was ever promoted so often: what a peer says beyond it is a lie.
   package static let epochMax: UInt64 = 1 << 48
+  /// More than a site captures while the other hears nothing of it.
+  package static let pointsUnheard: UInt64 = 1 << 24
   /// Nor has anybody captured so many points.
   package static let pointMax: UInt64 = 1 << 60
   /// How often a controller looks at its pairs, and asks the agent; in a move it asks as often as
@@ -85,6 +87,8 @@ package enum Limits {
   package static let promotionTriedFor = Duration.seconds(30)
   package static let promotionTriedAgainAfter = Duration.seconds(60)
   package static let agentAnswersWithin = Duration.seconds(5)
+  /// Who ordered a move is told by then that the arbiter does not answer.
+  package static let arbiterSilence = Duration.seconds(10)
   /// A person who ordered a move is told by then how far it came.
   package static let moveWithin = Duration.seconds(600)
   /// In a planned move each side says so often that it is at it; one that is silent for longer is
@@ -163,6 +167,8 @@ package enum Limits {
   /// Distinct dirty places before a pair is scanned as a whole.
   package static let dirtyPlacesMax = 100_000
   package static let readAttemptsMax = 3
+  /// What could not be read is tried again, also where nothing else changes.
+  package static let deniedAgainAfter = Duration.seconds(30)
   /// For a reader of the journal, or a point that is being received, to end.
   package static let releaseWithin = Duration.seconds(10)
   /// Between two looks whether the spool has room again.

@@ -108,11 +108,14 @@ package final class ChildProcess {
     return ready > 0 ? reap(0) : nil
   }
 
+  /// How long a process that was killed is waited for.
+  private static let goneWithin = Duration.seconds(1)
+
   /// Kills it and what it started, where it leads its own group.
   package func killGroup() {
     guard ended == nil else { return }
     _ = kill(-number, SIGKILL)
-    _ = reap(0)
+    _ = wait(within: Self.goneWithin)
   }
 
   private func reap(_ options: Int32) -> Int32? {
@@ -126,7 +129,12 @@ package final class ChildProcess {
   deinit {
     guard ended == nil else { return }
     _ = kill(number, SIGKILL)
-    var status: Int32 = 0
-    unsafe _ = waitpid(number, &status, 0)
+    guard wait(within: Self.goneWithin) == nil else { return }
+    // It hangs in a disk, and whoever waits for it may not.
+    let number = number
+    _ = OwnThread.begin {
+      var status: Int32 = 0
+      unsafe _ = waitpid(number, &status, 0)
+    }
   }
 }

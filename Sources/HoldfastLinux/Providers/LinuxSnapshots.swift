@@ -1,9 +1,11 @@
 import CLinux
 import Glibc
 package import HoldfastCore
+import Synchronization
 
 package struct LinuxSnapshots: Snapshots {
   private let folder: String
+  private static let runs = Atomic(0)
 
   /// - Parameter folder: takes what commands print.
   package init(folder: String) { self.folder = folder }
@@ -132,8 +134,10 @@ package struct LinuxSnapshots: Snapshots {
   package func run(
     _ command: String, environment: [String: String], within: Duration
   ) throws(ProviderError) {
-    let output = folder + "/command.log"
+    // Of its own: commands of several pairs run at once.
+    let output = "\(folder)/command-\(Self.runs.add(1, ordering: .relaxed).newValue).log"
     _ = unsafe unlink(output)
+    defer { _ = unsafe unlink(output) }
     let child: ChildProcess
     do {
       child = try ChildProcess(

@@ -12,6 +12,7 @@ final class AddressWatch: Sendable {
 
   private struct Answer {
     var outcome: Result<Bool, StepError>
+    var began: Instant
     var moment: Instant
   }
   private let newest = Mutex<Answer?>(nil)
@@ -22,16 +23,16 @@ final class AddressWatch: Sendable {
   init(_ address: ServiceAddress, isWanted: @escaping @Sendable () -> Bool) {
     DispatchQueue(label: "probe").async { [weak self] in
       while let self, !isOver.load(ordering: .sequentiallyConsistent), isWanted() {
-        let next = clock.now() + ServiceAddress.probeTime
-        var outcome: Result<Bool, StepError>
+        let began = clock.now()
+        let outcome: Result<Bool, StepError>
         do throws(StepError) {
           outcome = .success(try address.probe())
         } catch {
           outcome = .failure(error)
         }
-        newest.withLock { $0 = Answer(outcome: outcome, moment: clock.now()) }
+        newest.withLock { $0 = Answer(outcome: outcome, began: began, moment: clock.now()) }
         // It ends at once where another host answers.
-        clock.block(for: max(.zero, next - clock.now()))
+        clock.block(for: max(.zero, began + ServiceAddress.probeTime - clock.now()))
       }
     }
   }
@@ -42,18 +43,20 @@ final class AddressWatch: Sendable {
   /// - Returns: whether nobody has it, as far as could be asked.
   /// - Throws: that another host still answers for it, or that the plan may not go on.
   func untilFree(_ within: Duration, isWanted: () -> Bool) throws(StepError) -> Bool {
-    let end = clock.now() + within
+    let start = clock.now()
+    let end = start + within
     while true {
-      let answer = newest.withLock { $0 }
-      let isLate = clock.now() >= end
-      if let answer, isLate || clock.now() - answer.moment <= Self.countsFor {
+      let now = clock.now()
+      if let answer = newest.withLock({ $0 }), now - answer.moment <= Self.countsFor {
         switch answer.outcome {
-        case .success(let isFree): return isFree
-        case .failure(let error): if isLate || !isWanted() { throw error }
+        case .success(true): return true
+        // The steps before may have made its device.
+        case .success(false): if now >= end || answer.began >= start { return false }
+        case .failure(let error): if now >= end || !isWanted() { throw error }
         }
       }
       guard isWanted() else { throw .fenced }
-      if isLate { throw StepError("it was not known in time whether another host has it") }
+      if now >= end { throw StepError("it was not known in time whether another host has it") }
       usleep(Self.lookMicros)
     }
   }

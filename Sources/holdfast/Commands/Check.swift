@@ -34,14 +34,23 @@ struct Check: AsyncParsableCommand {
       }
       return
     }
-    for pair in configuration.pairs { findings += roots(pair, configuration) }
+    let status = try? await AgentClient(configuration: configuration)
+      .get(StatusAnswer.self, "/status")
+    for pair in configuration.pairs {
+      // Not by the configuration alone: it may have moved.
+      let role = status?.pairs.first { $0.pair == pair.name }?.role
+      let isPrimary =
+        role == Role.primary.rawValue
+        || (role != Role.standby.rawValue && pair.primary == configuration.site)
+      findings += roots(pair, configuration, isPrimary: isPrimary)
+    }
     if let hint = try UnitPaths.update(configuration) {
       findings.append(Finding(weight: .warning, text: hint))
     }
     for pair in configuration.pairs where !pair.plan.isEmpty {
       findings += await plan(pair, configuration)
     }
-    findings += await peers(configuration)
+    findings += peers(status)
     for finding in findings {
       let mark =
         finding.weight == .warning ? "warning" : finding.weight == .missing ? "missing" : "refused"
@@ -86,9 +95,10 @@ struct Check: AsyncParsableCommand {
     return found
   }
 
-  private func roots(_ pair: PairConfiguration, _ configuration: Configuration) -> [Finding] {
+  private func roots(
+    _ pair: PairConfiguration, _ configuration: Configuration, isPrimary: Bool
+  ) -> [Finding] {
     var findings: [Finding] = []
-    let isPrimary = pair.primary == configuration.site
     for path in pair.paths(on: configuration.site) {
       let report = Roots.report(path)
       switch report.state {
@@ -132,7 +142,8 @@ struct Check: AsyncParsableCommand {
               """))
       }
     }
-    if let advice = pair.captureAdvice {
+    for advice in [pair.captureAdvice, pair.failoverAdvice] {
+      guard let advice else { continue }
       findings.append(Finding(weight: .warning, text: "pairs.\(pair.name): \(advice)"))
     }
     if !pair.dormantKeys.isEmpty {
@@ -164,11 +175,16 @@ struct Check: AsyncParsableCommand {
   }
 
   /// Who writes to roots and will not stand still with the plan's units.
+  /// The agent writes into its replica.
+  private func isOurs(_ process: Int32) -> Bool {
+    Roots.realPath("/proc/\(process)/exe").map { $0 == Roots.realPath("/proc/self/exe") } ?? false
+  }
+
   private func outsiders(_ pair: PairConfiguration, _ configuration: Configuration) -> [Finding] {
     guard pair.freezes else { return [] }
     let freezer = LinuxFreezer(control: configuration.control, pair: pair.name)
     return OpenFiles.look(roots: pair.paths(on: configuration.site))
-      .filter { !freezer.holds($0.process, of: pair.units) }
+      .filter { !freezer.holds($0.process, of: pair.units) && !isOurs($0.process) }
       .map { process, path in
         Finding(
           weight: .warning,
@@ -179,9 +195,7 @@ struct Check: AsyncParsableCommand {
       }
   }
 
-  private func peers(_ configuration: Configuration) async -> [Finding] {
-    let status = try? await AgentClient(configuration: configuration)
-      .get(StatusAnswer.self, "/status")
+  private func peers(_ status: StatusAnswer?) -> [Finding] {
     guard let status else {
       return [
         Finding(

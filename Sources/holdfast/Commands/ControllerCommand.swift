@@ -225,9 +225,9 @@ struct ControlSocketAgent: AgentDesk {
     return reply?.forgone ?? false
   }
 
-  func askPromise(_ pair: String, _ reign: Reign) async -> Bool {
+  func askPromise(_ pair: String, _ reign: Reign, for ttl: Duration) async -> Bool {
     let reply = try? await client.post(
-      PromiseReply.self, "/pairs/\(pair)/promise", ReignRequest(reign),
+      PromiseReply.self, "/pairs/\(pair)/promise", PromiseRequest(reign, for: ttl),
       within: Limits.agentAnswersWithin)
     return reply?.promised ?? false
   }

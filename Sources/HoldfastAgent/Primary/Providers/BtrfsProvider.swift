@@ -23,10 +23,10 @@ struct BtrfsProvider {
   }
 
   /// - Returns: whether the pictures are of one instant: several snapshots are only where nothing
-  ///   changed between the first and the last.
+  ///   changed between the first and the last; and whether they are several.
   func take(
     madeAt: WallTime, _ changes: () -> Int?
-  ) throws(ProviderError) -> (pictures: Pictures, isFixed: Bool) {
+  ) throws(ProviderError) -> (pictures: Pictures, isFixed: Bool, isJoint: Bool) {
     do {
       return try attempt(madeAt, changes)
     } catch {
@@ -37,7 +37,7 @@ struct BtrfsProvider {
 
   private func attempt(
     _ madeAt: WallTime, _ changes: () -> Int?
-  ) throws(ProviderError) -> (Pictures, Bool) {
+  ) throws(ProviderError) -> (Pictures, Bool, Bool) {
     var subvolumes: [Subvolume] = []
     var mounts: Set<Place> = []
     for (number, path) in paths.enumerated() {
@@ -67,6 +67,6 @@ struct BtrfsProvider {
       let inner = subvolume.inner.isEmpty ? "" : "/" + subvolume.inner
       trees.append(try snapshots.picture(snapshot + inner, of: path))
     }
-    return (Pictures(trees: trees, mounts: mounts, madeAt: madeAt), isFixed)
+    return (Pictures(trees: trees, mounts: mounts, madeAt: madeAt), isFixed, made.count > 1)
   }
 }

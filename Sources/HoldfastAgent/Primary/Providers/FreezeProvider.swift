@@ -41,6 +41,7 @@ struct FreezeProvider {
   /// Thaws what a crash left frozen, and removes all clones.
   /// - Returns: what could not be done.
   func recover() -> [String] {
+    let still = freezer.recover()
     let left = paths.compactMap { path -> String? in
       do throws(TreeError) {
         try Freeze.clear(try host.tree(path))
@@ -51,7 +52,7 @@ struct FreezeProvider {
         return pair.freezes ? "\(path): \(error)" : nil
       }
     }
-    return (freezer.recover() + left).map { "freeze: \($0)" }
+    return (still + left).map { "freeze: \($0)" }
   }
 
   /// - Throws: why there are no pictures; all runs again then, but on a fenced site.

@@ -28,6 +28,8 @@ final class PostgresProvider {
     var layout: ClusterLayout
     /// Of the tablespaces in it, as the server has them.
     var locations: [String]
+    /// Of the directory that names them: one that came and went is in the WAL all the same.
+    var links: Stamp?
     var base: Base?
   }
 
@@ -84,7 +86,9 @@ final class PostgresProvider {
     let now = host.clock.now()
     // Tablespaces come and go: a server on the other site would want the new ones' directories.
     let locations = try locations(session.database)
-    var isBase = isFirst || isWhole || locations != session.locations
+    let links = try links(session.layout)
+    var isBase =
+      isFirst || isWhole || locations != session.locations || links != session.links
     if let base = session.base, now >= base.taken + settings.every {
       isBase = isBase || base.since >= Limits.clusterIdleBytes
     }
@@ -93,6 +97,7 @@ final class PostgresProvider {
       let layout = try layout(session.database, locations)
       self.session?.layout = layout
       self.session?.locations = locations
+      self.session?.links = links
       let trees = try trees()
       cluster = ClusterCapture(
         layout, trees, statements: session.statements, base: now,
@@ -188,6 +193,15 @@ final class PostgresProvider {
     return rows.map { $0[0] }.sorted()
   }
 
+  /// What the directory of the tablespaces' links was last changed to.
+  private func links(_ layout: ClusterLayout) throws(ProviderError) -> Stamp? {
+    guard let path = layout.data.path.appending(Array("pg_tblspc".utf8)) else { return nil }
+    let tree = try trees()[layout.data.root.rawValue]
+    do throws(TreeError) { return try tree.status(path)?.stamp } catch {
+      throw ProviderError("\(error)")
+    }
+  }
+
   private func layout(
     _ database: any DatabaseSession, _ locations: [String]
   ) throws(ProviderError) -> ClusterLayout {
@@ -274,7 +288,9 @@ final class PostgresProvider {
   func confirm() throws(ProviderError) {
     guard let session else { throw ProviderError("the server's session ended") }
     _ = try ask()
-    guard try locations(session.database) == session.locations else {
+    guard try locations(session.database) == session.locations,
+      try links(session.layout) == session.links
+    else {
       rest(for: "tablespaces came or went")
       throw ProviderError("tablespaces came or went meanwhile: the data files are copied anew")
     }

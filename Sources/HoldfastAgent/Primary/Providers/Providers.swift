@@ -10,6 +10,8 @@ final class Providers {
     var pictures: Pictures?
     /// Whether the pictures are of one instant.
     var isFixed = false
+    /// Whether they are several, made one after the other.
+    var isJoint = false
     /// Why what was to be one instant is not.
     var broken: String?
     var isQuiesced = false
@@ -130,9 +132,9 @@ final class Providers {
     case .quiesce: return nil
     case .postgres: return try postgres.take(isWhole: isWhole, isTold: changes() != nil)
     case .btrfs:
-      let (pictures, isFixed) = try btrfs.take(madeAt: madeAt, changes)
+      let (pictures, isFixed, isJoint) = try btrfs.take(madeAt: madeAt, changes)
       return Moment(
-        provider: .btrfs, pictures: pictures, isFixed: isFixed,
+        provider: .btrfs, pictures: pictures, isFixed: isFixed, isJoint: isJoint,
         broken: isFixed
           ? nil : "the roots lie in several subvolumes and changed between their snapshots")
     case .freeze(let limit):
