@@ -194,7 +194,8 @@ package struct Supervisor: Sendable {
   // MARK: The agent
 
   private mutating func heard(_ report: AgentReport, _ now: Instant, _ orders: inout [Order]) {
-    if report.record != self.report?.record {
+    let isNew = report.record != self.report?.record
+    if isNew {
       hasReleased = false
       refusal = nil
     }
@@ -217,6 +218,8 @@ package struct Supervisor: Sendable {
     }
     if mayFind, isOthers { fence(.began, &orders) }
     hear(report.move, report, now, &orders)
+    // Who begins to reign while no arbiter answers needs the other site's promise.
+    if isNew, isArbiterLost, lease == nil { withoutArbiter(now, &orders) }
     if let lease, lease.fenceAt > now, lease.reign == report.record.reign, !report.isRefused,
       report.role == .unknown
     {

@@ -7,8 +7,12 @@ extension Supervisor {
     switch move {
     case .yielding(let next): yield(to: next, isReady: false, &orders)
     case .ready(let next):
-      if !isReady { nextAsk = Instant(nanos: .min) }
+      let wasReady = isReady
       yield(to: next, isReady: true, &orders)
+      guard !wasReady else { break }
+      nextAsk = Instant(nanos: .min)
+      // Nobody is kept waiting for one that has given no answer of late.
+      if isArbiterLost { withoutArbiter(now, &orders) }
     case .taking(let next, let point):
       goOn(&orders)
       guard settings.hasArbiter, intent == nil, report.role == .standby,
