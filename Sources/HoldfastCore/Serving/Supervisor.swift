@@ -44,6 +44,7 @@ package struct Supervisor: Sendable {
   /// The reign that a person's word is good for, until the arbiter is heard.
   var wordReign: Reign?
   var wordCountsFrom = Instant(nanos: .min)
+  private var nextPromiseAsk = Instant(nanos: .min)
   /// Whether the last question got no answer at all.
   var isArbiterLost = false
   var isPromoting = false
@@ -96,6 +97,7 @@ package struct Supervisor: Sendable {
       giveUpPromotion(now, &orders)
       timeOut(now, &orders)
       ask(now, &orders)
+      askPromiseAgain(now, &orders)
     case .agent(let report): if let report { heard(report, now, &orders) }
     case .arbiter(let number, let answer):
       guard let request = settled(number), case .arbiter(let asked) = request.kind else { break }
@@ -320,6 +322,16 @@ package struct Supervisor: Sendable {
     }
     let number = begin(.peer, report.record.reign, now)
     orders.append(.askPeer(number, report.record.reign))
+  }
+
+  /// A site that serves nothing, and could with the other's promise alone, does not wait for the
+  /// arbiter's next silence to ask for it.
+  private mutating func askPromiseAgain(_ now: Instant, _ orders: inout [Order]) {
+    guard isArbiterLost, pending == nil, service == .stopped, report?.role == .primary, !isReady,
+      (lease?.fenceAt ?? now) <= now, now >= nextPromiseAsk
+    else { return }
+    nextPromiseAsk = now + Limits.moveEvery
+    withoutArbiter(now, &orders)
   }
 
   // MARK: Service
