@@ -251,8 +251,9 @@ package actor ReceiveWorker {
       throw Failure.protocolBroken("segment header: \(error)")
     }
     guard header.pair == identity.id else { throw Failure.protocolBroken("another pair's segment") }
-    // A stale or split epoch changes nothing here.
-    guard header.reign == reign || header.reign.epoch < reign.epoch,
+    // A stale or split epoch changes nothing here, but for what this site itself wrote in it.
+    let isSplit = header.reign != reign && header.reign.epoch == reign.epoch
+    guard header.reign.epoch <= reign.epoch, !isSplit || isOwn,
       (header.writer == siteKey) == isOwn
     else { throw Failure.protocolBroken("segment of reign \(header.reign), here is \(reign)") }
     if let known = journal.number(of: header.id) {
