@@ -87,10 +87,14 @@ extension Pair {
     switch standing.refusal {
     case .yielded(let next): return next
     case .superseded(_, let theirs), .split(_, let theirs):
-      guard standing.record.part == .primary, link == nil else { return nil }
+      guard standing.record.part == .primary else { return nil }
+      guard link == nil else {
+        throw FailureAnswer(
+          code: 3, "\(peer) is connected, so it is not lost: to come back, type: holdfast failback \(name)")
+      }
       let service = heardService(board.view, host.clock.now())
       if let service, service.arbiterSilent != true, configuration.failover.hasArbiter,
-        service.vacant == nil
+        service.heldByOther != false
       {
         throw FailureAnswer(
           code: 3,

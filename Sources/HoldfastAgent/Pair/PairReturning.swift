@@ -56,7 +56,9 @@ extension Pair {
 
   /// Whether the reign that the other site has is the one that this one was to yield to.
   func isPlanned(_ theirs: RoleRecord) throws -> Bool {
-    guard standing?.record.part == .primary, theirs.part == .primary else { return false }
+    guard let mine = standing?.record, mine.part == .primary, theirs.part == .primary,
+      theirs.reign.epoch > mine.reign.epoch
+    else { return false }
     return try files.yield()?.next == theirs.reign
   }
 

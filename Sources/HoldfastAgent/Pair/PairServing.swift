@@ -111,10 +111,13 @@ package struct ServingRequest: Codable, Sendable {
   package var facts: [String: String]?
   /// The newest reign, where the arbiter says that nobody holds its lease.
   package var vacant: ReignRequest?
+  /// Whether the other site's lease lives, or may; `null`: the arbiter did not say.
+  package var heldByOther: Bool?
   /// The epoch of a failover that is not done, or was withdrawn and is not declined yet.
   package var wanted: UInt64?
   package init(_ word: ServiceWord) {
     vacant = word.vacant.map { ReignRequest($0) }
+    heldByOther = word.isHeldByOther
     wanted = word.wanted?.rawValue
     yield = word.yield.map { YieldWord(reign: ReignRequest($0.next), word: $0.word.rawValue) }
     facts = word.facts

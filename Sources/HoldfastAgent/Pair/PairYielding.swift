@@ -102,7 +102,8 @@ extension Pair {
         attempt(.caughtUp) {
           let (point, lack) = try await self.reach()
           // A service that was ended in order makes a point whole, where it is known to have.
-          if let lack, self.configuration.require > .crash, self.configuration.units.isEmpty {
+          let isCured = await self.endsWhole && self.board.view.grade == .crash
+          if let lack, self.configuration.require > .crash, !isCured {
             throw FailureAnswer(code: 3, lack)
           }
           return point
@@ -110,8 +111,10 @@ extension Pair {
       case .stopService: moves.enter("stop")
       case .finish:
         moves.enter("final point")
-        if !configuration.units.isEmpty { await capture?.serviceEnded() }
-        attempt(nil) { try await self.finish(yielding.next) }
+        attempt(nil) {
+          if await self.endsWhole { await self.capture?.serviceEnded() }
+          return try await self.finish(yielding.next)
+        }
       case .persist(let point):
         attempt(.persisted) {
           try await self.yield(to: yielding.next, at: point)
@@ -122,6 +125,13 @@ extension Pair {
       }
     }
     if case .ready = yielding.stage { moves.enter("hand over") }
+  }
+
+  /// Whether ending the service in order, unit by unit, makes its files whole: asked for only where
+  /// a point of less does not count.
+  private var endsWhole: Bool {
+    configuration.require > .crash && !configuration.units.isEmpty
+      && !configuration.plan.contains { if case .exec = $0.kind { true } else { false } }
   }
 
   /// - Parameter event: what is told once it is done; `nil`: which point it came to.

@@ -51,12 +51,12 @@ extension CaptureWorker {
       note(outcome, verdict)
       var head = read
       let isUpgrade = verdict.grade > oldHead.grade && oldHead.grade < pair.require
-      if writer.changesInAttempt == 0, !isOwed, !isUpgrade {
+      // What could not be read may have changed: the newest point says so.
+      let isDoubted = !denied.isEmpty && oldHead.grade > .fuzzy
+      if writer.changesInAttempt == 0, !isOwed, !isUpgrade, !isDoubted {
         try writer.abandon()
         try catalog.commit()
-        // What could not be read may have changed.
-        let grade = denied.isEmpty ? oldHead.grade : .fuzzy
-        claim(oldHead.number, grade, since: now, isComplete: isComplete)
+        claim(oldHead.number, oldHead.grade, since: now, isComplete: isComplete)
         return
       }
       host.probe.hit(.sending)

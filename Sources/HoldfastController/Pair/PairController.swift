@@ -123,6 +123,7 @@ package actor PairController {
           overBy: files.overBy()))
     } catch {
       trouble = "\(error)"
+      world.log.critical("\(name): \(error)")
       tell(.began(handover: nil, intent: nil))
     }
     let polling = Task { await self.poll() }
@@ -312,7 +313,6 @@ package actor PairController {
       return fence()
     }
     files.note(overBy: nil)
-    trouble = nil
     tell(.fenced)
     sweeper.run { [service] in service.sweep() }
   }
@@ -374,7 +374,7 @@ package actor PairController {
       leaseLeft: supervisor.lease.map { max(.zero, $0.fenceAt - now) },
       trouble: troubles.isEmpty ? nil : troubles.joined(separator: "; "),
       yield: yield, facts: facts.isTold ? nil : facts.found, isArbiterSilent: silence != nil,
-      vacant: supervisor.vacant,
+      vacant: supervisor.vacant, isHeldByOther: supervisor.isHeldByOther,
       wanted: supervisor.intent.flatMap { $0.cause == .planned ? nil : $0.reign.epoch })
   }
 }

@@ -36,14 +36,18 @@ package struct ServiceWord: Sendable {
   package var yield: (next: Reign, word: Supervisor.Yield)?
   /// The newest reign, where the arbiter says that nobody holds its lease.
   package var vacant: Reign?
+  /// Whether the other site's lease lives, or may; `nil`: the arbiter did not say.
+  package var isHeldByOther: Bool?
   /// What a failover that is not done, or was withdrawn and is not declined yet, is to bring.
   package var wanted: Epoch?
   package init(
     service: String, leaseLeft: Duration?, trouble: String?,
     yield: (next: Reign, word: Supervisor.Yield)? = nil, facts: [String: String]? = nil,
-    isArbiterSilent: Bool = false, vacant: Reign? = nil, wanted: Epoch? = nil
+    isArbiterSilent: Bool = false, vacant: Reign? = nil, isHeldByOther: Bool? = nil,
+    wanted: Epoch? = nil
   ) {
     self.vacant = vacant
+    self.isHeldByOther = isHeldByOther
     self.wanted = wanted
     self.facts = facts
     self.isArbiterSilent = isArbiterSilent

@@ -13,6 +13,8 @@ package struct Supervisor: Sendable {
   var reportedAt: Instant?
   /// The newest reign, where the arbiter said last that nobody holds its lease.
   package internal(set) var vacant: Reign?
+  /// Whether the other site's lease lives, or may, as the arbiter said last; `nil`: it did not say.
+  package internal(set) var isHeldByOther: Bool?
   /// The withdrawn reign that the agent never begins.
   private var forgone: Reign?
   /// Why the arbiter granted nothing when it answered last.
@@ -29,6 +31,8 @@ package struct Supervisor: Sendable {
     var sentAt: Instant
   }
   var pending: Pending?
+  /// The promise that was asked for: beside the arbiter, which may not answer for long.
+  var pendingPromise: Pending?
   private var lastNumber: RequestNumber = 0
   var nextAsk = Instant(nanos: .min)
   /// Why this standby is not promoted by itself though nobody holds the lease.
@@ -247,6 +251,7 @@ package struct Supervisor: Sendable {
   /// The answer to what was asked before is of no use any more.
   mutating func askAnew(_ now: Instant, _ orders: inout [Order]) {
     pending = nil
+    pendingPromise = nil
     nextAsk = Instant(nanos: .min)
     ask(now, &orders)
   }
@@ -292,21 +297,29 @@ package struct Supervisor: Sendable {
     _ kind: Pending.Kind, _ reign: Reign, _ now: Instant
   ) -> RequestNumber {
     lastNumber += 1
-    pending = Pending(number: lastNumber, kind: kind, reign: reign, sentAt: now)
+    let request = Pending(number: lastNumber, kind: kind, reign: reign, sentAt: now)
+    if kind == .peer { pendingPromise = request } else { pending = request }
     return lastNumber
   }
 
   /// - Returns: what was asked; `nil` where the answer comes to nothing that is waited for.
   private mutating func settled(_ number: RequestNumber) -> Pending? {
-    guard let request = pending, request.number == number else { return nil }
-    pending = nil
+    if let request = pending, request.number == number {
+      pending = nil
+      return request
+    }
+    guard let request = pendingPromise, request.number == number else { return nil }
+    pendingPromise = nil
     return request
   }
 
   private mutating func timeOut(_ now: Instant, _ orders: inout [Order]) {
-    guard let request = pending, now >= request.sentAt + settings.terms.timeout else { return }
+    func isLate(_ request: Pending?) -> Bool {
+      request.map { now >= $0.sentAt + settings.terms.timeout } ?? false
+    }
+    if isLate(pendingPromise) { pendingPromise = nil }
+    guard isLate(pending) else { return }
     pending = nil
-    guard case .arbiter = request.kind else { return }
     isArbiterLost = true
     withoutArbiter(now, &orders)
   }
@@ -327,7 +340,7 @@ package struct Supervisor: Sendable {
   /// A site that serves nothing, and could with the other's promise alone, does not wait for the
   /// arbiter's next silence to ask for it.
   private mutating func askPromiseAgain(_ now: Instant, _ orders: inout [Order]) {
-    guard isArbiterLost, pending == nil, service == .stopped, report?.role == .primary, !isReady,
+    guard isArbiterLost, pendingPromise == nil, service == .stopped, report?.role == .primary, !isReady,
       (lease?.fenceAt ?? now) <= now, now >= nextPromiseAsk
     else { return }
     nextPromiseAsk = now + Limits.moveEvery

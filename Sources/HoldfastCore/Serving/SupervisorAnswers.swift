@@ -6,12 +6,17 @@ extension Supervisor {
   ) {
     refusal = nil
     isArbiterLost = false
+    // Who can be asked knows better than the other site.
+    pendingPromise = nil
     withheld = nil
     if case .free = answer {} else { freeSince = nil }
     switch answer {
-    case .free(let reign): vacant = reign
-    case .granted, .held: vacant = nil
-    case .released, .refused: break
+    case .free(let reign): (vacant, isHeldByOther) = (reign, false)
+    case .granted: (vacant, isHeldByOther) = (nil, nil)
+    case .held: (vacant, isHeldByOther) = (nil, true)
+    case .refused(.quiet): isHeldByOther = true
+    case .refused(.split), .refused(.unheard): isHeldByOther = false
+    case .released, .refused(.superseded), .refused(.foreign): break
     }
     switch answer {
     case .granted(let wait):

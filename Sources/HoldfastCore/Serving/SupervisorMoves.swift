@@ -50,6 +50,7 @@ extension Supervisor {
     yield = .stopped
     lease = nil
     pending = nil
+    pendingPromise = nil
   }
 
   /// The service was ended in order for the other site: no promise of that counts any more.

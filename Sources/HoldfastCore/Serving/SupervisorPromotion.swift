@@ -70,6 +70,7 @@ extension Supervisor {
     intent?.isWithdrawn = true
     promotingSince = nil
     pending = nil
+    pendingPromise = nil
     lease = nil
     nextAsk = Instant(nanos: .min)
     orders.append(.persist(intent))

@@ -100,7 +100,14 @@ package final class ChildProcess {
   /// - Returns: as ``wait()``; `nil` where it goes on.
   package func wait(within limit: Duration) -> Int32? {
     let number = holdfast_pidfd(number)
-    guard number >= 0 else { return reap(0) }
+    guard number >= 0 else {
+      // No descriptor is left: looked for again and again.
+      for _ in 0..<max(1, limit.nanos / 10_000_000) {
+        if let code = reap(WNOHANG) { return code }
+        usleep(10_000)
+      }
+      return nil
+    }
     let end = Descriptor(number)
     let milliseconds = Int32(clamping: limit.nanos / 1_000_000)
     var waited = pollfd(fd: end.number, events: Int16(POLLIN), revents: 0)

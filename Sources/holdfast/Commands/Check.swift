@@ -174,12 +174,12 @@ struct Check: AsyncParsableCommand {
     return lines.map { Finding(weight: .warning, text: $0) }
   }
 
-  /// Who writes to roots and will not stand still with the plan's units.
   /// The agent writes into its replica.
   private func isOurs(_ process: Int32) -> Bool {
-    Roots.realPath("/proc/\(process)/exe").map { $0 == Roots.realPath("/proc/self/exe") } ?? false
+    readText("/proc/\(process)/comm") == readText("/proc/self/comm")
   }
 
+  /// Who writes to roots and will not stand still with the plan's units.
   private func outsiders(_ pair: PairConfiguration, _ configuration: Configuration) -> [Finding] {
     guard pair.freezes else { return [] }
     let freezer = LinuxFreezer(control: configuration.control, pair: pair.name)
