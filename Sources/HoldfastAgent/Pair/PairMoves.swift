@@ -90,7 +90,10 @@ extension Pair {
       guard standing.record.part == .primary else { return nil }
       guard link == nil else {
         throw FailureAnswer(
-          code: 3, "\(peer) is connected, so it is not lost: to come back, type: holdfast failback \(name)")
+          code: 3,
+          """
+          \(peer) is connected, so it is not lost: to come back, type: holdfast failback \(name)
+          """)
       }
       let service = heardService(board.view, host.clock.now())
       if let service, service.arbiterSilent != true, configuration.failover.hasArbiter,

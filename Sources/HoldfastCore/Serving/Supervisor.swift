@@ -340,8 +340,8 @@ package struct Supervisor: Sendable {
   /// A site that serves nothing, and could with the other's promise alone, does not wait for the
   /// arbiter's next silence to ask for it.
   private mutating func askPromiseAgain(_ now: Instant, _ orders: inout [Order]) {
-    guard isArbiterLost, pendingPromise == nil, service == .stopped, report?.role == .primary, !isReady,
-      (lease?.fenceAt ?? now) <= now, now >= nextPromiseAsk
+    guard isArbiterLost, pendingPromise == nil, service == .stopped, !isReady,
+      report?.role == .primary, (lease?.fenceAt ?? now) <= now, now >= nextPromiseAsk
     else { return }
     nextPromiseAsk = now + Limits.moveEvery
     withoutArbiter(now, &orders)
