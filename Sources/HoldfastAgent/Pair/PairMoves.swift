@@ -107,13 +107,14 @@ extension Pair {
           """)
       }
       return theirs
-    case .stale, .sameParts, nil: break
+    case .stale, .sameParts: return nil
+    case nil:
+      guard standing.record.part == .primary,
+        let vacant = heardService(board.view, host.clock.now())?.vacant?.value,
+        vacant.epoch > standing.record.reign.epoch
+      else { return nil }
+      return vacant
     }
-    guard standing.refusal == nil, standing.record.part == .primary,
-      let vacant = heardService(board.view, host.clock.now())?.vacant?.value,
-      vacant.epoch > standing.record.reign.epoch
-    else { return nil }
-    return vacant
   }
 
   /// Where the service may start at once; an arbiter may take its time.
