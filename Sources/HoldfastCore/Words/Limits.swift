@@ -231,6 +231,8 @@ package enum Limits {
   /// Bytes of new objects, each counted with a page of its own, after which an apply has its
   /// filesystem written out.
   package static let writeOutBytes: Int64 = 64 << 20
+  /// Portions in which a large file that is being made goes to the disk.
+  package static let passingBytes: Int64 = 8 << 20
   /// Content of small files that is read ahead of the apply; twice that in memory.
   package static let fetchedBytes: Int64 = 2 << 20
   /// Places that the first apply leaves for its end, one by one; beyond, it looks at all.

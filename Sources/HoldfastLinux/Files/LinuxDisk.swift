@@ -179,5 +179,9 @@ final class LinuxDiskFile: DiskFile {
     guard fdatasync(number) == 0 else { throw .flushFailed(path, errno: errno) }
   }
 
+  func release(_ range: Range<Int64>) {
+    _ = posix_fadvise(number, Int(range.lowerBound), range.count, POSIX_FADV_DONTNEED)
+  }
+
   func close() { descriptor = nil }
 }

@@ -6,6 +6,7 @@ final class LinuxTreeFile: TreeFile {
   private var descriptor: Descriptor?
   private let path: TreePath
   private let guise: Guise?
+  private var passing = WritePassing()
 
   init(_ descriptor: Descriptor, path: TreePath, as guise: Guise? = nil) {
     self.descriptor = descriptor
@@ -62,6 +63,7 @@ final class LinuxTreeFile: TreeFile {
   func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int64) throws(TreeError) {
     let error = opened.write(bytes, range, at: offset)
     if error != 0 { throw LinuxTree.error(path, "write", error) }
+    passing.wrote(offset..<(offset + Int64(range.count)), number)
   }
 
   func truncate(to size: Int64) throws(TreeError) {

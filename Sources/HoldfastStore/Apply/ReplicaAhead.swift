@@ -73,6 +73,7 @@ extension Replica {
         }
         try forEach(changes) { try fillAhead($0, head.number) }
       }
+      journal.release(from: lookedUpTo, upTo: end)
       lookedUpTo = end
     } catch {
       ahead = nil

@@ -298,7 +298,7 @@ package final class Journal {
     ciphers.removeAll()
   }
 
-  private func file(_ number: UInt64) throws(JournalError) -> any DiskFile {
+  func file(_ number: UInt64) throws(JournalError) -> any DiskFile {
     if let known = files[number] { return known }
     trimFiles()
     let name = try self.name(number)

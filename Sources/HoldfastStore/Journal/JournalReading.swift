@@ -85,6 +85,17 @@ extension Journal {
     }
   }
 
+  /// For a reader that will hardly come back to what lies between two positions, which is durable:
+  /// the page cache need not hold it.
+  package func release(from start: RecordPosition, upTo end: RecordPosition) {
+    guard start < end else { return }
+    for (number, info) in segments where (start.segment...end.segment).contains(number) {
+      let from = number == start.segment ? start.offset : 0
+      let to = number == end.segment ? end.offset : info.size
+      if from < to { (try? file(number))?.release(from..<to) }
+    }
+  }
+
   /// The decrypted, decompressed bytes of a record.
   package func plain(
     _ number: UInt64, _ bytes: [UInt8], _ record: RawRecord, at position: RecordPosition

@@ -35,6 +35,12 @@ static inline int holdfast_syncfs(int descriptor) {
   return (int)syscall(SYS_syncfs, descriptor);
 }
 
+/// sync_file_range(2), declared only for _GNU_SOURCE.
+static inline int holdfast_sync_file_range(
+    int descriptor, long offset, long count, unsigned flags) {
+  return (int)syscall(SYS_sync_file_range, descriptor, offset, count, flags);
+}
+
 /// renameat2(2), declared only for _GNU_SOURCE.
 static inline int holdfast_renameat2(
     int old_directory, const char *old_name, int new_directory, const char *new_name,
