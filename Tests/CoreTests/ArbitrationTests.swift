@@ -12,7 +12,7 @@ private func reign(_ epoch: UInt64, _ id: UInt64 = 7) -> Reign {
 }
 private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_000_000) }
 private func word(
-  _ reign: Reign, _ part: RoleRecord.Part, to other: Fingerprint
+  _ reign: Reign, _ part: RoleRecord.Part, to other: Fingerprint, ttl: Duration = ttl
 ) -> SiteStatement {
   SiteStatement(
     pair: pair, other: other, record: RoleRecord(reign: reign, part: part), ttl: ttl)
@@ -134,6 +134,40 @@ private struct Asked {
     let next = ArbiterRequest.acquire(reign(2), .ordered)
     #expect(asked.standby(next, now: 1001) == .refused(.quiet(left: .seconds(9))))
     #expect(asked.primary(.renew, now: 1002) == .granted(wait: .zero))
+  }
+
+  @Test func `grants for as long as its holder asks, and forgets a longer ttl once none lives`() {
+    var asked = Asked.begun
+    func renew(_ seconds: Int64, now: Int64) -> ArbiterAnswer {
+      let told = word(reign(1), .primary, to: right, ttl: .seconds(seconds))
+      return asked.ask(.renew, left, told, now)
+    }
+    #expect(renew(60, now: 12) == .granted(wait: .zero))
+    #expect(asked.persisted?.ttl == .seconds(60))
+    #expect(renew(5, now: 14) == .granted(wait: .zero))
+    // What was granted for longer may still be used.
+    #expect(asked.standby(.ask, now: 15) == .held(reign(1), left: .seconds(57)))
+    #expect(renew(5, now: 66) == .granted(wait: .zero))
+    #expect(asked.persisted?.ttl == .seconds(60))
+    #expect(renew(5, now: 68) == .granted(wait: .zero))
+    #expect(asked.persisted?.ttl == .seconds(5))
+    let next = ArbiterRequest.acquire(reign(2), .automatic)
+    #expect(asked.standby(next, now: 72) == .held(reign(1), left: .seconds(1)))
+    #expect(asked.standby(next, now: 73) == .granted(wait: .zero))
+  }
+
+  @Test func `that was restarted while a longer ttl lives waits for that`() {
+    var asked = Asked.begun
+    let long = word(reign(1), .primary, to: right, ttl: .seconds(60))
+    let short = word(reign(1), .primary, to: right, ttl: .seconds(5))
+    #expect(asked.ask(.renew, left, long, 12) == .granted(wait: .zero))
+    #expect(asked.ask(.renew, left, short, 14) == .granted(wait: .zero))
+    var again = Asked([asked.persisted].compactMap { $0 }, now: 15)
+    #expect(again.standby(.ask, now: 15) == .refused(.quiet(left: .seconds(60))))
+    #expect(again.ask(.renew, left, short, 20) == .granted(wait: .zero))
+    #expect(again.persisted == nil)
+    #expect(again.ask(.renew, left, short, 70) == .granted(wait: .zero))
+    #expect(again.persisted?.ttl == .seconds(5))
   }
 
   @Test func `takes over a promotion that it did not decide, and grants nothing for a ttl`() {

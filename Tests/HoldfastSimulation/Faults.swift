@@ -70,7 +70,7 @@ extension World {
     let site = chance.pick(sites)
     // Also where the times are not what they should be.
     let pauseMax = LeaseTerms(ttl: terms.ttl).pauseMax
-    switch chance.below(29) {
+    switch chance.below(30) {
     case 0: cut([.left, .right], [.right, .left])
     case 1: cut([.left, .witness], [.witness, .left])
     case 2: cut([.right, .witness], [.witness, .right])
@@ -117,8 +117,22 @@ extension World {
     case 23: fillDisk(site, for: chance.duration(terms.ttl...terms.ttl * 8))
     case 24, 25, 26: changeMind(site)
     case 27: withdraw(site)
+    case 28: configure(site)
     default: rejoin(site)
     }
+  }
+
+  static let ttls = (min: Duration.seconds(5), max: Duration.seconds(20))
+
+  /// A person gives its controller another ttl.
+  private func configure(_ site: SimulatedSite) {
+    guard site.supervisor != nil, site.pausedUntil == nil else { return }
+    let ttl = chance.pick([Self.ttls.min, terms.ttl, Self.ttls.max])
+    guard ttl != site.terms.ttl else { return }
+    probes.insert(ttl < site.terms.ttl ? .lowered : .raised)
+    say(site.name, "the controller is started anew, with a ttl of \(ttl.nanos / 1_000_000_000) s")
+    site.terms = ttl == terms.ttl ? terms : LeaseTerms(ttl: ttl)
+    killController(site)
   }
 
   /// A person orders, withdraws and orders again, while the other site may serve under what it was

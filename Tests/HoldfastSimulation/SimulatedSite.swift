@@ -9,6 +9,8 @@ package final class SimulatedSite {
   var clock: SimulatedClock
 
   // The disk.
+  /// Of the configuration that its controller was started with.
+  var terms: LeaseTerms
   var record: RoleRecord
   var superseded: Reign?
   var intent: PromotionIntent?
@@ -43,6 +45,8 @@ package final class SimulatedSite {
   /// The reign that its agent never begins.
   var forgone: Reign?
   var promisedUntil = Instant(nanos: .min)
+  /// The longest that it ever promised.
+  var promisedMax: Duration
   var lastHeard: Instant?
   var isByWord = false
   var yielding: Yielding?
@@ -56,7 +60,12 @@ package final class SimulatedSite {
   var agentRun = 0
   var controllerRun = 0
 
-  init(name: String, index: Int, key: Fingerprint, clock: SimulatedClock, record: RoleRecord) {
+  init(
+    name: String, index: Int, key: Fingerprint, clock: SimulatedClock, terms: LeaseTerms,
+    record: RoleRecord
+  ) {
+    self.terms = terms
+    promisedMax = terms.ttl
     self.name = name
     self.index = index
     self.key = key

@@ -15,6 +15,7 @@ package final class World {
     case suspended, thawed, fencedAfterPause
     case agentStood, witnessStood, cutShort
     case declined, withdrawn, heldBack
+    case lowered, raised
   }
 
   package let terms: LeaseTerms
@@ -56,6 +57,7 @@ package final class World {
       SimulatedSite(
         name: name, index: index,
         key: Fingerprint(Digest32(words: SIMD4(UInt64(index + 1), 0, 0, 0))), clock: clock(),
+        terms: terms,
         record: index == 0
           ? RoleRecord(reign: reign, part: .primary)
           : RoleRecord(reign: .none, part: .standby))

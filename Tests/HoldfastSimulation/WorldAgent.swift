@@ -16,7 +16,7 @@ extension World {
     site.taking = nil
     site.lastHeard = nil
     // What it promised before is forgotten: as much as it can have been.
-    site.promisedUntil = site.clock.local(now) + terms.ttl
+    site.promisedUntil = site.clock.local(now) + site.promisedMax
   }
 
   func killAgent(_ site: SimulatedSite) {
@@ -97,6 +97,7 @@ extension World {
     _ site: SimulatedSite, _ number: Supervisor.RequestNumber, _ reign: Reign, _ run: Int
   ) {
     let other = other(site)
+    let ttl = site.terms.ttl
     send(place(site), place(other)) { world in
       guard other.isUp, let standing = other.standing else { return }
       let isPromised =
@@ -104,8 +105,9 @@ extension World {
         && standing.refusal == nil && !other.isPromoting
         && other.taking.map { $0.stage == .asking } ?? true
       if isPromised {
+        other.promisedMax = max(other.promisedMax, ttl)
         other.promisedUntil = max(
-          other.promisedUntil, other.clock.local(world.now) + world.terms.ttl)
+          other.promisedUntil, other.clock.local(world.now) + ttl)
       }
       world.send(world.place(other), world.place(site)) { world in
         guard site.controllerRun == run, site.standing != nil else { return }

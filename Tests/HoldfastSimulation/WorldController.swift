@@ -8,11 +8,13 @@ extension World {
   func startController(_ site: SimulatedSite) {
     site.controllerRun += 1
     site.inbox = nil
+    var settings = settings
+    settings.terms = site.terms
     site.supervisor = Supervisor(settings)
     let here = site.clock.local(now)
     feed(site, here)
     let note = trusted(site)
-    if let note, terms.mayHandOver(note, now: here) { probes.insert(.handover) }
+    if let note, site.terms.mayHandOver(note, now: here) { probes.insert(.handover) }
     tell(site, .began(handover: note, intent: site.intent))
     tickController(site, run: site.controllerRun)
     pollAgent(site, run: site.controllerRun)
@@ -22,13 +24,15 @@ extension World {
   func killController(_ site: SimulatedSite) {
     guard site.supervisor != nil, site.pausedUntil == nil else { return }
     let here = site.clock.local(now)
-    guard let note = trusted(site), terms.mayHandOver(note, now: here + terms.abortTimeout) else {
+    guard let note = trusted(site),
+      site.terms.mayHandOver(note, now: here + site.terms.abortTimeout)
+    else {
       return end(site)
     }
     site.supervisor = nil
     site.controllerRun += 1
     let run = site.controllerRun
-    after(by: .site(site), chance.duration(.milliseconds(50)...terms.abortTimeout)) { world in
+    after(by: .site(site), chance.duration(.milliseconds(50)...site.terms.abortTimeout)) { world in
       if site.isUp, site.controllerRun == run { world.startController(site) }
     }
   }
@@ -36,7 +40,7 @@ extension World {
   /// A lease that was noted before the host stood still, with its clock, is none: the wall's clock
   /// tells, as the real controller's files have it.
   private func trusted(_ site: SimulatedSite) -> Lease? {
-    lead(site) - site.leadAtNote <= terms.pauseMax.nanos ? site.note : nil
+    lead(site) - site.leadAtNote <= site.terms.pauseMax.nanos ? site.note : nil
   }
 
   private func lead(_ site: SimulatedSite) -> Int64 { now - site.clock.local(now).nanos }
@@ -55,7 +59,7 @@ extension World {
   private func feed(_ site: SimulatedSite, _ here: Instant) {
     site.fedAt = here
     let run = site.controllerRun
-    at(by: .site(site), site.clock.trueTime(here + terms.watchdog)) { world in
+    at(by: .site(site), site.clock.trueTime(here + site.terms.watchdog)) { world in
       guard site.controllerRun == run, site.fedAt == here else { return }
       world.say(site.name, "the watchdog kills the controller")
       world.probes.insert(.watchdogKilled)
@@ -69,8 +73,9 @@ extension World {
     site.supervisor = nil
     site.controllerRun += 1
     let run = site.controllerRun
-    let abort = chance.duration(.milliseconds(1)...terms.abortTimeout)
-    after(by: .site(site), abort + chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
+    let abort = chance.duration(.milliseconds(1)...site.terms.abortTimeout)
+    let stop = chance.duration(.milliseconds(1)...site.terms.stopBudget)
+    after(by: .site(site), abort + stop) { world in
       guard site.controllerRun == run else { return }
       site.runs = false
       site.isSuspended = false
@@ -148,7 +153,7 @@ extension World {
       site.leadAtNote = lead(site)
     case .askArbiter(let number, let request, let record):
       let statement = SiteStatement(
-        pair: pair, other: other(site).key, record: record, ttl: terms.ttl)
+        pair: pair, other: other(site).key, record: record, ttl: site.terms.ttl)
       if witness == nil, chance.isTrue(oneIn: 2) {
         after(by: .site(site), .milliseconds(1)) { world in
           if site.controllerRun == run { world.tell(site, .arbiterFailed(number)) }
@@ -171,14 +176,14 @@ extension World {
       site.runs = true
       site.isSuspended = false
       let isFailing = isLossy && chance.isTrue(oneIn: 20)
-      after(by: .site(site), chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
+      after(by: .site(site), chance.duration(.milliseconds(10)...site.terms.ttl / 3)) { world in
         guard site.controllerRun == run else { return }
         if isFailing { world.probes.insert(.startFailed) }
         world.tell(site, isFailing ? .startFailed : .started)
       }
     case .stop:
       let isFailing = isLossy && chance.isTrue(oneIn: 20)
-      after(by: .site(site), chance.duration(.milliseconds(10)...terms.ttl / 3)) { world in
+      after(by: .site(site), chance.duration(.milliseconds(10)...site.terms.ttl / 3)) { world in
         guard site.controllerRun == run, site.supervisor?.service == .stopping else { return }
         if !isFailing { site.runs = false }
         world.tell(site, isFailing ? .stopFailed : .stopped)
@@ -194,7 +199,7 @@ extension World {
         if reason == .superseded { probes.insert(.superseded) }
         if reason == .leaseOver { probes.insert(.leaseOver) }
       }
-      after(by: .site(site), chance.duration(.milliseconds(1)...terms.stopBudget)) { world in
+      after(by: .site(site), chance.duration(.milliseconds(1)...site.terms.stopBudget)) { world in
         guard site.controllerRun == run else { return }
         site.runs = false
         site.isSuspended = false

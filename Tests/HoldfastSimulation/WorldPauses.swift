@@ -41,7 +41,7 @@ extension World {
 
   /// What the controller's thread does once it runs again.
   func seePause(_ site: SimulatedSite, of duration: Duration) {
-    guard duration > terms.pauseMax else { return }
+    guard duration > site.terms.pauseMax else { return }
     if site.runs, site.supervisor?.mustBeOverAt != nil {
       probes.insert(.suspended)
       site.isSuspended = true

@@ -106,23 +106,20 @@ package struct SharedLedger: Sendable {
   /// What a site says of itself may be news.
   private func told(_ record: WitnessRecord) -> Step? {
     let told = statement.record
-    var next = record
-    next.ttl = max(record.ttl, statement.ttl)
-    if told.reign.epoch > record.reign.epoch {
-      return adopt(told, next)
-    }
+    if told.reign.epoch > record.reign.epoch { return adopt(told, record) }
     if told.reign.epoch == record.reign.epoch, told.reign != record.reign {
       // Its own reign of that number never began: a person promoted it meanwhile, or it has given
       // way to the other site's.
       guard record.holder == site else {
         return .answer(.refused(.split(record.reign)))
       }
-      return adopt(told, next)
+      return adopt(told, record)
     }
-    if told.reign == record.reign, told.part == .primary, record.holder == nil {
-      next.holder = site
+    guard told.reign == record.reign, told.part == .primary, record.holder == nil else {
+      return nil
     }
-    guard next != record else { return nil }
+    var next = record
+    next.holder = site
     var change = onRecord()
     change.put(recordKey, next.encoded)
     return .change(change)
@@ -133,6 +130,7 @@ package struct SharedLedger: Sendable {
     var next = record
     next.reign = told.reign
     next.holder = told.part == .primary ? site : nil
+    next.ttl = max(record.ttl, statement.ttl)
     next.isReleased = false
     var change = onRecord()
     change.put(recordKey, next.encoded)
@@ -150,17 +148,19 @@ package struct SharedLedger: Sendable {
   private func grant(_ record: WitnessRecord) -> Step {
     var change = onRecord()
     change.conditions[quietKey] = 0
-    change.put(leaseKey(record.reign), [], lives: record.ttl)
-    if record.isReleased {
-      var next = record
-      next.isReleased = false
-      change.put(recordKey, next.encoded)
-    }
+    var next = record
+    next.isReleased = false
+    // One that was lowered counts at once: a controller that was started with it takes no longer
+    // lease of the one before for its own (`LeaseTerms.mayHandOver`), and what that one may still
+    // ask for rests on another revision of the record.
+    next.ttl = statement.ttl
+    change.put(leaseKey(record.reign), [], lives: next.ttl)
+    if next != record { change.put(recordKey, next.encoded) }
     // As long as another's lease is in the store nobody knows for how long yet.
     let isAlone = !values.keys.contains {
       $0.hasPrefix(leasePrefix) && $0 != leaseKey(record.reign)
     }
-    return .last(change, .granted(wait: isAlone ? .zero : record.ttl))
+    return .last(change, .granted(wait: isAlone ? .zero : next.ttl))
   }
 
   private func acquire(

@@ -6,7 +6,7 @@ package struct WitnessRecord: Hashable, Sendable {
   package var reign: Reign
   /// Whose reign it is; `nil` where only the other site has spoken of it.
   package var holder: Fingerprint?
-  /// The longest that any grant of it ran.
+  /// No grant that still lives runs for longer from its moment on.
   package var ttl: Duration
   /// The holder gave the lease back.
   package var isReleased: Bool
@@ -150,27 +150,27 @@ extension Witness.Entry {
     _ request: ArbiterRequest, _ site: Fingerprint, _ statement: SiteStatement, _ now: Instant
   ) -> ArbiterAnswer {
     let told = statement.record
-    record.ttl = max(record.ttl, statement.ttl)
+    let ttl = statement.ttl
     if told.reign.epoch > record.reign.epoch {
-      adopt(told, site, now)
+      adopt(told, site, ttl, now)
     } else if told.reign.epoch == record.reign.epoch, told.reign != record.reign {
       // Its own reign of that number never began: a person promoted it meanwhile, or it has given
       // way to the other site's.
       guard record.holder == site else {
         return .refused(.split(record.reign))
       }
-      adopt(told, site, now)
+      adopt(told, site, ttl, now)
     } else if told.reign == record.reign, told.part == .primary, record.holder == nil {
       record.holder = site
     }
     switch request {
-    case .renew: return renew(site, told, now)
+    case .renew: return renew(site, told, ttl, now)
     case .acquire(let reign, let cause):
       // A reign of its own that never began it may replace.
       let isOwn =
         record.holder == site && reign.epoch == record.reign.epoch
         && told.reign.epoch < record.reign.epoch
-      return acquire(reign, site, cause, isOwn, now)
+      return acquire(reign, site, cause, isOwn, ttl, now)
     case .release: return release(site, told, now)
     case .decline(let reign):
       if record.decline(reign, by: site, told) {
@@ -186,7 +186,10 @@ extension Witness.Entry {
   }
 
   /// A promotion that this witness did not decide: on a person's word, or before its disk was lost.
-  private mutating func adopt(_ told: RoleRecord, _ site: Fingerprint, _ now: Instant) {
+  private mutating func adopt(
+    _ told: RoleRecord, _ site: Fingerprint, _ ttl: Duration, _ now: Instant
+  ) {
+    record.ttl = max(record.ttl, ttl)
     record.reign = told.reign
     record.holder = told.part == .primary ? site : nil
     record.isReleased = false
@@ -198,17 +201,21 @@ extension Witness.Entry {
   }
 
   private mutating func renew(
-    _ site: Fingerprint, _ told: RoleRecord, _ now: Instant
+    _ site: Fingerprint, _ told: RoleRecord, _ ttl: Duration, _ now: Instant
   ) -> ArbiterAnswer {
     guard record.holder == site, record.reign == told.reign else {
       return .refused(.superseded(record.reign))
     }
     if now < quietForAll { return .refused(.quiet(left: quietForAll - now)) }
-    return grant(now)
+    return grant(ttl, now)
   }
 
-  private mutating func grant(_ now: Instant) -> ArbiterAnswer {
-    expiry = max(expiry ?? now, now + record.ttl)
+  private mutating func grant(_ ttl: Duration, _ now: Instant) -> ArbiterAnswer {
+    let end = now + ttl
+    // One that was lowered counts once nothing lives any more that was granted for longer.
+    let longest = max(expiry ?? now, priorExpiry, declinedPriorExpiry ?? now, quietForNew)
+    if ttl > record.ttl || longest <= end { record.ttl = ttl }
+    expiry = max(expiry ?? now, end)
     record.isReleased = false
     if now >= priorExpiry { record.isSettled = true }
     return .granted(wait: max(.zero, priorExpiry - now))
@@ -216,10 +223,10 @@ extension Witness.Entry {
 
   private mutating func acquire(
     _ reign: Reign, _ site: Fingerprint, _ cause: PromotionIntent.Cause, _ isOwn: Bool,
-    _ now: Instant
+    _ ttl: Duration, _ now: Instant
   ) -> ArbiterAnswer {
     if now < quietForAll { return .refused(.quiet(left: quietForAll - now)) }
-    if reign == record.reign, record.holder == site { return grant(now) }
+    if reign == record.reign, record.holder == site { return grant(ttl, now) }
     guard isOwn || reign.epoch == record.reign.epoch.next, reign != record.declined else {
       return .refused(.superseded(record.reign))
     }
@@ -241,7 +248,7 @@ extension Witness.Entry {
     record.reign = reign
     record.holder = site
     record.isSettled = false
-    return grant(now)
+    return grant(ttl, now)
   }
 
   private mutating func release(
