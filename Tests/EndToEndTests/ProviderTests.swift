@@ -59,6 +59,19 @@ struct `A provider of instants` {
     #expect(point?.reason.contains("ended with 1: no space") == true, "\(point?.reason ?? "")")
   }
 
+  @Test func `by commands hands them none of the agent's descriptors`() {
+    // A link that a command holds open, too, seems to live when the agent is dead.
+    let list = "ls /proc/self/fd | paste -sd+; false"
+    let pair = TestPair(extra: [
+      "rpo: 1s",
+      "capture: [{ snapshot: { create: \"\(list)\", path: /x, remove: true } }, none]",
+    ])
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let reason = pair.kept("b").first?.reason ?? ""
+    #expect(reason.hasSuffix("ended with 1: 0+1+2+3"), "\(reason)")
+  }
+
   @Test func `that is the only one and fails gives no point, and sync says why`() {
     let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"])
     #expect(pair.begin(), "\(pair.story)")

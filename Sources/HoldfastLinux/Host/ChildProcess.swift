@@ -39,6 +39,9 @@ package final class ChildProcess {
       unsafe posix_spawn_file_actions_adddup2(&actions, number, 1)
       if let errors { unsafe posix_spawn_file_actions_adddup2(&actions, errors, 2) }
     }
+    // Not all that libraries open is closed in who is started: a command that lives on would hold
+    // links to other sites open, which then seem to live.
+    unsafe holdfast_close_from(&actions, 3)
     let own = Self.ownEnvironment.filter { line in
       !environment.keys.contains { line.hasPrefix($0 + "=") }
     }

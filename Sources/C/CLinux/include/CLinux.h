@@ -30,6 +30,10 @@ static inline int holdfast_openat2(
   return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
 }
 
+/// posix_spawn_file_actions_addclosefrom_np(3), declared only for _GNU_SOURCE: what is started has
+/// no descriptor from `first` on. `actions` is a posix_spawn_file_actions_t.
+int holdfast_close_from(void *actions, int first);
+
 /// syncfs(2), declared only for _GNU_SOURCE.
 static inline int holdfast_syncfs(int descriptor) {
   return (int)syscall(SYS_syncfs, descriptor);
