@@ -46,6 +46,31 @@ struct `A provider of instants` {
     #expect(Shell.run("ls '\(pair.replica)/inner' '\(pair.replica)/mounted'/*").code != 0)
   }
 
+  @Test func `keeps in a whole point what was captured below a mount before`() {
+    let pair = TestPair(extra: ["rpo: 1s"])
+    Shell.run("mkdir '\(pair.source)/data'; echo kept > '\(pair.source)/data/file'")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let data = "\(pair.source)/data"
+    Shell.run("mount -t tmpfs none '\(data)'")
+    defer { Shell.run("umount -l '\(data)'") }
+    // A spool that is damaged has the next point say everything.
+    pair.kill("a")
+    let spool = "\(pair.state("a"))/pairs/p/spool"
+    Shell.run("head -c 200 /dev/zero > '\(spool)/00000000000000ff.seg'")
+    pair.start("a")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.status("a").contains("data is another filesystem"), "\(pair.status("a"))")
+    #expect(text("\(pair.replica)/data/file") == "kept\n")
+    // Also when something else was captured since.
+    Shell.run("echo more > '\(pair.source)/more'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.status("a").contains("data is another filesystem"), "\(pair.status("a"))")
+    Shell.run("umount '\(data)'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+  }
+
   @Test func `that fails gives way to the next, and the point says why`() {
     let pair = TestPair(extra: [
       "rpo: 1s",

@@ -36,6 +36,19 @@ import Testing
     #expect(Judge.differences(pair.source, pair.replica) == "", "\(pair.story)")
   }
 
+  @Test func `knows after a restart how good its newest point is, though nothing changes`() {
+    let pair = TestPair(extra: ["rpo: 1s"])
+    Shell.run("echo one > '\(pair.source)/one'")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    pair.kill("a")
+    pair.start("a")
+    let isKnown = pair.wait {
+      pair.run("status --json", on: "a").output.contains("\"grade\":\"")
+    }
+    #expect(isKnown, "\(pair.run("status --json", on: "a").output)")
+  }
+
   @Test func `goes on with the directory that a root was exchanged for`() {
     let pair = TestPair()
     Shell.run("mkdir '\(pair.source)/d'; echo one > '\(pair.source)/d/file'")

@@ -131,8 +131,9 @@ extension World {
     guard ttl != site.terms.ttl else { return }
     probes.insert(ttl < site.terms.ttl ? .lowered : .raised)
     say(site.name, "the controller is started anew, with a ttl of \(ttl.nanos / 1_000_000_000) s")
-    site.terms = ttl == terms.ttl ? terms : LeaseTerms(ttl: ttl)
+    // What ends it goes by the times that it had.
     killController(site)
+    site.terms = ttl == terms.ttl ? terms : LeaseTerms(ttl: ttl)
   }
 
   /// A person orders, withdraws and orders again, while the other site may serve under what it was

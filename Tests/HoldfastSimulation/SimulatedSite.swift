@@ -12,6 +12,8 @@ package final class SimulatedSite {
   /// Of the configuration that its controller was started with.
   var terms: LeaseTerms
   var record: RoleRecord
+  /// No promise that the other site may count on was given for longer.
+  var promiseTerm: Duration?
   var superseded: Reign?
   var intent: PromotionIntent?
   var yield: Yield?
@@ -22,6 +24,8 @@ package final class SimulatedSite {
   var isUp = true
   var boots = 0
   var note: Lease?
+  /// When the service is counted on to be over, as it was noted with it.
+  var overBy: Instant?
   /// By how much the wall's clock was ahead of this host's when it was noted.
   var leadAtNote: Int64 = 0
   /// Processes of the service are there.
@@ -45,8 +49,8 @@ package final class SimulatedSite {
   /// The reign that its agent never begins.
   var forgone: Reign?
   var promisedUntil = Instant(nanos: .min)
-  /// The longest that it ever promised.
-  var promisedMax: Duration
+  /// Until when promises of agents before this one may count.
+  var longerUntil = Instant(nanos: .min)
   var lastHeard: Instant?
   var isByWord = false
   var yielding: Yielding?
@@ -65,12 +69,19 @@ package final class SimulatedSite {
     record: RoleRecord
   ) {
     self.terms = terms
-    promisedMax = terms.ttl
     self.name = name
     self.index = index
     self.key = key
     self.clock = clock
     self.record = record
+  }
+
+  /// For its own ttl, which is at least what was asked for.
+  func promise(_ now: Instant) {
+    let isOver = now >= max(longerUntil, promisedUntil)
+    let ttl = terms.ttl
+    if promiseTerm.map({ ttl > $0 || (ttl < $0 && isOver) }) ?? true { promiseTerm = ttl }
+    promisedUntil = max(promisedUntil, now + ttl)
   }
 
   func isAgentStanding(_ now: Int64) -> Bool { agentStandsUntil.map { $0 > now } ?? false }

@@ -16,7 +16,8 @@ extension World {
     site.taking = nil
     site.lastHeard = nil
     // What it promised before is forgotten: as much as it can have been.
-    site.promisedUntil = site.clock.local(now) + site.promisedMax
+    site.longerUntil = site.clock.local(now) + max(site.promiseTerm ?? .zero, site.terms.ttl)
+    site.promisedUntil = site.longerUntil
   }
 
   func killAgent(_ site: SimulatedSite) {
@@ -104,10 +105,9 @@ extension World {
         standing.role == .standby && standing.record.reign == reign
         && standing.refusal == nil && !other.isPromoting
         && other.taking.map { $0.stage == .asking } ?? true
+        && ttl <= other.terms.ttl
       if isPromised {
-        other.promisedMax = max(other.promisedMax, ttl)
-        other.promisedUntil = max(
-          other.promisedUntil, other.clock.local(world.now) + ttl)
+        other.promise(other.clock.local(world.now))
       }
       world.send(world.place(other), world.place(site)) { world in
         guard site.controllerRun == run, site.standing != nil else { return }

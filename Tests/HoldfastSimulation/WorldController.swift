@@ -13,7 +13,7 @@ extension World {
     site.supervisor = Supervisor(settings)
     let here = site.clock.local(now)
     feed(site, here)
-    let note = trusted(site)
+    let note = trusted(site).map { site.terms.following($0, overBy: site.overBy) }
     if let note, site.terms.mayHandOver(note, now: here) { probes.insert(.handover) }
     tell(site, .began(handover: note, intent: site.intent))
     tickController(site, run: site.controllerRun)
@@ -151,6 +151,7 @@ extension World {
     case .note(let lease):
       site.note = lease
       site.leadAtNote = lead(site)
+      site.overBy = lease == nil ? nil : site.supervisor?.mustBeOverAt
     case .askArbiter(let number, let request, let record):
       let statement = SiteStatement(
         pair: pair, other: other(site).key, record: record, ttl: site.terms.ttl)

@@ -76,6 +76,10 @@ package actor Pair {
   var greeting: (hello: Holdfast_PairHello, link: any Link)?
   /// The other site was told that this one does not serve before.
   private(set) var promisedUntil = Instant(nanos: 0)
+  /// See ``PairFiles/promiseTerm()``.
+  private var promiseTerm: Duration?
+  /// Until when promises of agents before this one may count.
+  private var longerUntil = Instant(nanos: 0)
   private nonisolated var promiseRecord: PromiseRecord {
     PromiseRecord(disk: try? host.volatile(), boot: host.boot, pair: name)
   }
@@ -124,8 +128,10 @@ package actor Pair {
   /// Reads what is durable and begins as `unknown`.
   package func start() async throws {
     if configuration.failover.hasArbiter {
-      // Where nothing is on record, as much as it can have been.
-      let most = host.clock.now() + configuration.failover.ttl
+      // Where nothing is on record of this boot, as much as it can have been.
+      promiseTerm = try files.promiseTerm()
+      let most = host.clock.now() + max(promiseTerm ?? .zero, configuration.failover.ttl)
+      longerUntil = most
       if let end = promiseRecord.end() {
         promised(until: end)
       } else {
@@ -224,11 +230,23 @@ package actor Pair {
     _ = promiseRecord.store(promisedUntil)
   }
 
-  /// - Returns: whether it holds; not where an agent that follows would not know of it.
-  func promise(until moment: Instant) -> Bool {
-    guard promiseRecord.store(max(moment, promisedUntil)) else { return false }
+  /// - Returns: whether it holds; not where an agent that follows, also after a boot, would not
+  ///   know of it.
+  func promise(for ttl: Duration) -> Bool {
+    let moment = host.clock.now() + ttl
+    guard (try? keepPromiseTerm(atLeast: ttl)) != nil,
+      promiseRecord.store(max(moment, promisedUntil))
+    else { return false }
     promised(until: moment)
     return true
+  }
+
+  /// Durable before anything is promised for so long; a shorter one once no longer promise counts.
+  private func keepPromiseTerm(atLeast ttl: Duration) throws {
+    let isOver = host.clock.now() >= max(longerUntil, promisedUntil)
+    guard promiseTerm.map({ ttl > $0 || (ttl < $0 && isOver) }) ?? true else { return }
+    try files.store(promiseTerm: ttl)
+    promiseTerm = ttl
   }
 
   /// What was promised before still holds.

@@ -153,7 +153,8 @@ extension Pair {
       // that was written since the point was captured.
       return (.nanoseconds(max(0, host.clock.wall().nanos - chosen.time.nanos)), files)
     }
-    if let newest = later.first {
+    // Lag counts from the newest that is good enough.
+    if let newest = later.first(where: { $0.grade >= configuration.require }) {
       lag += .nanoseconds(max(0, newest.time.nanos - chosen.time.nanos))
     }
     return (lag, files)

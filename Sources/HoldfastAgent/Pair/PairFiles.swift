@@ -34,6 +34,7 @@ package struct PairFiles: Sendable {
   private static let guardedName = "guarded"
   private static let supersededName = "superseded"
   private static let yieldName = "yield"
+  private static let promiseTermName = "promise-term"
 
   package func identity() throws -> Identity? {
     guard let bytes = try disk.contents(of: Self.secretName) else { return nil }
@@ -45,6 +46,22 @@ package struct PairFiles: Sendable {
 
   package func store(_ identity: Identity) throws(DiskError) {
     try disk.replace(Self.secretName, with: identity.id.bytes + identity.secret.bytes)
+  }
+
+  // MARK: Promises
+
+  /// No promise that the other site may count on was given for longer; `nil`: none was given.
+  package func promiseTerm() throws -> Duration? {
+    guard let bytes = try disk.contents(of: Self.promiseTermName) else { return nil }
+    var reader = Reader(bytes)
+    guard let nanos = try? reader.fixed(UInt64.self) else { return Limits.ttlMax }
+    return min(Limits.ttlMax, .nanoseconds(Int64(clamping: nanos)))
+  }
+
+  package func store(promiseTerm: Duration) throws(DiskError) {
+    var out = Writer()
+    out.fixed(UInt64(promiseTerm.nanos))
+    try disk.replace(Self.promiseTermName, with: out.bytes)
   }
 
   // MARK: Role

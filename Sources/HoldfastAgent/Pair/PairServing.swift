@@ -89,7 +89,7 @@ extension Pair {
       standing?.role == .standby && standing?.record.reign == reign
       && (!isMoving || taking?.stage == .asking) && !isPromoting && !isStopped
       && wanted.ttlNanos <= UInt64(ttl.nanos)
-    if isPromised { isPromised = promise(until: host.clock.now() + ttl) }
+    if isPromised { isPromised = promise(for: ttl) }
     var answer = Holdfast_PromiseAnswer()
     answer.pair = name
     answer.number = wanted.number

@@ -12,13 +12,15 @@ extension CaptureWorker {
     nextMappingLook =
       now + min(max(pair.rpo / 2, Limits.mappingEveryMin), Limits.mappingEveryMax)
     let report = host.mappings(paths)
-    var answer = report.isComplete ? CaptureFacts.Mapping.none : .unknown
+    var answer = CaptureFacts.Mapping.none
     var found: Set<Place> = []
     for file in report.files {
       let places = places(of: file)
       if !places.isEmpty, !isHarmless(file.process) { answer = .mapped(process: file.process) }
       found.formUnion(places)
     }
+    // Who else has what mapped nobody knows.
+    if !report.isComplete { answer = .unknown }
     unmapped.formUnion(mapped.subtracting(found))
     mapped = found
     return answer

@@ -21,8 +21,10 @@ extension CaptureWorker {
       try gate.check()
       var moment = try begin(&work, catalog, watch, isWhole: isWhole)
       isHolding = moment.isQuiesced && moment.isLive
+      isPictured = !moment.isLive
       defer {
         isHolding = false
+        isPictured = false
         // Nothing may be open in what is to be removed.
         moment.pictures = nil
         noteTroubles(providers.end(moment))
@@ -48,6 +50,9 @@ extension CaptureWorker {
       let isComplete = isScanned || isAll(moment.cluster)
       let facts = facts(moment, outcome, watch, isWhole: isComplete, isChanged: told > 0)
       let verdict = facts.verdict
+      if isComplete { mounts = [] }
+      mounts.formUnion(outcome.mounts)
+      mounts.formUnion(moment.pictures?.mounts ?? [])
       note(outcome, verdict)
       var head = read
       let isUpgrade = verdict.grade > oldHead.grade && oldHead.grade < pair.require
@@ -104,13 +109,28 @@ extension CaptureWorker {
       let count = drain()
       return watch.kind == .scan || gaps != nil ? nil : count
     }
+    let begun = work
+    let isCovered = { [self] in watch.kind == .fanotify || areDirectoriesWatched(begun) }
     var frozen = Duration.zero
     defer {
       if frozen > .zero {
         pace.rest(after: frozen, at: host.clock.now(), share: Limits.frozenShare)
       }
     }
-    return try providers.begin(&scene, isWhole: isWhole, frozen: &frozen, changes, tell)
+    return try providers.begin(&scene, isWhole: isWhole, frozen: &frozen, changes, isCovered, tell)
+  }
+
+  /// Whether all directories are watched: what happens in one that is new, or yet to be scanned,
+  /// inotify does not tell.
+  private func areDirectoriesWatched(_ work: CaptureWork) -> Bool {
+    let pending = dirty.work
+    guard work.scans.isEmpty, pending.scans.isEmpty else { return false }
+    return !(work.places + pending.places).contains { place in
+      guard (try? catalog?.row(place)) == nil,
+        let tree = try? host.tree(paths[place.root.rawValue])
+      else { return false }
+      return (try? tree.status(place.path))?.kind == .directory
+    }
   }
 
   /// What was told until the pictures were made, or the service rested, belongs to this point.
@@ -258,7 +278,7 @@ extension CaptureWorker {
     if !verdict.reason.isEmpty {
       notes.append("the newest point is \(verdict.grade.word): \(verdict.reason)")
     }
-    for place in outcome.mounts.prefix(5) {
+    for place in mounts.sorted().prefix(5) {
       notes.append("\(place.path) is another filesystem and is not replicated: make it a root")
     }
     for (place, error) in outcome.denied.prefix(5) {
@@ -282,12 +302,21 @@ extension CaptureWorker {
 
   /// The spool is bounded during a capture too: it goes on as the standby takes it.
   private func waitForRoom() throws {
+    var waited: (since: Instant, bytes: Int64)?
     while let spool, spool.sizeBytes > pair.spoolBytes {
       try gate.check()
       board.hold(.spool, Self.fullSpool(spool.sizeBytes))
       // A service that was asked to rest does not wait for the standby.
       if isHolding { throw SyncFailure(reason: Self.fullSpool(spool.sizeBytes)) }
       try providers.postgres.lookWhileWaiting()
+      if isPictured {
+        // What the service rewrites meanwhile a picture keeps as well: it is let go.
+        let now = host.clock.now()
+        if waited?.bytes != spool.sizeBytes { waited = (now, spool.sizeBytes) }
+        if let waited, now - waited.since >= Limits.pictureWaitMax {
+          throw SyncFailure(reason: Self.fullSpool(spool.sizeBytes))
+        }
+      }
       host.clock.block(for: Limits.roomEvery)
       trim()
     }

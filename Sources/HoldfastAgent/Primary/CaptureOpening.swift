@@ -115,6 +115,9 @@ extension CaptureWorker {
     } else if head.seal == .none {
       wholeParent = Seal.none
     }
-    board.update { $0.marks.captured = max($0.marks.captured, highest) }
+    board.update { view in
+      view.marks.captured = max(view.marks.captured, highest)
+      if head.number > .none { view.grade = newest?.grade ?? head.grade }
+    }
   }
 }

@@ -55,6 +55,12 @@ package actor CaptureWorker {
   private(set) var isServiceEnded = false
   /// Whether a service rests while its files are read where they lie.
   var isHolding = false
+  /// Whether a snapshot or clones are there meanwhile.
+  var isPictured = false
+  /// Other filesystems below the roots that were met since all was looked at.
+  var mounts: Set<Place> = []
+  /// Of each root.
+  private let exclusions: [Exclusion]
   /// Why not all changes are told: only scans see them all.
   var gaps: String?
   var nextGapScan: Instant
@@ -64,6 +70,7 @@ package actor CaptureWorker {
     spoolBoard: SpoolBoard, files: PairFiles, identity: PairFiles.Identity,
     writerKey: Fingerprint, shipping: Signal
   ) {
+    exclusions = pair.roots.map { Exclusion($0.exclude) }
     providers = Providers(pair: pair, paths: paths, host: host, disk: files.disk)
     providers.postgres.isWanted = { [gate] in (try? gate.check()) != nil }
     executor = host.executor("capture \(pair.name)")
@@ -297,7 +304,7 @@ package actor CaptureWorker {
 
   @discardableResult
   func drain() -> Int {
-    let events = watch?.drain() ?? []
+    let events = (watch?.drain() ?? []).filter { !isExcluded($0) }
     for event in events {
       switch event {
       case .touched(let place): dirty.touch(place)
@@ -319,6 +326,18 @@ package actor CaptureWorker {
     }
     if !events.isEmpty { pace.changed(at: host.clock.now()) }
     return events.count
+  }
+
+  /// Whether it happened to what is no part of any point.
+  private func isExcluded(_ event: WatchEvent) -> Bool {
+    switch event {
+    case .linked: return false
+    case .touched(let place), .lost(let place):
+      let exclusion = exclusions[place.root.rawValue]
+      return !place.path.isTop
+        && exclusion.excludesWithParents(place.path, isDirectory: false)
+        && exclusion.excludesWithParents(place.path, isDirectory: true)
+    }
   }
 
   func step(isUrgent: Bool) -> Trouble? {

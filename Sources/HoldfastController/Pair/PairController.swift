@@ -102,10 +102,13 @@ package actor PairController {
 
   /// Runs until it is cancelled.
   package func run() async {
-    let handover = files.handover(pauseMax: pair.failover.terms.pauseMax)
+    let terms = pair.failover.terms
+    let handover = files.handover(pauseMax: terms.pauseMax).map {
+      terms.following($0, overBy: files.overBy())
+    }
     let hasArbiter = pair.failover.hasArbiter
     let isFollowing = handover.map {
-      !hasArbiter || pair.failover.terms.mayHandOver($0, now: world.clock.now())
+      !hasArbiter || terms.mayHandOver($0, now: world.clock.now())
     }
     // Nothing is looked after before it can be started by nobody else.
     if isFollowing != true {

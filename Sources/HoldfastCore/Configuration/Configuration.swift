@@ -238,7 +238,13 @@ package struct PairConfiguration: Hashable, Sendable {
         quiesce or postgres under `capture` (docs/consistency.md), or nothing will ever be applied
         """
     }
-    guard !units.isEmpty, !capture.contains(where: \.isInstant) else { return nil }
+    // It always gives something to read.
+    let tried = capture.prefix { $0 != .none }
+    let behind = capture.dropFirst(tried.count + 1)
+    if !behind.allSatisfy({ if case .quiesce = $0 { true } else { false } }) {
+      return "what stands behind none under `capture` is never tried: put none last"
+    }
+    guard !units.isEmpty, !tried.contains(where: \.isInstant) else { return nil }
     return """
       the plan starts \(units.joined(separator: ", ")), and no provider makes points one instant \
       while it writes: put btrfs, freeze, postgres or snapshot under `capture` (docs/consistency.md)

@@ -30,16 +30,22 @@ package struct ClusterLayout: Hashable, Sendable {
   /// Where the WAL lies unless a symbolic link leads elsewhere.
   package var usualWAL: Place { inData("pg_wal") }
 
-  /// What no server starts without.
+  /// What no server starts without; of some directories one that may stand for all that is in them.
   package var needed: [Place] {
-    [data, wal, label, tablespaceMap, control, inData("base"), inData("global")] + tablespaces
+    let inData = [
+      "base", "base/1/1259", "global", "global/1262", "pg_xact", "pg_xact/0000", "PG_VERSION",
+    ]
+    return [data, wal, within(wal, "000000010000000000000001"), label, tablespaceMap, control]
+      + inData.map { self.inData($0) } + tablespaces
   }
 
-  private func inData(_ name: String) -> Place {
-    guard let path = data.path.appending(path: name) else {
-      preconditionFailure("no path for \(name) in \(data)")
+  private func inData(_ name: String) -> Place { within(data, name) }
+
+  private func within(_ place: Place, _ name: String) -> Place {
+    guard let path = place.path.appending(path: name) else {
+      preconditionFailure("no path for \(name) in \(place)")
     }
-    return Place(root: data.root, path: path)
+    return Place(root: place.root, path: path)
   }
 
   /// Whether its WAL brings it up to date: unlike configuration and logs that lie beside it.

@@ -54,6 +54,15 @@ package struct LeaseTerms: Hashable, Sendable {
   /// A controller that lives fences by itself so long before its watchdog would have it killed.
   package let watchdogLead = Duration.milliseconds(200)
 
+  /// What a controller that follows has of a lease of the one before: with other times it begins to
+  /// fence so much sooner that all is over when the arbiter counts on it.
+  /// - Parameter overBy: when that is, as the one before noted it.
+  package func following(_ lease: Lease, overBy: Instant?) -> Lease {
+    guard let overBy else { return lease }
+    let begin = Instant(nanos: overBy.nanos - fencingTime.nanos)
+    return Lease(reign: lease.reign, fenceAt: min(lease.fenceAt, begin))
+  }
+
   /// Whether a controller that follows one which died may go on under a lease that ends then: were
   /// it to hang as well, it would be killed in time to fence.
   package func mayHandOver(_ lease: Lease, now: Instant) -> Bool {

@@ -64,7 +64,12 @@ package struct SharedLedger: Sendable {
 
   private var isQuiet: Bool { values[quietKey] != nil }
   private var quiet: ArbiterAnswer { .refused(.quiet(left: statement.ttl)) }
-  private func lives(_ reign: Reign) -> Bool { values[leaseKey(reign)] != nil }
+  /// What was granted for longer than now, before the ttl was lowered.
+  private func beforeKey(_ reign: Reign) -> String { leaseKey(reign) + "-before" }
+  private func leaseKeys(_ reign: Reign) -> [String] { [leaseKey(reign), beforeKey(reign)] }
+  private func lives(_ reign: Reign) -> Bool {
+    leaseKeys(reign).contains { values[$0] != nil }
+  }
 
   /// A change that rests on the record as it was read.
   private func onRecord() -> SharedChange {
@@ -148,17 +153,25 @@ package struct SharedLedger: Sendable {
   private func grant(_ record: WitnessRecord) -> Step {
     var change = onRecord()
     change.conditions[quietKey] = 0
+    // One that was asked for earlier and comes late would end sooner than what was granted since.
+    let lease = leaseKey(record.reign)
+    change.conditions[lease] = values[lease]?.revision ?? 0
     var next = record
     next.isReleased = false
-    // One that was lowered counts at once: a controller that was started with it takes no longer
-    // lease of the one before for its own (`LeaseTerms.mayHandOver`), and what that one may still
-    // ask for rests on another revision of the record.
     next.ttl = statement.ttl
-    change.put(leaseKey(record.reign), [], lives: next.ttl)
+    if next.ttl < record.ttl, values[lease] != nil {
+      if values[beforeKey(record.reign)] == nil {
+        change.put(beforeKey(record.reign), [], lives: record.ttl)
+      } else {
+        // Lowered twice: what was granted for longest runs out first.
+        next.ttl = record.ttl
+      }
+    }
+    change.put(lease, [], lives: next.ttl)
     if next != record { change.put(recordKey, next.encoded) }
     // As long as another's lease is in the store nobody knows for how long yet.
     let isAlone = !values.keys.contains {
-      $0.hasPrefix(leasePrefix) && $0 != leaseKey(record.reign)
+      $0.hasPrefix(leasePrefix) && !leaseKeys(record.reign).contains($0)
     }
     return .last(change, .granted(wait: isAlone ? .zero : next.ttl))
   }
@@ -191,8 +204,10 @@ package struct SharedLedger: Sendable {
     next.isReleased = false
     var change = onRecord()
     change.conditions[quietKey] = 0
-    if cause != .ordered, record.holder != site { change.conditions[leaseKey(record.reign)] = 0 }
-    if record.holder == site { change.removals = [leaseKey(record.reign)] }
+    if cause != .ordered, record.holder != site {
+      for key in leaseKeys(record.reign) { change.conditions[key] = 0 }
+    }
+    if record.holder == site { change.removals = leaseKeys(record.reign) }
     change.put(recordKey, next.encoded)
     // Then the lease is granted, by what is read behind it: the other's can be no longer renewed.
     return .change(change)
@@ -207,7 +222,7 @@ package struct SharedLedger: Sendable {
     var change = onRecord()
     // Not one that was renewed since.
     change.conditions[leaseKey(told)] = values[leaseKey(told)]?.revision ?? 0
-    change.removals = [leaseKey(told)]
+    change.removals = leaseKeys(told)
     if !isPast, !record.isReleased {
       var next = record
       next.isReleased = true
@@ -219,7 +234,7 @@ package struct SharedLedger: Sendable {
   private func decline(_ reign: Reign, _ record: WitnessRecord) -> Step {
     var next = record
     var change = onRecord()
-    if next.decline(reign, by: site, statement.record) { change.removals = [leaseKey(reign)] }
+    if next.decline(reign, by: site, statement.record) { change.removals = leaseKeys(reign) }
     guard next != record else { return .answer(.released) }
     change.put(recordKey, next.encoded)
     return .last(change, .released)

@@ -244,6 +244,7 @@ extension Witness.Entry {
     if record.holder != site {
       declinedPriorExpiry = priorExpiry
       priorExpiry = max(priorExpiry, end)
+      expiry = nil
     }
     record.reign = reign
     record.holder = site

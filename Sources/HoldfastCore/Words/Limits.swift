@@ -212,6 +212,8 @@ package enum Limits {
   package static let clusterLookEvery = Duration.seconds(5)
   /// Reads of a cluster's control file until two are equal.
   package static let controlReadsMax = 100
+  /// How long a snapshot is kept while nothing leaves a full spool.
+  package static let pictureWaitMax = Duration.seconds(60)
   /// Tries to have the snapshots of several subvolumes with no change between them.
   package static let snapshotTriesMax = 3
   /// Between two looks at which files are mapped for writing.

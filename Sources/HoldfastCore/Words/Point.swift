@@ -61,18 +61,35 @@ package struct Verdict: Hashable, Sendable {
     self.reason = Self.bounded(reason)
   }
 
-  /// Text that somebody else may have written, as it may be kept and shown.
+  /// Text that somebody else may have written, as it may be kept and shown. Where it is too long
+  /// its middle is left out: what a command said last tells most.
   package static func bounded(_ text: String) -> String {
-    var bounded = String.UnicodeScalarView()
-    var bytes = 0
-    for scalar in text.unicodeScalars {
+    let shown = text.unicodeScalars.map { scalar -> Unicode.Scalar in
       let isControl = scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
-      let shown: Unicode.Scalar = isControl ? "?" : scalar
-      bytes += UTF8.width(shown)
-      if bytes > Limits.reasonBytesMax { break }
-      bounded.append(shown)
+      return isControl ? "?" : scalar
     }
-    return String(bounded)
+    guard shown.reduce(0, { $0 + UTF8.width($1) }) > Limits.reasonBytesMax else {
+      return string(shown)
+    }
+    let gap = " … "
+    let head = fitting(shown, Limits.reasonBytesMax / 3)
+    let tail = fitting(shown.reversed(), Limits.reasonBytesMax * 2 / 3 - gap.utf8.count)
+    return string(head) + gap + string(tail.reversed())
+  }
+
+  private static func fitting(_ scalars: [Unicode.Scalar], _ bytes: Int) -> [Unicode.Scalar] {
+    var left = bytes
+    return Array(
+      scalars.prefix { scalar in
+        left -= UTF8.width(scalar)
+        return left >= 0
+      })
+  }
+
+  private static func string(_ scalars: [Unicode.Scalar]) -> String {
+    var text = String.UnicodeScalarView()
+    text.append(contentsOf: scalars)
+    return String(text)
   }
 }
 

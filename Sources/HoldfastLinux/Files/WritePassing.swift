@@ -2,9 +2,10 @@ import CLinux
 import Glibc
 import HoldfastCore
 
-/// Has what is written from a file's beginning on pass through the page cache instead of filling it:
-/// the disk begins with each portion at once, and the memory of those before is given back when they
-/// are there. Memory that was used a moment ago costs a fourth of memory that was not.
+/// Has what is written from a file's beginning on pass through the page cache instead of filling
+/// it: the disk begins with each portion at once, and the memory of those before is given back when
+/// they are there. Memory that was used a moment ago costs less than memory that was not
+/// (docs/benchmarks.md).
 ///
 /// Nothing is durable by this, and nobody waits: an error that a wait had been told of, an fsync(2)
 /// through a descriptor that is opened later would not be (errseq_t in the kernel).

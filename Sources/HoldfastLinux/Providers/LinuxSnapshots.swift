@@ -134,9 +134,6 @@ package struct LinuxSnapshots: Snapshots {
   package func run(
     _ command: String, environment: [String: String], within: Duration
   ) throws(ProviderError) {
-    // A point's reason is short, and what the command said last is what helps.
-    let brief =
-      command.count <= Self.briefMax ? command : command.prefix(Self.briefMax - 1) + "…"
     // Of its own: commands of several pairs run at once.
     let output = "\(folder)/command-\(Self.runs.add(1, ordering: .relaxed).newValue).log"
     _ = unsafe unlink(output)
@@ -146,19 +143,16 @@ package struct LinuxSnapshots: Snapshots {
       child = try ChildProcess(
         "/bin/sh", ["-c", command], environment: environment, output: .file(output), ownGroup: true)
     } catch {
-      throw ProviderError("`\(brief)` cannot be run: \(error)")
+      throw ProviderError("`\(command)` cannot be run: \(error)")
     }
     guard let code = child.wait(within: within) else {
       child.killGroup()
-      throw ProviderError("`\(brief)` took longer than \(within) and was killed")
+      throw ProviderError("`\(command)` took longer than \(within) and was killed")
     }
     guard code != 0 else { return }
     let said = tail(of: output)
-    throw ProviderError("`\(brief)` ended with \(code)\(said.isEmpty ? "" : ": \(said)")")
+    throw ProviderError("`\(command)` ended with \(code)\(said.isEmpty ? "" : ": \(said)")")
   }
-
-  private static let briefMax = 50
-  private static let saidMax = 150
 
   private func tail(of path: String) -> String {
     let (folder, name) = split(path)
@@ -167,7 +161,6 @@ package struct LinuxSnapshots: Snapshots {
     else { return "" }
     let count = min(size, Int64(Limits.commandOutputBytes))
     let bytes = (try? file.read(at: size - count, count: Int(count))) ?? []
-    let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
-    return String(lines.suffix(2).joined(separator: " / ").suffix(Self.saidMax))
+    return String(decoding: bytes, as: UTF8.self).split(separator: "\n").joined(separator: " / ")
   }
 }

@@ -29,6 +29,8 @@ extension Replica {
     var growing: GrowingFile?
     /// Of all entries so far.
     var tree = TreeDigest()
+    /// See ``Journal/release(from:upTo:)``.
+    var releasedUpTo = RecordPosition.start
     /// What is left for the end; `nil` where all is to be looked at then.
     var deferred: [Place]? = []
   }
@@ -55,10 +57,12 @@ extension Replica {
     do {
       guard record.applied == .none, record.intents.isEmpty || ahead != nil else { return }
       changed = nil
-      try journal.forEach([.changes, .part], from: lookedUpTo, upTo: end) { kind, plain in
+      try journal.forEach([.changes, .part], from: lookedUpTo, upTo: end) {
+        position, kind, plain in
         if kind == .part {
           let part = try FilePart(decoding: plain)
           if isKnown(part.place) { try grow(part) }
+          made(position, journal)
           return
         }
         var reader = Reader(plain)
@@ -72,8 +76,8 @@ extension Replica {
           if isKnown(change.place) { changes.append(change) }
         }
         try forEach(changes) { try fillAhead($0, head.number) }
+        made(position, journal)
       }
-      journal.release(from: lookedUpTo, upTo: end)
       lookedUpTo = end
     } catch {
       ahead = nil
@@ -82,6 +86,14 @@ extension Replica {
       try? catalog.rollback()
       throw error as? ApplyError ?? .store(error)
     }
+  }
+
+  /// What a record and those before it name is made, so that the journal before it is read no more;
+  /// but for what is left for the end.
+  private func made(_ position: RecordPosition, _ journal: Journal) {
+    guard let ahead else { return }
+    journal.release(from: ahead.releasedUpTo, upTo: position)
+    self.ahead?.releasedUpTo = position
   }
 
   /// What names a root that the pair has not was refused, and lies in the journal all the same.

@@ -5,8 +5,8 @@ package import HoldfastCore
 package final class Capture {
   private let trees: [any Tree]
   private let exclusions: [Exclusion]
-  private let catalog: any Catalog
-  private let writer: PointWriter
+  let catalog: any Catalog
+  let writer: PointWriter
   private let cutter: ContentCutter
   private let watch: any Watch
   private let clock: any Timekeeper
@@ -19,11 +19,13 @@ package final class Capture {
   private var mounts: Set<Place> = []
   private var picturedAt: WallTime?
   private var forced: Set<Place> = []
-  private var isWhole = false
+  var isWhole = false
+  /// Whether anything was known of what the other side holds when this began.
+  var isInformed = false
   /// Nothing is known yet, so every file will be read.
   private var readsAll = false
-  private var outcome = CaptureOutcome()
-  private var head = CatalogHead.none
+  var outcome = CaptureOutcome()
+  var head = CatalogHead.none
   private var linked: Set<Place> = []
   /// The directory that was last found to be in the catalog.
   private var known: Place?
@@ -56,6 +58,7 @@ package final class Capture {
     late: () throws -> CaptureWork = { CaptureWork() }
   ) throws(CaptureError) -> (CaptureOutcome, CatalogHead) {
     self.isWhole = isWhole
+    isInformed = false
     sources = pictures?.trees ?? trees
     mounts = pictures?.mounts ?? []
     extent = pictures?.extent
@@ -71,6 +74,7 @@ package final class Capture {
       readsAll = head.number == .none
       for tree in sources { tree.forgetDirectories() }
       if isWhole {
+        isInformed = try catalog.knowsAny()
         head.tree = TreeDigest()
         head.totals = Totals()
         for root in trees.indices {
@@ -141,7 +145,15 @@ package final class Capture {
         status.device != devices[root(place)] || mounts.contains(place)
       {
         outcome.mounts.append(place)
-        try record(place, status)
+        // What was captured here before stays as it was, in a whole point too.
+        guard let row = try catalog.row(place) else {
+          try record(place, status)
+          continue
+        }
+        if isWhole {
+          try putWhole(place, row.entry)
+          try keepBelow(place)
+        }
         continue
       }
       let isNew = try record(place, status)
@@ -260,24 +272,6 @@ package final class Capture {
     try writer.put(Change(place: place, entry: nil))
   }
 
-  /// What may not be read stays as it was known. Where nothing is known of it, a whole point would
-  /// delete it on the other side, so there is none.
-  private func deny(_ place: Place, _ error: TreeError, isListed: Bool = true) throws {
-    outcome.denied.append((place, error))
-    guard isWhole else { return }
-    if isListed {
-      guard let row = try catalog.row(place) else {
-        throw CaptureError.unreadable(place.root, error)
-      }
-      try putWhole(place, row.entry)
-    }
-    let below = try catalog.below(place)
-    if !isListed, below.isEmpty { throw CaptureError.unreadable(place.root, error) }
-    for child in below {
-      if let row = try catalog.row(child) { try putWhole(child, row.entry) }
-    }
-  }
-
   private func noteLinks(_ place: Place, _ stamp: Stamp) throws {
     // Once for an object: each other name is looked at once in the end.
     guard !isWhole, noted.insert(stamp).inserted else { return }
@@ -337,12 +331,6 @@ package final class Capture {
     guard try catalog.row(parent)?.entry.kind == .directory else { return false }
     known = parent
     return true
-  }
-
-  private func putWhole(_ place: Place, _ entry: Entry) throws {
-    head.tree.add(writer.digest(place, entry))
-    head.totals.add(entry)
-    try writer.put(Change(place: place, entry: entry))
   }
 
   /// Whether a later equal stamp will prove equal content: neither so new that a change within

@@ -57,7 +57,7 @@ extension Journal {
   /// whatever their files; the others are stepped over unread.
   package func forEach(
     _ kinds: Set<RecordKind>, from start: RecordPosition, upTo end: RecordPosition,
-    _ body: (_ kind: RecordKind, _ plain: [UInt8]) throws -> Void
+    _ body: (_ position: RecordPosition, _ kind: RecordKind, _ plain: [UInt8]) throws -> Void
   ) throws {
     guard start < end else { return }
     try loadNames()
@@ -79,7 +79,7 @@ extension Journal {
         let length = Int64(try reader.fixed(UInt32.self))
         _ = try reader.fixed(UInt32.self)
         let kind = try RecordHeader(from: &reader).kind
-        if kinds.contains(kind) { try body(kind, try record(at: position).plain) }
+        if kinds.contains(kind) { try body(position, kind, try record(at: position).plain) }
         offset += Int64(RecordHeader.prefixBytes) + length
       }
     }

@@ -25,10 +25,10 @@ struct BtrfsProvider {
   /// - Returns: whether the pictures are of one instant: several snapshots are only where nothing
   ///   changed between the first and the last; and whether they are several.
   func take(
-    madeAt: WallTime, _ changes: () -> Int?
+    madeAt: WallTime, _ changes: () -> Int?, _ isCovered: () -> Bool
   ) throws(ProviderError) -> (pictures: Pictures, isFixed: Bool, isJoint: Bool) {
     do {
-      return try attempt(madeAt, changes)
+      return try attempt(madeAt, changes, isCovered)
     } catch {
       _ = recover()
       throw error
@@ -36,7 +36,7 @@ struct BtrfsProvider {
   }
 
   private func attempt(
-    _ madeAt: WallTime, _ changes: () -> Int?
+    _ madeAt: WallTime, _ changes: () -> Int?, _ isCovered: () -> Bool
   ) throws(ProviderError) -> (Pictures, Bool, Bool) {
     var subvolumes: [Subvolume] = []
     var mounts: Set<Place> = []
@@ -53,11 +53,12 @@ struct BtrfsProvider {
       if let trouble = recover().first { throw ProviderError(trouble) }
       made = [:]
       _ = changes()
+      let isCovered = isCovered()
       for (path, subvolume) in zip(paths, subvolumes) where made[subvolume.top] == nil {
         try snapshots.snapshot(subvolume, as: path + Self.name)
         made[subvolume.top] = path + Self.name
       }
-      isFixed = made.count == 1 || changes() == 0
+      isFixed = made.count == 1 || (isCovered && changes() == 0)
     }
     var trees: [any Tree] = []
     for (path, subvolume) in zip(paths, subvolumes) {

@@ -38,6 +38,8 @@ final class PostgresProvider {
     var taken: Instant
     /// Where the WAL stood when the copy was whole.
     var position: String
+    /// Before then no other copy is made: it takes as long as nine times this one did.
+    var restUntil: Instant
     /// Bytes of WAL since then, when last looked at.
     var since: Int64 = 0
   }
@@ -89,7 +91,7 @@ final class PostgresProvider {
     let links = try links(session.layout)
     var isBase =
       isFirst || isWhole || locations != session.locations || links != session.links
-    if let base = session.base, now >= base.taken + settings.every {
+    if let base = session.base, now >= max(base.taken + settings.every, base.restUntil) {
       isBase = isBase || base.since >= Limits.clusterIdleBytes
     }
     let cluster: ClusterCapture
@@ -346,7 +348,9 @@ final class PostgresProvider {
     shown = cluster.layout
     trouble = nil
     guard let taken = cluster.taken, let position = cluster.position, let session else { return }
-    self.session?.base = Base(taken: taken, position: position)
+    let now = host.clock.now()
+    self.session?.base = Base(
+      taken: taken, position: position, restUntil: now + (now - taken) * Limits.costlyShare)
     do throws(ProviderError) {
       _ = try one(
         session.database, PostgresStatements.advance(session.slot, to: cluster.start))
@@ -360,7 +364,8 @@ final class PostgresProvider {
   func end(_ cluster: ClusterCapture) {
     isCopying = false
     // The server gives up a backup whose session ends.
-    if cluster.taken != nil, cluster.position == nil { rest() }
+    // What is not in a sealed point no later one may build on.
+    if let taken = cluster.taken, session?.base?.taken != taken { rest() }
   }
 
   /// Whether the newest point shows it as only this provider does.

@@ -76,17 +76,21 @@ final class Providers {
   ///   - isWhole: the point is to say everything.
   ///   - frozen: set to how long units stood still, whatever came of it.
   ///   - changes: how many changes were told since it was last asked; `nil` where not all are told.
+  ///   - isCovered: whether changes are told from all directories that there are.
   ///   - tell: what they were, each once.
   /// - Throws: why no provider gave anything; then nothing is left to be ended.
   func begin(
     _ scene: inout FreezeScene?, isWhole: Bool, frozen: inout Duration,
-    _ changes: () -> Int?, _ tell: () -> FreezeScene.News
+    _ changes: () -> Int?, _ isCovered: () -> Bool, _ tell: () -> FreezeScene.News
   ) throws(ProviderError) -> Moment {
     var troubles: [String] = []
     let isQuiesced = prepare(&troubles)
     for setting in settings.isEmpty ? [.none] : settings {
       do throws(ProviderError) {
-        guard var moment = try take(setting, &scene, isWhole, changes, tell, &frozen) else {
+        guard
+          var moment = try take(
+            setting, &scene, isWhole, changes, isCovered, tell, &frozen)
+        else {
           continue
         }
         moment.frozen = max(moment.frozen, frozen)
@@ -112,19 +116,19 @@ final class Providers {
     var troubles = release()
     if moment.provider != .freeze { troubles += freeze.freezer.recover() }
     switch moment.provider {
-    case .none: break
-    case .btrfs: troubles += btrfs.recover()
+    case .none, .btrfs, .snapshot: break
     case .freeze: troubles += freeze.recover()
-    case .snapshot: troubles += commands.remove(snapshot)
     case .postgres: moment.cluster.map(postgres.end)
     }
-    return troubles
+    // Also what an earlier one could not remove.
+    return troubles + btrfs.recover() + commands.remove(snapshot)
   }
 
   /// - Returns: `nil` where this setting gives nothing to read.
   private func take(
     _ setting: ProviderSettings, _ scene: inout FreezeScene?, _ isWhole: Bool,
-    _ changes: () -> Int?, _ tell: () -> FreezeScene.News, _ frozen: inout Duration
+    _ changes: () -> Int?, _ isCovered: () -> Bool, _ tell: () -> FreezeScene.News,
+    _ frozen: inout Duration
   ) throws(ProviderError) -> Moment? {
     let madeAt = clock.wall()
     switch setting {
@@ -132,7 +136,7 @@ final class Providers {
     case .quiesce: return nil
     case .postgres: return try postgres.take(isWhole: isWhole, isTold: changes() != nil)
     case .btrfs:
-      let (pictures, isFixed, isJoint) = try btrfs.take(madeAt: madeAt, changes)
+      let (pictures, isFixed, isJoint) = try btrfs.take(madeAt: madeAt, changes, isCovered)
       return Moment(
         provider: .btrfs, pictures: pictures, isFixed: isFixed, isJoint: isJoint,
         broken: isFixed

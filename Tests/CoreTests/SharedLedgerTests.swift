@@ -1,0 +1,118 @@
+import HoldfastCore
+import Testing
+
+private let pair = RandomID(high: 1, low: 2)
+private let left = Fingerprint(Digest32(words: SIMD4(1, 0, 0, 0)))
+private let right = Fingerprint(Digest32(words: SIMD4(2, 0, 0, 0)))
+private let reign = Reign(epoch: Epoch(rawValue: 1), id: RandomID(high: 7, low: 1))
+
+/// A store that forgets what has lived long enough, with the ledger's rules over it.
+private struct Store {
+  private var values: [String: SharedValue] = [:]
+  private var ends: [String: Int64] = [:]
+  private var revision: UInt64 = 0
+
+  mutating func seen(_ now: Int64) -> [String: SharedValue] {
+    for (key, end) in ends where end <= now {
+      values[key] = nil
+      ends[key] = nil
+    }
+    return values
+  }
+
+  /// - Returns: whether its conditions held.
+  mutating func commit(_ change: SharedChange, _ now: Int64) -> Bool {
+    let values = seen(now)
+    guard change.conditions.allSatisfy({ (values[$0]?.revision ?? 0) == $1 }) else { return false }
+    revision += 1
+    for key in change.removals {
+      self.values[key] = nil
+      ends[key] = nil
+    }
+    for put in change.puts {
+      self.values[put.key] = SharedValue(bytes: put.bytes, revision: revision)
+      ends[put.key] = put.lives.map { now + $0.nanos / 1_000_000_000 }
+    }
+    return true
+  }
+
+  func step(
+    _ request: ArbiterRequest, _ site: Fingerprint, ttl: Int64, _ values: [String: SharedValue]
+  ) throws -> SharedLedger.Step {
+    let isLeft = site == left
+    let statement = SiteStatement(
+      pair: pair, other: isLeft ? right : left,
+      record: RoleRecord(reign: reign, part: isLeft ? .primary : .standby), ttl: .seconds(ttl))
+    return try SharedLedger(site: site, statement, values: values).decide(request)
+  }
+
+  mutating func ask(
+    _ request: ArbiterRequest, _ site: Fingerprint, ttl: Int64, now: Int64
+  ) throws -> ArbiterAnswer {
+    while true {
+      switch try step(request, site, ttl: ttl, seen(now)) {
+      case .answer(let answer): return answer
+      case .change(let change): _ = commit(change, now)
+      case .last(let change, let answer): if commit(change, now) { return answer }
+      }
+    }
+  }
+
+  /// Heard by both sites, and past the time in which nothing is granted.
+  static func begun(ttl: Int64) throws -> Store {
+    var store = Store()
+    _ = try store.ask(.renew, left, ttl: ttl, now: -100)
+    _ = try store.ask(.ask, right, ttl: ttl, now: -100)
+    #expect(try store.ask(.renew, left, ttl: ttl, now: 0) == .granted(wait: .zero))
+    return store
+  }
+}
+
+@Suite struct `A ledger that hosts share` {
+  private let next = ArbiterRequest.acquire(
+    Reign(epoch: Epoch(rawValue: 2), id: RandomID(high: 8, low: 2)), .automatic)
+
+  @Test func `has a lease that was granted for longer run out though the ttl was lowered`() throws {
+    var store = try Store.begun(ttl: 60)
+    #expect(try store.ask(.renew, left, ttl: 10, now: 1) == .granted(wait: .zero))
+    // The service of before may be there for as long as it was granted.
+    #expect(try store.ask(next, right, ttl: 10, now: 30) == .held(reign, left: .seconds(10)))
+    #expect(try store.ask(next, right, ttl: 10, now: 60) == .held(reign, left: .seconds(10)))
+    #expect(try store.ask(next, right, ttl: 10, now: 61) == .granted(wait: .zero))
+  }
+
+  @Test func `grants for as long as was asked for once nothing longer lives`() throws {
+    var store = try Store.begun(ttl: 60)
+    for now in stride(from: Int64(1), through: 70, by: 3) {
+      #expect(try store.ask(.renew, left, ttl: 10, now: now) == .granted(wait: .zero))
+    }
+    #expect(try store.ask(next, right, ttl: 10, now: 79) == .held(reign, left: .seconds(10)))
+    #expect(try store.ask(next, right, ttl: 10, now: 80) == .granted(wait: .zero))
+  }
+
+  @Test func `lowers no second time while what was granted first lives`() throws {
+    var store = try Store.begun(ttl: 60)
+    #expect(try store.ask(.renew, left, ttl: 20, now: 1) == .granted(wait: .zero))
+    #expect(try store.ask(.renew, left, ttl: 5, now: 2) == .granted(wait: .zero))
+    #expect(try store.ask(next, right, ttl: 5, now: 60) == .held(reign, left: .seconds(20)))
+    #expect(try store.ask(next, right, ttl: 5, now: 61) == .granted(wait: .zero))
+  }
+
+  @Test func `does not take a renewal that comes late for one that was made since`() throws {
+    var store = try Store.begun(ttl: 10)
+    guard case .last(let late, _) = try store.step(.renew, left, ttl: 10, store.seen(2)) else {
+      Issue.record("a renewal that changes nothing")
+      return
+    }
+    #expect(try store.ask(.renew, left, ttl: 10, now: 4) == .granted(wait: .zero))
+    let isDone = store.commit(late, 5)
+    #expect(!isDone)
+  }
+
+  @Test func `lets both go where the lease is given back`() throws {
+    var store = try Store.begun(ttl: 60)
+    #expect(try store.ask(.renew, left, ttl: 10, now: 1) == .granted(wait: .zero))
+    #expect(try store.ask(.release, left, ttl: 10, now: 2) == .released)
+    #expect(try store.ask(next, right, ttl: 10, now: 3) == .granted(wait: .zero))
+  }
+}
