@@ -36,7 +36,6 @@ package final class SQLiteCatalog: Catalog {
       settled, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       """)
     selectKnown = try Prepared(known, "SELECT 1 FROM known WHERE prefix = ?")
-    selectAnyKnown = try Prepared(known, "SELECT 1 FROM known LIMIT 1")
     insertKnown = try Prepared(known, "INSERT OR IGNORE INTO known(prefix) VALUES (?)")
   }
 
@@ -82,7 +81,6 @@ package final class SQLiteCatalog: Catalog {
   private let selectRow: Prepared
   private let insertRow: Prepared
   private let selectKnown: Prepared
-  private let selectAnyKnown: Prepared
   private let insertKnown: Prepared
 
   private static func decode(_ row: Row) throws -> CatalogRow {
@@ -230,11 +228,6 @@ package final class SQLiteCatalog: Catalog {
     // Inside a transaction no lock is taken for each question.
     try known.begin()
     return try selectKnown.first(.bits(prefix)) { _ in true } ?? false
-  }
-
-  package func knowsAny() throws(IndexError) -> Bool {
-    try known.begin()
-    return try selectAnyKnown.first { _ in true } ?? false
   }
 
   package func learn(_ prefixes: [UInt64]) throws(IndexError) {

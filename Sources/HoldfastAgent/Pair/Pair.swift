@@ -127,11 +127,14 @@ package actor Pair {
 
   /// Reads what is durable and begins as `unknown`.
   package func start() async throws {
+    promiseTerm = try files.promiseTerm()
     if configuration.failover.hasArbiter {
+      let ttl = configuration.failover.ttl
       // Where nothing is on record of this boot, as much as it can have been.
-      promiseTerm = try files.promiseTerm()
-      let most = host.clock.now() + max(promiseTerm ?? .zero, configuration.failover.ttl)
+      let most = host.clock.now() + max(promiseTerm ?? .zero, ttl)
       longerUntil = most
+      // Where this fails it is tried again before a promise is given.
+      try? keepPromiseTerm(atLeast: ttl)
       if let end = promiseRecord.end() {
         promised(until: end)
       } else {
@@ -241,12 +244,21 @@ package actor Pair {
     return true
   }
 
-  /// Durable before anything is promised for so long; a shorter one once no longer promise counts.
+  /// Durable before anything is promised for so long.
   private func keepPromiseTerm(atLeast ttl: Duration) throws {
-    let isOver = host.clock.now() >= max(longerUntil, promisedUntil)
-    guard promiseTerm.map({ ttl > $0 || (ttl < $0 && isOver) }) ?? true else { return }
+    guard promiseTerm.map({ ttl > $0 }) ?? true else { return }
     try files.store(promiseTerm: ttl)
     promiseTerm = ttl
+  }
+
+  /// A shorter one once no longer promise counts.
+  private func lowerPromiseTerm() {
+    let ttl = configuration.failover.ttl
+    guard let promiseTerm, ttl < promiseTerm,
+      host.clock.now() >= max(longerUntil, promisedUntil),
+      (try? files.store(promiseTerm: ttl)) != nil
+    else { return }
+    self.promiseTerm = ttl
   }
 
   /// What was promised before still holds.
@@ -319,6 +331,7 @@ package actor Pair {
   }
 
   func tick() async {
+    lowerPromiseTerm()
     guard let receiver else { return }
     do {
       if let status = try await receiver.tick() { await say(status) }

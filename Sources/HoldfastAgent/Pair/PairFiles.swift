@@ -50,7 +50,7 @@ package struct PairFiles: Sendable {
 
   // MARK: Promises
 
-  /// No promise that the other site may count on was given for longer; `nil`: none was given.
+  /// No promise that the other site may count on was given for longer; `nil`: nothing is on record.
   package func promiseTerm() throws -> Duration? {
     guard let bytes = try disk.contents(of: Self.promiseTermName) else { return nil }
     var reader = Reader(bytes)

@@ -17,6 +17,8 @@ package final class CaptureGate: Sendable {
     /// All that was known before is forgotten.
     var isReplacing: Bool
     var isLast: Bool
+    /// Whether what it held was more than is kept.
+    var isCut: Bool
   }
 
   private let state = Mutex(State())
@@ -54,7 +56,9 @@ package final class CaptureGate: Sendable {
     state.withLock { state in
       let isFull = state.hints.count >= Limits.hintFramesMax
       state.hints.append(
-        Hints(prefixes: isFull ? [] : prefixes, isReplacing: replacing, isLast: isLast))
+        Hints(
+          prefixes: isFull ? [] : prefixes, isReplacing: replacing, isLast: isLast,
+          isCut: isFull && !prefixes.isEmpty))
     }
   }
   func takeHints() -> [Hints] {

@@ -33,7 +33,9 @@ extension CaptureWorker {
       addLeft(to: &work, moment.cluster)
       _ = watch.takeCovered()
       writer.begin(number, isWhole: isWhole)
-      let (outcome, read) = try capture.read(work, isWhole: isWhole, from: moment.pictures) {
+      let (outcome, read) = try capture.read(
+        work, isWhole: isWhole, isInformed: isInformed, from: moment.pictures
+      ) {
         try late(work, moment, isWhole: isWhole)
       }
       rest(outcome, moment)
@@ -52,7 +54,7 @@ extension CaptureWorker {
       let verdict = facts.verdict
       if isComplete { mounts = [] }
       mounts.formUnion(outcome.mounts)
-      mounts.formUnion(moment.pictures?.mounts ?? [])
+      mounts.formUnion((moment.pictures?.mounts ?? []).filter { !isExcluded($0) })
       note(outcome, verdict)
       var head = read
       let isUpgrade = verdict.grade > oldHead.grade && oldHead.grade < pair.require
@@ -268,6 +270,7 @@ extension CaptureWorker {
   }
 
   func noteTroubles(_ troubles: [String]) {
+    let troubles = troubles.map { Verdict.bounded($0) }
     board.hold(.provider, troubles.isEmpty ? nil : troubles.joined(separator: "; "))
   }
 
@@ -312,7 +315,8 @@ extension CaptureWorker {
       if isPictured {
         // What the service rewrites meanwhile a picture keeps as well: it is let go.
         let now = host.clock.now()
-        if waited?.bytes != spool.sizeBytes { waited = (now, spool.sizeBytes) }
+        let left = spoolBoard.backlog
+        if waited?.bytes != left { waited = (now, left) }
         if let waited, now - waited.since >= Limits.pictureWaitMax {
           throw SyncFailure(reason: Self.fullSpool(spool.sizeBytes))
         }

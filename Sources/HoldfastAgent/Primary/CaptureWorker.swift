@@ -55,6 +55,10 @@ package actor CaptureWorker {
   private(set) var isServiceEnded = false
   /// Whether a service rests while its files are read where they lie.
   var isHolding = false
+  /// Whether all that the other side holds is known, which may be nothing.
+  var isInformed = false
+  /// Whether more was said of it than is kept.
+  private var areHintsCut = false
   /// Whether a snapshot or clones are there meanwhile.
   var isPictured = false
   /// Other filesystems below the roots that were met since all was looked at.
@@ -159,6 +163,7 @@ package actor CaptureWorker {
     highest = max(highest, gate.highest)
     if spoolBoard.view.isInStep(durable, seal, tail: tail) ?? true { return .inStep }
     try startAnew(parent: seal)
+    isInformed = isEmpty
     gate.expectHints(!isEmpty)
     return .anew(hints: !isEmpty)
   }
@@ -187,6 +192,7 @@ package actor CaptureWorker {
     self.highest = max(self.highest, highest)
     try open()
     for portion in hints { try catalog?.learn(portion) }
+    isInformed = true
     drain()
     try captureOnce(now)
     guard let stock = spoolBoard.view.points.last?.point else {
@@ -206,6 +212,7 @@ package actor CaptureWorker {
     for number in spool.segments.keys { try spool.remove(number) }
     spoolBoard.cleared()
     try catalog.forgetKnown()
+    isInformed = false
     wholeParent = parent
     try agree()
     board.update { view in
@@ -237,7 +244,12 @@ package actor CaptureWorker {
     for hints in gate.takeHints() {
       if hints.isReplacing { try catalog?.forgetKnown() }
       try catalog?.learn(hints.prefixes)
-      if hints.isLast { gate.expectHints(false) }
+      areHintsCut = hints.isCut || areHintsCut
+      if hints.isLast {
+        gate.expectHints(false)
+        isInformed = !areHintsCut
+        areHintsCut = false
+      }
     }
   }
 
@@ -332,12 +344,14 @@ package actor CaptureWorker {
   private func isExcluded(_ event: WatchEvent) -> Bool {
     switch event {
     case .linked: return false
-    case .touched(let place), .lost(let place):
-      let exclusion = exclusions[place.root.rawValue]
-      return !place.path.isTop
-        && exclusion.excludesWithParents(place.path, isDirectory: false)
-        && exclusion.excludesWithParents(place.path, isDirectory: true)
+    case .touched(let place): return isExcluded(place, isDirectory: false) && isExcluded(place)
+    case .lost(let place): return isExcluded(place)
     }
+  }
+
+  func isExcluded(_ place: Place, isDirectory: Bool = true) -> Bool {
+    !place.path.isTop
+      && exclusions[place.root.rawValue].excludesWithParents(place.path, isDirectory: isDirectory)
   }
 
   func step(isUrgent: Bool) -> Trouble? {
@@ -405,7 +419,7 @@ package actor CaptureWorker {
 
   func fail(_ reason: String, at now: Instant) -> Trouble {
     retryAt = now + .seconds(2)
-    board.update { $0.lastError = reason }
+    board.update { $0.lastError = Verdict.bounded(reason) }
     return .refused(reason)
   }
 

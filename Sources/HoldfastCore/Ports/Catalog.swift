@@ -51,8 +51,6 @@ package protocol Catalog: AnyObject {
   func forEach(_ body: (Place, CatalogRow) throws -> Void) throws
   /// Whether the peer holds, or was sent, a chunk whose name begins so.
   func knows(_ prefix: UInt64) throws(IndexError) -> Bool
-  /// Whether anything is known so.
-  func knowsAny() throws(IndexError) -> Bool
   /// Kept at once, whatever becomes of the rest.
   func learn(_ prefixes: [UInt64]) throws(IndexError)
   func forgetKnown() throws(IndexError)

@@ -159,20 +159,22 @@ package struct SharedLedger: Sendable {
     var next = record
     next.isReleased = false
     next.ttl = statement.ttl
-    if next.ttl < record.ttl, values[lease] != nil {
-      if values[beforeKey(record.reign)] == nil {
-        change.put(beforeKey(record.reign), [], lives: record.ttl)
-      } else {
-        // Lowered twice: what was granted for longest runs out first.
-        next.ttl = record.ttl
-      }
-    }
-    change.put(lease, [], lives: next.ttl)
-    if next != record { change.put(recordKey, next.encoded) }
+    var lives = next.ttl
     // As long as another's lease is in the store nobody knows for how long yet.
     let isAlone = !values.keys.contains {
       $0.hasPrefix(leasePrefix) && !leaseKeys(record.reign).contains($0)
     }
+    if next.ttl < record.ttl, !isAlone || values[lease] != nil {
+      if isAlone, values[beforeKey(record.reign)] == nil {
+        change.put(beforeKey(record.reign), [], lives: record.ttl)
+      } else {
+        // Another's was granted for longer, or it was lowered twice: that runs out first.
+        next.ttl = record.ttl
+        if values[lease] != nil { lives = record.ttl }
+      }
+    }
+    change.put(lease, [], lives: lives)
+    if next != record { change.put(recordKey, next.encoded) }
     return .last(change, .granted(wait: isAlone ? .zero : next.ttl))
   }
 

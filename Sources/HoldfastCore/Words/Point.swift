@@ -64,17 +64,19 @@ package struct Verdict: Hashable, Sendable {
   /// Text that somebody else may have written, as it may be kept and shown. Where it is too long
   /// its middle is left out: what a command said last tells most.
   package static func bounded(_ text: String) -> String {
-    let shown = text.unicodeScalars.map { scalar -> Unicode.Scalar in
-      let isControl = scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
-      return isControl ? "?" : scalar
-    }
-    guard shown.reduce(0, { $0 + UTF8.width($1) }) > Limits.reasonBytesMax else {
-      return string(shown)
-    }
+    let max = Limits.reasonBytesMax
+    // No more of it is looked at than may be shown.
+    let head = text.unicodeScalars.prefix(max).map(harmless)
+    if text.utf8.count <= max { return string(head) }
     let gap = " … "
-    let head = fitting(shown, Limits.reasonBytesMax / 3)
-    let tail = fitting(shown.reversed(), Limits.reasonBytesMax * 2 / 3 - gap.utf8.count)
-    return string(head) + gap + string(tail.reversed())
+    let tail = text.unicodeScalars.suffix(max).map(harmless)
+    let last = fitting(tail.reversed(), max * 2 / 3 - gap.utf8.count)
+    return string(fitting(head, max / 3)) + gap + string(last.reversed())
+  }
+
+  private static func harmless(_ scalar: Unicode.Scalar) -> Unicode.Scalar {
+    let isControl = scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
+    return isControl ? "?" : scalar
   }
 
   private static func fitting(_ scalars: [Unicode.Scalar], _ bytes: Int) -> [Unicode.Scalar] {

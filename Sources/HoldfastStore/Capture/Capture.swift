@@ -4,7 +4,7 @@ package import HoldfastCore
 /// shared between threads.
 package final class Capture {
   private let trees: [any Tree]
-  private let exclusions: [Exclusion]
+  let exclusions: [Exclusion]
   let catalog: any Catalog
   let writer: PointWriter
   private let cutter: ContentCutter
@@ -20,7 +20,7 @@ package final class Capture {
   private var picturedAt: WallTime?
   private var forced: Set<Place> = []
   var isWhole = false
-  /// Whether anything was known of what the other side holds when this began.
+  /// Whether all that the other side holds was known when this began.
   var isInformed = false
   /// Nothing is known yet, so every file will be read.
   private var readsAll = false
@@ -50,15 +50,17 @@ package final class Capture {
   /// Reads and puts changes into the writer's open attempt; the caller seals it or gives it up.
   /// - Parameters:
   ///   - isWhole: everything that exists is put, changed or not.
+  ///   - isInformed: whether the catalog knows all that the other side holds.
   ///   - pictures: read in place of the roots, where there are any.
   ///   - late: asked for more work when all else was read; ends the attempt by throwing.
   /// - Returns: what was met, and the catalog's head with new digest and totals.
   package func read(
-    _ work: CaptureWork, isWhole: Bool, from pictures: Pictures? = nil,
+    _ work: CaptureWork, isWhole: Bool, isInformed: Bool = false,
+    from pictures: Pictures? = nil,
     late: () throws -> CaptureWork = { CaptureWork() }
   ) throws(CaptureError) -> (CaptureOutcome, CatalogHead) {
     self.isWhole = isWhole
-    isInformed = false
+    self.isInformed = isInformed
     sources = pictures?.trees ?? trees
     mounts = pictures?.mounts ?? []
     extent = pictures?.extent
@@ -74,7 +76,6 @@ package final class Capture {
       readsAll = head.number == .none
       for tree in sources { tree.forgetDirectories() }
       if isWhole {
-        isInformed = try catalog.knowsAny()
         head.tree = TreeDigest()
         head.totals = Totals()
         for root in trees.indices {
@@ -146,7 +147,7 @@ package final class Capture {
       {
         outcome.mounts.append(place)
         // What was captured here before stays as it was, in a whole point too.
-        guard let row = try catalog.row(place) else {
+        guard let row = try catalog.row(place), row.entry.kind == .directory else {
           try record(place, status)
           continue
         }
@@ -191,7 +192,7 @@ package final class Capture {
   }
 
   private func root(_ place: Place) -> Int { place.root.rawValue }
-  private func exclusion(_ place: Place) -> Exclusion { exclusions[root(place)] }
+  func exclusion(_ place: Place) -> Exclusion { exclusions[root(place)] }
 
   /// The status of what is to be read; absence is recorded here.
   private func look(_ place: Place) throws -> Status? {

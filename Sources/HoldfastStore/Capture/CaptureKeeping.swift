@@ -23,18 +23,21 @@ extension Capture {
   /// - Throws: what cannot be read and is not held on the other side would be asked for again and
   ///   again.
   private func putHeld(_ place: Place, _ entry: Entry, _ error: TreeError) throws {
-    if try isInformed && entry.content.depth == 0 && !writer.holds(entry.content) {
+    if try isInformed && !writer.mayHold(entry.content) {
       throw CaptureError.unreadable(place.root, error)
     }
     try putWhole(place, entry)
   }
 
-  /// Where something is mounted: what the other side is known not to hold is forgotten, and read
-  /// when it can be seen again.
+  /// Where something is mounted: what is excluded by now, or not held on the other side, is
+  /// forgotten, and read when it can be seen again.
   func keepBelow(_ place: Place) throws {
     for child in try catalog.below(place) {
+      try writer.checkpoint()
       guard let row = try catalog.row(child) else { continue }
-      if try isInformed && !writer.holds(row.entry.content) {
+      let isExcluded = exclusion(child).excludesWithParents(
+        child.path, isDirectory: row.entry.kind == .directory)
+      if try isExcluded || (isInformed && !writer.mayHold(row.entry.content)) {
         try catalog.remove(child)
       } else {
         try putWhole(child, row.entry)

@@ -101,8 +101,13 @@ package final class PointWriter: ChunkSink {
   /// Whether all of a file's content is known to be held by the standby. Of lists of chunks only
   /// the file itself tells what they name.
   package func holds(_ content: Content) throws -> Bool {
-    guard content.depth == 0 else { return false }
-    return try content.references.allSatisfy { reference in
+    try content.depth == 0 && mayHold(content)
+  }
+
+  /// Whether nothing says that content is not held by the standby: of lists of chunks only their
+  /// own names are looked at.
+  func mayHold(_ content: Content) throws -> Bool {
+    try content.references.allSatisfy { reference in
       let prefix = reference.name.digest.prefix
       return try reference.name == .hole || fresh.contains(prefix) || catalog.knows(prefix)
     }

@@ -53,12 +53,16 @@ struct BtrfsProvider {
       if let trouble = recover().first { throw ProviderError(trouble) }
       made = [:]
       _ = changes()
-      let isCovered = isCovered()
       for (path, subvolume) in zip(paths, subvolumes) where made[subvolume.top] == nil {
         try snapshots.snapshot(subvolume, as: path + Self.name)
         made[subvolume.top] = path + Self.name
       }
-      isFixed = made.count == 1 || (isCovered && changes() == 0)
+      isFixed = made.count == 1 || changes() == 0
+      // What cannot be known is not known the next time either.
+      guard made.count == 1 || isCovered() else {
+        isFixed = false
+        break
+      }
     }
     var trees: [any Tree] = []
     for (path, subvolume) in zip(paths, subvolumes) {

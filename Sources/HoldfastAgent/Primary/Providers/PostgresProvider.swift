@@ -38,8 +38,7 @@ final class PostgresProvider {
     var taken: Instant
     /// Where the WAL stood when the copy was whole.
     var position: String
-    /// Before then no other copy is made: it takes as long as nine times this one did.
-    var restUntil: Instant
+    var nextAt: Instant
     /// Bytes of WAL since then, when last looked at.
     var since: Int64 = 0
   }
@@ -91,7 +90,7 @@ final class PostgresProvider {
     let links = try links(session.layout)
     var isBase =
       isFirst || isWhole || locations != session.locations || links != session.links
-    if let base = session.base, now >= max(base.taken + settings.every, base.restUntil) {
+    if let base = session.base, now >= base.nextAt {
       isBase = isBase || base.since >= Limits.clusterIdleBytes
     }
     let cluster: ClusterCapture
@@ -347,10 +346,11 @@ final class PostgresProvider {
   func sealed(_ cluster: ClusterCapture) throws(ProviderError) {
     shown = cluster.layout
     trouble = nil
-    guard let taken = cluster.taken, let position = cluster.position, let session else { return }
-    let now = host.clock.now()
-    self.session?.base = Base(
-      taken: taken, position: position, restUntil: now + (now - taken) * Limits.costlyShare)
+    guard let taken = cluster.taken, let position = cluster.position, let session, let settings
+    else { return }
+    // Counted from its end: one that takes long leaves as long for points of WAL alone.
+    let next = host.clock.now() + settings.every
+    self.session?.base = Base(taken: taken, position: position, nextAt: next)
     do throws(ProviderError) {
       _ = try one(
         session.database, PostgresStatements.advance(session.slot, to: cluster.start))

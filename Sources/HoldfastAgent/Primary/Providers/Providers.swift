@@ -121,7 +121,9 @@ final class Providers {
     case .postgres: moment.cluster.map(postgres.end)
     }
     // Also what an earlier one could not remove.
-    return troubles + btrfs.recover() + commands.remove(snapshot)
+    if settings.contains(.btrfs) { troubles += btrfs.recover() }
+    if snapshot != nil { troubles += commands.remove(snapshot) }
+    return troubles
   }
 
   /// - Returns: `nil` where this setting gives nothing to read.
