@@ -254,7 +254,7 @@ package actor Pair {
   /// A shorter one once no longer promise counts.
   private func lowerPromiseTerm() {
     let ttl = configuration.failover.ttl
-    guard let promiseTerm, ttl < promiseTerm,
+    guard configuration.failover.hasArbiter, let promiseTerm, ttl < promiseTerm,
       host.clock.now() >= max(longerUntil, promisedUntil),
       (try? files.store(promiseTerm: ttl)) != nil
     else { return }

@@ -64,7 +64,7 @@ package actor CaptureWorker {
   /// Other filesystems below the roots that were met since all was looked at.
   var mounts: Set<Place> = []
   /// Of each root.
-  private let exclusions: [Exclusion]
+  let exclusions: [Exclusion]
   /// Why not all changes are told: only scans see them all.
   var gaps: String?
   var nextGapScan: Instant
@@ -213,6 +213,7 @@ package actor CaptureWorker {
     spoolBoard.cleared()
     try catalog.forgetKnown()
     isInformed = false
+    areHintsCut = false
     wholeParent = parent
     try agree()
     board.update { view in
@@ -301,59 +302,6 @@ package actor CaptureWorker {
     }
   }
 
-  /// Takes what the kernel told.
-  func collect() {
-    if watch == nil {
-      // While the role is unknown changes are collected all the same.
-      let wake = wake
-      guard case .sound(let identities) = rootGuard.look(id: identity.id) else { return }
-      watched = identities
-      watch = host.watch(paths) { wake.set() }
-      scanAll()
-    }
-    drain()
-  }
-
-  @discardableResult
-  func drain() -> Int {
-    let events = (watch?.drain() ?? []).filter { !isExcluded($0) }
-    for event in events {
-      switch event {
-      case .touched(let place): dirty.touch(place)
-      case .linked(let object):
-        guard catalog != nil else {
-          scanAll()
-          continue
-        }
-        for place in places(of: object) { dirty.touch(place) }
-      case .lost(let place):
-        dirty.scan(place)
-        if place.path.isTop {
-          board.update { view in
-            view.fresh = nil
-            view.lag.forget()
-          }
-        }
-      }
-    }
-    if !events.isEmpty { pace.changed(at: host.clock.now()) }
-    return events.count
-  }
-
-  /// Whether it happened to what is no part of any point.
-  private func isExcluded(_ event: WatchEvent) -> Bool {
-    switch event {
-    case .linked: return false
-    case .touched(let place): return isExcluded(place, isDirectory: false) && isExcluded(place)
-    case .lost(let place): return isExcluded(place)
-    }
-  }
-
-  func isExcluded(_ place: Place, isDirectory: Bool = true) -> Bool {
-    !place.path.isTop
-      && exclusions[place.root.rawValue].excludesWithParents(place.path, isDirectory: isDirectory)
-  }
-
   func step(isUrgent: Bool) -> Trouble? {
     let now = host.clock.now()
     switch rootGuard.look(id: identity.id) {
@@ -436,27 +384,6 @@ package actor CaptureWorker {
       let claim = LagClock.Claim(point: view.marks.captured, moment: now)
       view.fresh = claim
       view.lag.claimed(claim)
-    }
-  }
-
-  func schedule(_ now: Instant, isUrgent: Bool) {
-    if now >= nextScan || (gaps != nil && (isUrgent || now >= nextGapScan)) {
-      nextScan = now + Limits.scanEvery
-      scanAll()
-    }
-    if now >= nextMappingLook, wholeParent == nil {
-      // The capture looks again, and hashes what is mapped.
-      lookForMapped(now)
-      if !mapped.isEmpty || !unmapped.isEmpty { pace.changed(at: now) }
-    }
-    if let due = nextDenied, now >= due {
-      nextDenied = nil
-      pace.changed(at: now)
-    }
-    if let due = nextSettling, now >= due {
-      nextSettling = nil
-      pace.changed(at: now)
-      for place in (try? catalog?.unsettled()) ?? [] { dirty.touch(place) }
     }
   }
 }

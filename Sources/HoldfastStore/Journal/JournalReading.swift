@@ -89,7 +89,8 @@ extension Journal {
   /// the page cache need not hold it.
   package func release(from start: RecordPosition, upTo end: RecordPosition) {
     guard start < end else { return }
-    for (number, info) in segments where (start.segment...end.segment).contains(number) {
+    for number in start.segment...end.segment {
+      guard let info = segments[number] else { continue }
       let from = number == start.segment ? start.offset : 0
       let to = number == end.segment ? end.offset : info.size
       if from < to { (try? file(number))?.release(from..<to) }
