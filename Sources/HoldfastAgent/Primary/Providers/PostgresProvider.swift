@@ -4,11 +4,11 @@ import HoldfastStore
 /// Captures a live cluster so that a server that starts on the point recovers to its moment: every
 /// few minutes the data files by the server's own backup calls, in between its WAL alone.
 final class PostgresProvider {
-  private let pair: PairConfiguration
-  private let paths: [String]
-  private let host: any Host
+  let pair: PairConfiguration
+  let paths: [String]
+  let host: any Host
   private let settings: PostgresSettings?
-  private let exclusions: [Exclusion]
+  let exclusions: [Exclusion]
   private var session: Session?
   /// Why the last session ended early, until a point says so.
   private var trouble: String?
@@ -122,7 +122,7 @@ final class PostgresProvider {
     return moment
   }
 
-  private func trees() throws(ProviderError) -> [any Tree] {
+  func trees() throws(ProviderError) -> [any Tree] {
     do throws(TreeError) {
       var trees: [any Tree] = []
       for path in paths { trees.append(try host.tree(path)) }
@@ -175,7 +175,7 @@ final class PostgresProvider {
     rest()
   }
 
-  private func one(
+  func one(
     _ database: any DatabaseSession, _ statement: String, fields: Int = 1,
     within limit: Duration = Limits.statementWithin
   ) throws(ProviderError) -> [String] {
@@ -184,102 +184,6 @@ final class PostgresProvider {
       throw ProviderError("the server's answer to `\(statement)` is not understood")
     }
     return row
-  }
-
-  // MARK: Where it lies
-
-  private func locations(_ database: any DatabaseSession) throws(ProviderError) -> [String] {
-    let rows = try database.ask(
-      PostgresStatements.tablespaces, within: Limits.statementWithin, while: isWanted)
-    return rows.map { $0[0] }.sorted()
-  }
-
-  /// What the directory of the tablespaces' links was last changed to.
-  private func links(_ layout: ClusterLayout) throws(ProviderError) -> Stamp? {
-    guard let path = layout.data.path.appending(Array("pg_tblspc".utf8)) else { return nil }
-    let tree = try trees()[layout.data.root.rawValue]
-    do throws(TreeError) { return try tree.status(path)?.stamp } catch {
-      throw ProviderError("\(error)")
-    }
-  }
-
-  private func layout(
-    _ database: any DatabaseSession, _ locations: [String]
-  ) throws(ProviderError) -> ClusterLayout {
-    let folder = try one(database, PostgresStatements.examine, fields: 3)[2]
-    let data = try place(folder, "the data directory")
-    let wal = try place(folder + "/pg_wal", "pg_wal")
-    var tablespaces: [Place] = []
-    for location in locations {
-      let place = try place(location, "the tablespace")
-      if !moves.isEmpty, host.report(location).realPath != location {
-        throw ProviderError(
-          """
-          the tablespace \(location) is reached through a symbolic link, and the roots have other \
-          paths on the other site: name its real path
-          """)
-      }
-      tablespaces.append(place)
-    }
-    let layout = ClusterLayout(data: data, wal: wal, tablespaces: tablespaces)
-    if wal != layout.usualWAL,
-      let move = moves.first(where: { $0.from == paths[wal.root.rawValue] })
-    {
-      throw ProviderError(
-        """
-        pg_wal is a symbolic link into \(move.from), which is \(move.to) on the other site, where \
-        it would lead nowhere: give that root one path on both
-        """)
-    }
-    try checkIdentity(database, data)
-    let excluded = layout.needed.first { place in
-      exclusions[place.root.rawValue].excludesWithParents(place.path, isDirectory: false)
-        || exclusions[place.root.rawValue].excludesWithParents(place.path, isDirectory: true)
-    }
-    if let excluded {
-      throw ProviderError("\(excluded.path) is excluded, and no server could start without it")
-    }
-    return layout
-  }
-
-  private func place(_ path: String, _ what: String) throws(ProviderError) -> Place {
-    // A link is not followed where it stands last.
-    let report = host.report(host.report(path).realPath)
-    guard report.state == .directory else {
-      throw ProviderError("\(what) \(path) is no directory here: is the server on another host?")
-    }
-    for (number, root) in paths.enumerated() {
-      let root = host.report(root)
-      let top = root.realPath
-      guard report.realPath == top || report.realPath.hasPrefix(top + "/") else { continue }
-      guard report.identity?.device == root.identity?.device else {
-        throw ProviderError(
-          """
-          \(what) \(path) lies on another filesystem than the root \(top) around it: roots end \
-          where a filesystem ends
-          """)
-      }
-      let inner = Array(report.realPath.utf8.dropFirst(top.utf8.count).drop { $0 == 0x2F })
-      if let path = TreePath(inner) {
-        return Place(root: RootNumber(rawValue: number), path: path)
-      }
-    }
-    throw ProviderError(
-      "\(what) \(path) lies in no root of the pair: make it a root, or put it into one")
-  }
-
-  /// The server that answers must be the one whose files lie there.
-  private func checkIdentity(
-    _ database: any DatabaseSession, _ data: Place
-  ) throws(ProviderError) {
-    let said = try one(database, PostgresStatements.control)[0]
-    let layout = ClusterLayout(data: data, wal: data, tablespaces: [])
-    let bytes = try ClusterCapture.control(of: layout, trees())
-    // Its first eight bytes, in the machine's order (pg_control.h, ControlFileData).
-    let identity = bytes.prefix(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-    guard said == "\(identity)" else {
-      throw ProviderError("the server that answers is not the one whose files are in the roots")
-    }
   }
 
   // MARK: Of one capture
@@ -300,10 +204,15 @@ final class PostgresProvider {
   /// Ends the session where the server would keep too much for it.
   private func look() throws(ProviderError) {
     guard let settings, let kept = try ask(), kept > settings.walBytes else { return }
+    // One that was not ended is begun anew, and would fail again.
+    let advice =
+      isCopying
+      ? "raise keep-wal beyond what the server writes during one copy, or copy while it writes less"
+      : "the data files are copied anew"
     let error = ProviderError(
       """
-      the server kept \(kept >> 20) MiB of WAL for this pair, more than keep-wal: it was let go, \
-      and the data files are copied anew
+      the server kept \(kept >> 20) MiB of WAL for this pair, more than keep-wal: it was let go; \
+      \(advice)
       """)
     rest(for: error.reason)
     throw error
@@ -390,12 +299,5 @@ final class PostgresProvider {
     let real = moves.map { (from: host.report($0.from).realPath, to: $0.to) }
     try cluster.finish(
       label: label, map: TablespaceMap(map).moved(moves + real), at: host.clock.wall(), position)
-  }
-
-  /// Roots that have another path on the other site.
-  private var moves: [(from: String, to: String)] {
-    let sites = [pair.primary, pair.standby].map { pair.paths(on: $0) }
-    let others = sites.first { $0 != paths } ?? paths
-    return zip(paths, others).filter { $0.0 != $0.1 }.map { (from: $0.0, to: $0.1) }
   }
 }

@@ -1,0 +1,159 @@
+package import HoldfastCore
+import HoldfastStore
+
+/// The journal and its index, from a start to a greeting.
+extension ReceiveWorker {
+  /// Opens journal and index; an index that cannot be used is rebuilt from the journal.
+  package func open() throws {
+    guard ingest == nil else { return }
+    let disk = try host.disk(["pairs", pair, "journal"])
+    journalID = try loadJournalID(disk)
+    var unreadable: [String] = []
+    var damaged: [RecordPosition] = []
+    let journal = try Journal(
+      disk: disk, secret: identity.secret, durable: durableEnd(), isTruth: true,
+      damage: { damaged.append($0) }
+    ) { name, error in
+      unreadable.append("\(name) (\(error))")
+    }
+    self.journal = journal
+    if !damaged.isEmpty { holdDamaged(damaged) }
+    if !unreadable.isEmpty {
+      board.hold(
+        .journal,
+        """
+        journal files cannot be read: \(unreadable.joined(separator: ", ")); type: holdfast \
+        verify \(pair)
+        """)
+    }
+    do {
+      try openIndex(journal, fresh: false)
+    } catch {
+      board.update { $0.lastError = "index rebuilt from the journal: \(error)" }
+      index = nil
+      host.removeIndex(pair: pair)
+      try openIndex(journal, fresh: true)
+    }
+    publish()
+  }
+
+  /// What the index had taken in was durable before.
+  private func durableEnd() -> RecordPosition? {
+    let digests = PairDigests(identity.secret)
+    let index = try? host.index(pair: pair, isReader: true) { digests.entry($0, $1) }
+    guard let covered = try? index?.covered(), covered.journal == journalID else { return nil }
+    return covered.upTo
+  }
+
+  private func holdDamaged(_ places: [RecordPosition]) {
+    guard let first = places.first else { return }
+    board.hold(
+      .journal,
+      """
+      the journal is damaged in \(places.count) places (first in segment \(first.segment) at \
+      \(first.offset)): type: holdfast verify \(pair) --repair, which names the files and has them \
+      sent again
+      """)
+  }
+
+  package func close() {
+    try? flush()
+    ingest = nil
+    index = nil
+    journal = nil
+  }
+
+  /// Throws the index away and makes it anew from the journal.
+  package func rebuildIndex() throws {
+    close()
+    host.removeIndex(pair: pair)
+    try open()
+    current = try journal.flatMap(tail)
+  }
+
+  /// These chunks are held no more, so that they are asked for when a point names them.
+  package func forget(_ names: [ChunkName]) throws {
+    try open()
+    try flush()
+    guard let index, let covered = try index.covered() else { return }
+    for name in names { try index.forgetChunk(name) }
+    try index.commit(upTo: covered.upTo)
+  }
+
+  func loadJournalID(_ disk: any Disk) throws -> RandomID {
+    if let bytes = try disk.contents(of: "id"), let id = RandomID(bytes) { return id }
+    let id = RandomID(host.dice)
+    try disk.replace("id", with: id.bytes)
+    return id
+  }
+
+  func openIndex(_ journal: Journal, fresh: Bool) throws {
+    let digests = PairDigests(identity.secret)
+    let index = try host.index(pair: pair, isReader: false) { digests.entry($0, $1) }
+    let ingest = try Ingest(
+      journal: journal, index: index, digests: self.digests, roots: roots)
+    var damaged: [RecordPosition] = []
+    try ingest.catchUp(journalID: journalID) {
+      damaged.append($0)
+    } progress: { [board] bytes in
+      board.update { $0.notes = ["reading the journal: \(bytes >> 20) MiB"] }
+    }
+    if !damaged.isEmpty { holdDamaged(damaged) }
+    board.update { $0.notes = [] }
+    if !fresh, let newest = ingest.newest, try index.attempt() == nil {
+      // What SQLite cannot see: a flipped bit in a row.
+      guard try index.treeDigest(at: newest.number) == newest.tree else {
+        throw IndexError.unusable("its digest is another than the newest point's")
+      }
+    }
+    self.index = index
+    self.ingest = ingest
+  }
+
+  func publish() {
+    let newest = ingest?.newest
+    let size = journal?.sizeBytes ?? 0
+    board.update { view in
+      view.marks.durable = newest?.number ?? .none
+      view.durableReign = newest?.reign
+      view.marks.received = max(view.marks.received, view.marks.durable)
+      view.marks.captured = max(view.marks.captured, view.marks.received)
+      view.grade = newest?.grade ?? view.grade
+      view.segmentBytes = size
+    }
+  }
+
+  package struct Greeting: Sendable {
+    package var journal: RandomID
+    package var durable: Point?
+    package var tail: (id: RandomID, size: Int64)?
+    package var isEmpty: Bool
+    package var highest: PointNumber
+  }
+
+  package func greeting() throws -> Greeting {
+    try open()
+    guard let journal, let ingest else { throw Failure.disk("journal is not open") }
+    try flush()
+    current = try tail(of: journal)
+    let info = current.flatMap { journal.segments[$0] }
+    let attempt = try index?.attempt()?.number ?? .none
+    // Also of branches, and of what the tree went back to behind them.
+    let highest = try index?.points().first?.point.number.next ?? .none
+    return Greeting(
+      journal: journalID, durable: ingest.newest,
+      tail: info.map { ($0.header.id, $0.writerSize) },
+      isEmpty: journal.segments.isEmpty,
+      highest: max(highest, attempt))
+  }
+
+  /// The file at whose end receiving goes on. Records keep the order of their files, so behind one
+  /// that this site wrote a new file begins.
+  func tail(of journal: Journal) throws -> UInt64? {
+    let last = journal.segments.filter { $0.value.header.writer != siteKey }.keys.max()
+    guard let last, last != journal.lastNumber || journal.damaged.contains(last),
+      let info = journal.segments[last]
+    else { return last }
+    return try journal.begin(info.header, base: info.writerSize)
+  }
+}
