@@ -114,7 +114,9 @@ let package = Package(
       name: "SimulationTests", dependencies: ["HoldfastSimulation", "HoldfastCore"],
       exclude: ["Transcripts"],
       swiftSettings: settings),
-    .testTarget(name: "CoreTests", dependencies: ["HoldfastCore"], swiftSettings: settings),
+    .testTarget(
+      name: "CoreTests", dependencies: ["HoldfastSimulation", "HoldfastCore"],
+      swiftSettings: settings),
     .testTarget(name: "BytesTests", dependencies: ["HoldfastBytes"], swiftSettings: settings),
     .testTarget(
       name: "StoreTests",

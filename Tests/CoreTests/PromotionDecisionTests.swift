@@ -27,7 +27,7 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
       })
     // The other's lease may live for so long yet.
     let granted = told.tell(.arbiter(told.asked, .granted(wait: .seconds(3))), 1030)
-    #expect(granted.contains(.promote(intent.reign, nil)))
+    #expect(granted.contains(.promote(intent.reign, nil, .automatic)))
     _ = told.tell(.promoted, 2000)
     let done = Told.report(.primary, .primary, intent.reign)
     #expect(told.tell(.agent(done), 2010) == [.persist(nil)])
@@ -46,6 +46,56 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
     _ = told.tell(.agent(report), 20)
     _ = told.tick(1000)
     #expect(told.tell(.arbiter(told.asked, .free(Told.reign)), 1010).isEmpty)
+  }
+
+  @Test(arguments: [false, true])
+  func `of a move that is off gives back what it was granted where the other may have gone on`(
+    hasPromised: Bool
+  ) {
+    var told = Told()
+    let next = Reign(epoch: Told.reign.epoch.next, id: RandomID(high: 9, low: 9))
+    let planned = PromotionIntent(reign: next, cause: .planned, point: PointNumber(rawValue: 5))
+    _ = told.tell(.began(handover: nil, intent: planned), 0)
+    _ = told.tell(.fenced, 10)
+    var report = Told.report(.standby, .standby)
+    _ = told.tell(.agent(report), 20)
+    _ = told.tick(1000)
+    report.hasPromised = hasPromised
+    _ = told.tell(.agent(report), 1005)
+    _ = told.tell(.arbiter(told.asked, .free(next)), 1010)
+    let asked = told.tick(1020)
+    guard hasPromised else {
+      _ = told.tell(.arbiter(told.asked, .granted(wait: .zero)), 1030)
+      // Promised in the last moment: it is not promoted either.
+      report.hasPromised = true
+      _ = told.tell(.agent(report), 1040)
+      #expect(told.supervisor.intent?.isWithdrawn == true)
+      return
+    }
+    #expect(asked.contains(.forgo(next)))
+    let declined = told.tell(.forgone(next), 1030)
+    #expect(declines(declined) == next)
+    #expect(told.tell(.arbiter(told.asked, .released), 1040) == [.persist(nil)])
+  }
+
+  @Test(arguments: [nil, PointNumber(rawValue: 5)])
+  func `of a move gives up what it cannot be promoted to once the agents are at it no more`(
+    point: PointNumber?
+  ) {
+    var told = Told()
+    let next = Reign(epoch: Told.reign.epoch.next, id: RandomID(high: 9, low: 9))
+    let planned = PromotionIntent(reign: next, cause: .planned, point: point)
+    _ = told.tell(.began(handover: nil, intent: planned), 0)
+    _ = told.tell(.fenced, 10)
+    var report = Told.report(.standby, .standby)
+    report.move = point.map { .taking(next, $0) }
+    for millis in stride(from: Int64(1000), through: 40_000, by: 3000) {
+      _ = told.tell(.agent(report), millis)
+      _ = told.tick(millis)
+      _ = told.tell(.arbiter(told.asked, .granted(wait: .zero)), millis + 10)
+      _ = told.tell(.notPromoted, millis + 20)
+    }
+    #expect(told.supervisor.intent?.isWithdrawn == (point == nil))
   }
 
   @Test func `replaces once a reign that it was granted too late, unless it is the other's`() {

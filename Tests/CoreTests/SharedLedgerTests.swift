@@ -1,4 +1,5 @@
 import HoldfastCore
+import HoldfastSimulation
 import Testing
 
 private let pair = RandomID(high: 1, low: 2)
@@ -6,34 +7,17 @@ private let left = Fingerprint(Digest32(words: SIMD4(1, 0, 0, 0)))
 private let right = Fingerprint(Digest32(words: SIMD4(2, 0, 0, 0)))
 private let reign = Reign(epoch: Epoch(rawValue: 1), id: RandomID(high: 7, low: 1))
 
-/// A store that forgets what has lived long enough, with the ledger's rules over it.
+/// A store with the ledger's rules over it, at times in seconds.
 private struct Store {
-  private var values: [String: SharedValue] = [:]
-  private var ends: [String: Int64] = [:]
-  private var revision: UInt64 = 0
+  private var store = SimulatedStore()
 
-  mutating func seen(_ now: Int64) -> [String: SharedValue] {
-    for (key, end) in ends where end <= now {
-      values[key] = nil
-      ends[key] = nil
-    }
-    return values
-  }
+  private func instant(_ now: Int64) -> Instant { Instant(nanos: now * 1_000_000_000) }
+
+  mutating func seen(_ now: Int64) -> [String: SharedValue] { store.seen(instant(now)) }
 
   /// - Returns: whether its conditions held.
   mutating func commit(_ change: SharedChange, _ now: Int64) -> Bool {
-    let values = seen(now)
-    guard change.conditions.allSatisfy({ (values[$0]?.revision ?? 0) == $1 }) else { return false }
-    revision += 1
-    for key in change.removals {
-      self.values[key] = nil
-      ends[key] = nil
-    }
-    for put in change.puts {
-      self.values[put.key] = SharedValue(bytes: put.bytes, revision: revision)
-      ends[put.key] = put.lives.map { now + $0.nanos / 1_000_000_000 }
-    }
-    return true
+    store.commit(change, counted: instant(now), now: instant(now))
   }
 
   func step(

@@ -96,7 +96,7 @@ extension World {
     case 10:
       reboot(site)
       reboot(other(site))
-    case 11: restartWitness(isForgetting: chance.isTrue(oneIn: 6), within: terms.ttl * 2)
+    case 11: restartArbiter(isForgetting: chance.isTrue(oneIn: 6), within: terms.ttl * 2)
     case 12: order(site)
     case 13: sayOtherIsDown(site)
     case 14: orderAtTheWorstMoment(site)
@@ -178,7 +178,7 @@ extension World {
     tell(site, .failoverOrdered(nil))
     after(chance.duration(.milliseconds(200)...(.seconds(2)))) { world in
       world.killController(site)
-      world.restartWitness(isForgetting: false, within: .milliseconds(500))
+      world.restartArbiter(isForgetting: false, within: .milliseconds(500))
     }
   }
 
@@ -194,7 +194,7 @@ extension World {
     say(site.name, "a person says that the other site is down")
     probes.insert(.byWord)
     let reign = Reign(epoch: site.record.reign.epoch.next, id: chance.id())
-    promote(site, reign, site.controllerRun, isOnWord: true)
+    promote(site, reign, site.controllerRun, .word)
     watchWord(site)
   }
 
@@ -228,8 +228,7 @@ extension World {
     say(site.name, "loses power")
     site.isUp = false
     site.boots += 1
-    site.runs = false
-    site.isSuspended = false
+    site.ended()
     site.pausedUntil = nil
     site.note = nil
     site.standing = nil
@@ -254,12 +253,14 @@ extension World {
   /// - Parameters:
   ///   - isForgetting: its disk is lost.
   ///   - limit: how long it is away at most.
-  package func restartWitness(isForgetting: Bool, within limit: Duration) {
-    guard witness != nil else { return }
+  package func restartArbiter(isForgetting: Bool, within limit: Duration) {
+    guard isArbiterUp else { return }
     say("witness", isForgetting ? "loses its disk" : "is restarted")
-    witness = nil
-    witnessRun += 1
-    if isForgetting { witnessRecords = [:] }
+    stopArbiter()
+    if isForgetting {
+      witnessRecords = [:]
+      storeKept = SimulatedStore()
+    }
     let run = witnessRun
     after(chance.duration(.milliseconds(100)...limit)) { world in
       guard world.witnessRun == run else { return }
@@ -267,19 +268,18 @@ extension World {
         world.witnessClock.bootedAt = world.now
         world.witnessClock.offset = 0
       }
-      world.startWitness()
+      world.startArbiter()
     }
   }
 
   /// Faults end, and a person who reads the runbook does what it says.
-  /// - Parameter isBroken: of one site, which no planned move is to reach, the disk stays full.
+  /// - Parameter isBroken: of one site the disk stays full, unless the other yields to it by its own
+  ///   word, which nobody takes back.
   package func calm(isBroken: Bool = false) {
     isLossy = false
     heal()
     let site = chance.pick(sites)
-    if isBroken, site.taking == nil, other(site).yield == nil, other(site).yielding == nil {
-      fillDisk(site, for: .seconds(3600))
-    }
+    if isBroken { fillDisk(site, for: .seconds(3600)) }
     mind()
   }
 
@@ -288,6 +288,7 @@ extension World {
       world.cuts = []
       for site in world.sites {
         world.rejoin(site)
+        if world.other(site).yield?.point != nil { site.fullUntil = world.now }
         if site.supervisor?.service == .failed { world.tell(site, .startOrdered) }
         if world.now < site.fullUntil {
           world.withdraw(site)

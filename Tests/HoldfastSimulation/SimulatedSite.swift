@@ -15,6 +15,8 @@ package final class SimulatedSite {
   /// No promise that the other site may count on was given for longer.
   var promiseTerm: Duration?
   var superseded: Reign?
+  /// See ``AgentReport/hasPromised``.
+  var hasPromised = true
   var intent: PromotionIntent?
   var yield: Yield?
   /// How many writes its tree holds.
@@ -49,6 +51,8 @@ package final class SimulatedSite {
   /// The reign that its agent never begins.
   var forgone: Reign?
   var promisedUntil = Instant(nanos: .min)
+  /// The boot since which all promises are on record.
+  var promisesKnownSince: Int?
   /// Until when promises of agents before this one may count.
   var longerUntil = Instant(nanos: .min)
   var lastHeard: Instant?
@@ -82,6 +86,20 @@ package final class SimulatedSite {
     let ttl = terms.ttl
     if promiseTerm.map({ ttl > $0 || (ttl < $0 && isOver) }) ?? true { promiseTerm = ttl }
     promisedUntil = max(promisedUntil, now + ttl)
+    hasPromised = true
+  }
+
+  /// The other site serves no more.
+  func endPromise(_ now: Instant) {
+    promisedUntil = now
+    hasPromised = false
+  }
+
+  /// Nothing of the service is left.
+  func ended() {
+    runs = false
+    isSuspended = false
+    overBy = nil
   }
 
   func isAgentStanding(_ now: Int64) -> Bool { agentStandsUntil.map { $0 > now } ?? false }
@@ -91,7 +109,8 @@ package final class SimulatedSite {
     return AgentReport(
       record: record, role: isPromoting ? .promoting : standing.role,
       isRefused: standing.refusal != nil, promiseLeft: max(.zero, promisedUntil - now),
-      loss: lastHeard.map { now - $0 }, isByWord: isByWord, move: plannedMove)
+      loss: lastHeard.map { now - $0 }, isByWord: isByWord, move: plannedMove,
+      hasPromised: hasPromised)
   }
 }
 

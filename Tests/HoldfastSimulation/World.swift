@@ -1,11 +1,13 @@
 package import HoldfastCore
 
-/// Two sites and a witness in one thread, all that happens drawn from one seed. After every step it
-/// is checked that not both serve and that no epoch falls.
+/// Two sites and an arbiter in one thread, all that happens drawn from one seed. After every step
+/// it is checked that not both serve and that no epoch falls.
 package final class World {
   package enum Place: Int, CaseIterable {
+    /// The witness stands where a store of several members does, too.
     case left, right, witness
   }
+  package enum ArbiterKind { case none, witness, store }
 
   /// Branches that random runs reach seldom: a run says which it never did.
   package enum Probe: String, CaseIterable, Hashable {
@@ -16,6 +18,8 @@ package final class World {
     case agentStood, witnessStood, cutShort
     case declined, withdrawn, heldBack
     case lowered, raised
+    case contended, changedLate
+    case leftToPromised, gaveUpPlanned
   }
 
   package let terms: LeaseTerms
@@ -34,7 +38,12 @@ package final class World {
   var plannedTrees: [Reign: Int] = [:]
 
   let pair: RandomID
+  let arbiter: ArbiterKind
   var witness: Witness?
+  /// `nil` while no member of it decides.
+  var store: SimulatedStore?
+  /// What its members' disks hold meanwhile.
+  var storeKept = SimulatedStore()
   var witnessRecords: [RandomID: WitnessRecord] = [:]
   var witnessClock: SimulatedClock
   var witnessRun = 0
@@ -43,7 +52,11 @@ package final class World {
   var cuts: Set<[Place]> = []
   var isLossy = true
 
-  package init(seed: UInt64, terms: LeaseTerms, isAutomatic: Bool, hasArbiter: Bool = true) {
+  package init(
+    seed: UInt64, terms: LeaseTerms, isAutomatic: Bool, arbiter: ArbiterKind = .witness
+  ) {
+    let hasArbiter = arbiter != .none
+    self.arbiter = arbiter
     var chance = Chance(seed: seed)
     self.terms = terms
     pair = chance.id()
@@ -67,7 +80,7 @@ package final class World {
     settings = SupervisionSettings(
       terms: terms, isAutomatic: isAutomatic && hasArbiter, maxLoss: .seconds(3600),
       hasArbiter: hasArbiter)
-    if hasArbiter { startWitness() }
+    startArbiter()
     for site in sites {
       startAgent(site)
       startController(site)
@@ -193,12 +206,29 @@ package final class World {
     }
   }
 
-  // MARK: Witness
+  // MARK: Arbiter
 
-  func startWitness() {
+  var isArbiterUp: Bool { witness != nil || store != nil }
+
+  func startArbiter() {
     witnessRun += 1
     witnessStandsUntil = nil
-    witness = Witness(records: Array(witnessRecords.values), now: witnessClock.local(now))
+    switch arbiter {
+    case .none: break
+    case .witness:
+      witness = Witness(records: Array(witnessRecords.values), now: witnessClock.local(now))
+    case .store:
+      storeKept.elect(witnessClock.local(now))
+      store = storeKept
+    }
+  }
+
+  /// The last that it did is on its disk.
+  func stopArbiter() {
+    witnessRun += 1
+    witness = nil
+    if let store { storeKept = store }
+    store = nil
   }
 
   func hear(
@@ -210,23 +240,29 @@ package final class World {
       witness?.on(request, from: site.key, statement, now: witnessClock.local(now)) ?? []
     for order in orders {
       // What is not durable yet is lost, and nobody was told of it.
-      if isCut { return restartWitness(isForgetting: false, within: terms.ttl) }
+      if isCut { return restartArbiter(isForgetting: false, within: terms.ttl) }
       switch order {
       case .persist(let record):
-        if case .decline(let reign) = request, record.holder != site.key {
-          probes.insert(.declined)
-          declined.insert(reign)
-        }
+        if case .decline(let reign) = request, record.holder != site.key { noteDeclined(reign) }
         witnessRecords[record.pair] = record
       case .answer(let answer):
-        if case .refused(.quiet) = answer { probes.insert(.quiet) }
-        if case .refused(.unheard) = answer { probes.insert(.unheard) }
-        if case .granted(let wait) = answer, wait > .zero { probes.insert(.waitedForLease) }
+        note(answer)
         send(.witness, place(site)) { world in
           guard site.controllerRun == run else { return }
           world.tell(site, .arbiter(number, answer))
         }
       }
     }
+  }
+
+  func noteDeclined(_ reign: Reign) {
+    probes.insert(.declined)
+    declined.insert(reign)
+  }
+
+  func note(_ answer: ArbiterAnswer) {
+    if case .refused(.quiet) = answer { probes.insert(.quiet) }
+    if case .refused(.unheard) = answer { probes.insert(.unheard) }
+    if case .granted(let wait) = answer, wait > .zero { probes.insert(.waitedForLease) }
   }
 }

@@ -15,9 +15,10 @@ extension World {
     site.yielding = nil
     site.taking = nil
     site.lastHeard = nil
-    // What it promised before is forgotten: as much as it can have been.
     site.longerUntil = site.clock.local(now) + max(site.promiseTerm ?? .zero, site.terms.ttl)
-    site.promisedUntil = site.longerUntil
+    // What was promised before the boot is forgotten: as much as it can have been.
+    if site.promisesKnownSince != site.boots { site.promisedUntil = site.longerUntil }
+    site.promisesKnownSince = site.boots
   }
 
   func killAgent(_ site: SimulatedSite) {
@@ -117,13 +118,27 @@ extension World {
     }
   }
 
+  /// Why a reign may begin.
+  enum Ground {
+    /// The arbiter has granted it.
+    case granted(PromotionIntent.Cause)
+    /// The other site has durably yielded to it.
+    case yielded
+    /// A person has made sure that the other site is off.
+    case word
+
+    /// Nothing may be lost.
+    var isPlanned: Bool {
+      switch self {
+      case .granted(let cause): cause == .planned
+      case .yielded: true
+      case .word: false
+      }
+    }
+  }
+
   /// The record first, then the tree; a crash between leads on.
-  /// - Parameter isPlanned: the other site has yielded, and nothing may be lost.
-  /// - Parameter isOnWord: a person has made sure that the other site is off.
-  func promote(
-    _ site: SimulatedSite, _ reign: Reign, _ run: Int, isPlanned: Bool = false,
-    isOnWord: Bool = false
-  ) {
+  func promote(_ site: SimulatedSite, _ reign: Reign, _ run: Int, _ ground: Ground) {
     let agentRun = site.agentRun
     // Who asked an agent that dies over it is told that the connection broke.
     func refuse(_ world: World) {
@@ -134,19 +149,23 @@ extension World {
       guard let standing = site.standing, standing.record.reign.epoch < reign.epoch,
         standing.role == .standby
       else { return refuse(world) }
-      if site.taking?.next == reign { world.tellTaking(site, .granted) }
+      let isOffered = site.taking?.next == reign
+      if isOffered { world.tellTaking(site, .granted) }
       guard world.now >= site.fullUntil else {
         if site.taking?.next == reign { world.tellTaking(site, .notPromoted("the disk is full")) }
         return refuse(world)
       }
       guard site.forgone != reign else { return refuse(world) }
-      if world.declined.contains(reign) { world.violations.append("a declined reign began") }
-      if isPlanned { world.plannedTrees[reign] = site.tree }
+      if case .granted(let cause) = ground {
+        guard cause != .planned || isOffered || !site.hasPromised else { return refuse(world) }
+        if world.declined.contains(reign) { world.violations.append("a declined reign began") }
+      }
       guard world.obey(site.standing?.on(.promoted(reign)) ?? [], site) else {
         return refuse(world)
       }
+      if ground.isPlanned { world.plannedTrees[reign] = site.tree }
       site.isPromoting = true
-      site.isByWord = isOnWord && world.settings.hasArbiter
+      site.isByWord = if case .word = ground { world.settings.hasArbiter } else { false }
       world.say(site.name, "is promoted to epoch \(reign.epoch)")
       world.after(by: .agent(site), world.chance.duration(.milliseconds(1)...(.seconds(2)))) {
         world in

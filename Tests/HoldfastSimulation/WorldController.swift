@@ -15,7 +15,7 @@ extension World {
     feed(site, here)
     let note = trusted(site).map { site.terms.following($0, overBy: site.overBy) }
     if let note, site.terms.mayHandOver(note, now: here) { probes.insert(.handover) }
-    tell(site, .began(handover: note, intent: site.intent))
+    tell(site, .began(handover: note, intent: site.intent, overBy: site.overBy))
     tickController(site, run: site.controllerRun)
     pollAgent(site, run: site.controllerRun)
   }
@@ -77,8 +77,7 @@ extension World {
     let stop = chance.duration(.milliseconds(1)...site.terms.stopBudget)
     after(by: .site(site), abort + stop) { world in
       guard site.controllerRun == run else { return }
-      site.runs = false
-      site.isSuspended = false
+      site.ended()
       site.note = nil
       world.startController(site)
     }
@@ -151,17 +150,24 @@ extension World {
     case .note(let lease):
       site.note = lease
       site.leadAtNote = lead(site)
-      site.overBy = lease == nil ? nil : site.supervisor?.mustBeOverAt
+      if lease != nil { site.overBy = site.supervisor?.mustBeOverAt }
     case .askArbiter(let number, let request, let record):
       let statement = SiteStatement(
         pair: pair, other: other(site).key, record: record, ttl: site.terms.ttl)
-      if witness == nil, chance.isTrue(oneIn: 2) {
+      if !isArbiterUp, chance.isTrue(oneIn: 2) {
         after(by: .site(site), .milliseconds(1)) { world in
           if site.controllerRun == run { world.tell(site, .arbiterFailed(number)) }
         }
       }
-      send(place(site), .witness) { world in
-        world.hear(request, statement, from: site, number, run: run)
+      if arbiter == .store {
+        let end = site.clock.local(now) + site.terms.timeout
+        ask(
+          Inquiry(
+            site: site, request: request, statement: statement, number: number, run: run, end: end))
+      } else {
+        send(place(site), .witness) { world in
+          world.hear(request, statement, from: site, number, run: run)
+        }
       }
     case .askPeer(let number, let reign): askPeer(site, number, reign, run)
     case .hand(let reign):
@@ -169,8 +175,7 @@ extension World {
       site.isByWord = false
       other(site).isHeldOff = false
       _ = site.standing?.on(.granted(reign))
-    case .promote(let reign, let point):
-      promote(site, reign, run, isPlanned: point != nil)
+    case .promote(let reign, _, let cause): promote(site, reign, run, .granted(cause))
     case .forgo(let reign): forgo(site, reign, run)
     case .start:
       say(site.name, "starts the service")
@@ -186,7 +191,7 @@ extension World {
       let isFailing = isLossy && chance.isTrue(oneIn: 20)
       after(by: .site(site), chance.duration(.milliseconds(10)...site.terms.ttl / 3)) { world in
         guard site.controllerRun == run, site.supervisor?.service == .stopping else { return }
-        if !isFailing { site.runs = false }
+        if !isFailing { site.ended() }
         world.tell(site, isFailing ? .stopFailed : .stopped)
       }
     case .suspend: site.isSuspended = site.runs
@@ -202,8 +207,7 @@ extension World {
       }
       after(by: .site(site), chance.duration(.milliseconds(1)...site.terms.stopBudget)) { world in
         guard site.controllerRun == run else { return }
-        site.runs = false
-        site.isSuspended = false
+        site.ended()
         world.tell(site, .fenced)
       }
     case .fenceOther, .settle, .moveAway: break
@@ -221,7 +225,8 @@ extension World {
     switch intent.cause {
     case .ordered: probes.insert(intent.isWithdrawn ? .withdrawn : .ordered)
     case .automatic: probes.insert(intent.isWithdrawn ? .heldBack : .automatic)
-    case .planned: break
+    case .planned:
+      if intent.isWithdrawn { probes.insert(site.hasPromised ? .leftToPromised : .gaveUpPlanned) }
     }
   }
 }

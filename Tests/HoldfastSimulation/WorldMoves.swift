@@ -29,7 +29,7 @@ extension World {
       switch order {
       case .ask: want(site, taking.next, isWithdrawn: false)
       case .withdraw: want(site, taking.next, isWithdrawn: true)
-      case .offer: site.promisedUntil = site.clock.local(now)
+      case .offer: site.endPromise(site.clock.local(now))
       case .promote: takeYielded(site, taking.next)
       }
     }
@@ -45,8 +45,9 @@ extension World {
   /// The other site serves no more, by its durable word.
   private func takeYielded(_ site: SimulatedSite, _ next: Reign) {
     probes.insert(.yielded)
-    site.promisedUntil = site.clock.local(now)
-    promote(site, next, site.controllerRun, isPlanned: true)
+    site.endPromise(site.clock.local(now))
+    if site.forgone == next { site.forgone = nil }
+    promote(site, next, site.controllerRun, .yielded)
   }
 
   private func want(_ site: SimulatedSite, _ next: Reign, isWithdrawn: Bool) {
@@ -162,7 +163,7 @@ extension World {
   func hearWord(_ site: SimulatedSite, _ next: Reign?, _ word: Supervisor.Yield?) {
     guard let next, let word, site.yielding?.next == next else { return }
     switch word {
-    case .stopped: tellYielding(site, .stopped)
+    case .stopped, .nothingRuns: tellYielding(site, .stopped)
     case .stopFailed: tellYielding(site, .failed("the service does not end"))
     case .arbiterLost: tellYielding(site, .arbiterLost)
     case .released: probes.insert(.released)

@@ -26,7 +26,7 @@ extension World {
   /// Its questions wait.
   /// - Parameter isCounted: whether its clock goes on meanwhile.
   func freezeWitness(for duration: Duration, isCounted: Bool) {
-    guard witness != nil, witnessStandsUntil ?? 0 <= now else { return }
+    guard isArbiterUp, witnessStandsUntil ?? 0 <= now else { return }
     let how = isCounted ? "" : ", and its clock with it"
     say("witness", "stands still for \(duration.nanos / 1_000_000) ms\(how)")
     probes.insert(.witnessStood)

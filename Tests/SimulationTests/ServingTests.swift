@@ -12,13 +12,18 @@ import Testing
     ProcessInfo.processInfo.environment[name].flatMap(UInt64.init) ?? fallback
   }
 
+  private static func arbiter(_ seed: UInt64) -> World.ArbiterKind {
+    if seed % 6 == 5 { return .none }
+    return seed / 6 % 2 == 0 ? .witness : .store
+  }
+
   @Test func `never two sites serve, and exactly one does once faults end`() {
     let first = Self.number("HOLDFAST_SEED", 1)
     let count = Self.number("HOLDFAST_SEEDS", 1000)
     var reached: Set<World.Probe> = []
     for seed in first..<(first + count) {
       let world = World(
-        seed: seed, terms: Self.terms, isAutomatic: seed % 4 != 0, hasArbiter: seed % 6 != 5)
+        seed: seed, terms: Self.terms, isAutomatic: seed % 4 != 0, arbiter: Self.arbiter(seed))
       world.trouble(for: .seconds(120))
       var isGood = world.run(for: .seconds(120))
       if isGood {
@@ -42,12 +47,13 @@ import Testing
     if count >= 1000 { #expect(missed.isEmpty) }
   }
 
-  @Test func `two sites are seen to serve where the holder stops too late`() {
+  @Test(arguments: [World.ArbiterKind.witness, .store])
+  func `two sites are seen to serve where the holder stops too late`(arbiter: World.ArbiterKind) {
     var late = Self.terms
     late.margin = .seconds(-4)
     #expect(!late.violations.isEmpty)
     let isSeen = (1...UInt64(200)).contains { seed in
-      let world = World(seed: seed, terms: late, isAutomatic: true)
+      let world = World(seed: seed, terms: late, isAutomatic: true, arbiter: arbiter)
       world.trouble(for: .seconds(120))
       return !world.run(for: .seconds(120))
     }

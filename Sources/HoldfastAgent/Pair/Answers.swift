@@ -120,10 +120,13 @@ package struct FailoverRequest: Codable, Sendable {
   package var preview: Bool
   /// Of a controller: the arbiter has granted this reign here.
   package var granted: ReignRequest?
+  /// The other site had yielded to it.
+  package var planned: Bool?
   package init(
     point: UInt64?, acceptLoss: Bool, otherSiteIsDown: Bool, preview: Bool,
-    granted: ReignRequest? = nil
+    granted: ReignRequest? = nil, planned: Bool? = nil
   ) {
+    self.planned = planned
     self.point = point
     self.acceptLoss = acceptLoss
     self.otherSiteIsDown = otherSiteIsDown

@@ -58,6 +58,8 @@ package actor Pair {
   package nonisolated let moves: MoveBoard
   /// In a planned move: this site's part as the old primary, or as the new one.
   var yielding: Yielding?
+  /// Whether the controller has stopped the service for it in order.
+  var isStoppedInOrder = false
   var yieldTask: Task<Void, Never>?
   var taking: Taking?
   var takenBy = ""
@@ -76,6 +78,9 @@ package actor Pair {
   var greeting: (hello: Holdfast_PairHello, link: any Link)?
   /// The other site was told that this one does not serve before.
   private(set) var promisedUntil = Instant(nanos: 0)
+  /// See ``AgentReport/hasPromised``.
+  private(set) var hasPromised = true
+  private var mayPromise = true
   /// See ``PairFiles/promiseTerm()``.
   private var promiseTerm: Duration?
   /// Until when promises of agents before this one may count.
@@ -128,6 +133,8 @@ package actor Pair {
   /// Reads what is durable and begins as `unknown`.
   package func start() async throws {
     promiseTerm = try files.promiseTerm()
+    hasPromised = try !files.isUnpromised()
+    mayPromise = true
     if configuration.failover.hasArbiter {
       let ttl = configuration.failover.ttl
       // Where nothing is on record of this boot, as much as it can have been.
@@ -231,17 +238,29 @@ package actor Pair {
   func promisedEnded() {
     promisedUntil = host.clock.now()
     _ = promiseRecord.store(promisedUntil)
+    if (try? files.store(isUnpromised: true)) != nil { hasPromised = false }
   }
 
   /// - Returns: whether it holds; not where an agent that follows, also after a boot, would not
   ///   know of it.
   func promise(for ttl: Duration) -> Bool {
     let moment = host.clock.now() + ttl
-    guard (try? keepPromiseTerm(atLeast: ttl)) != nil,
+    guard (try? keepPromiseTerm(atLeast: ttl)) != nil, (try? keepPromised()) != nil,
       promiseRecord.store(max(moment, promisedUntil))
     else { return false }
     promised(until: moment)
     return true
+  }
+
+  private func keepPromised() throws {
+    guard !hasPromised else { return }
+    // What a failed flush has left of it shows when this is started anew; till then nothing is
+    // promised.
+    guard mayPromise else { throw CancellationError() }
+    mayPromise = false
+    try files.store(isUnpromised: false)
+    mayPromise = true
+    hasPromised = true
   }
 
   /// Durable before anything is promised for so long.

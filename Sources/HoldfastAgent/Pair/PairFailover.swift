@@ -29,6 +29,12 @@ extension Pair {
       }
     }
     if granted != nil, taking != nil { try await giveUpTaking() }
+    var request = request
+    if granted != nil, request.planned == true {
+      if hasPromised { throw isLeftToOther }
+      // It was offered at that point, and nobody wrote since.
+      request.point = nil
+    }
     // A person who says that the other site is down waits for no arbiter any more.
     guard !isMoving, !isReturning, granted != nil || onWord || !self.isOrdered else {
       throw otherMove
@@ -74,6 +80,15 @@ extension Pair {
       finish()
     }
     return answer
+  }
+
+  private var isLeftToOther: FailureAnswer {
+    FailureAnswer(
+      code: 3,
+      """
+      \(name): the move is off, and \(peer) may have gone on since by this site's promise: the \
+      service is left to it
+      """)
   }
 
   /// - Parameters:

@@ -35,6 +35,7 @@ package struct PairFiles: Sendable {
   private static let supersededName = "superseded"
   private static let yieldName = "yield"
   private static let promiseTermName = "promise-term"
+  private static let unpromisedName = "unpromised"
 
   package func identity() throws -> Identity? {
     guard let bytes = try disk.contents(of: Self.secretName) else { return nil }
@@ -62,6 +63,18 @@ package struct PairFiles: Sendable {
     var out = Writer()
     out.fixed(UInt64(promiseTerm.nanos))
     try disk.replace(Self.promiseTermName, with: out.bytes)
+  }
+
+  /// Whether nothing was promised since this site was offered the service: the contrary needs no
+  /// room on the disk. See ``AgentReport/hasPromised``.
+  package func isUnpromised() throws -> Bool {
+    try disk.contents(of: Self.unpromisedName) != nil
+  }
+
+  package func store(isUnpromised: Bool) throws(DiskError) {
+    if isUnpromised { return try disk.replace(Self.unpromisedName, with: []) }
+    try disk.remove(Self.unpromisedName)
+    try disk.flushNames()
   }
 
   // MARK: Role

@@ -18,7 +18,7 @@ extension Pair {
       refused: standing?.refusal != nil, promiseSeconds: max(.zero, promisedUntil - now).seconds,
       lossSeconds: loss(now).map(\.seconds), byWord: isByWord,
       move: plannedMove.map { PlannedMoveAnswer($0) },
-      planned: isPlanned || (record?.reign.epoch.rawValue ?? 0) <= 1)
+      planned: isPlanned || (record?.reign.epoch.rawValue ?? 0) <= 1, promised: hasPromised)
   }
 
   /// Of a promotion now; `nil`: nothing is to be promoted without a person.
@@ -185,6 +185,8 @@ package struct ServingAnswer: Codable, Sendable {
   @Nullable package var move: PlannedMoveAnswer?
   /// Whether the other site yielded to this reign, or never reigned.
   package var planned: Bool
+  /// See ``AgentReport/hasPromised``.
+  package var promised: Bool
 
   /// - Returns: `nil` before the sites were joined and the secret has come.
   package var names: PairNames? {
@@ -204,7 +206,7 @@ package struct ServingAnswer: Codable, Sendable {
       record: RoleRecord(reign: reign, part: part == "primary" ? .primary : .standby), role: role,
       isRefused: refused, promiseLeft: .seconds(promiseSeconds),
       loss: lossSeconds.map { .seconds($0) }, isByWord: byWord, move: move?.value,
-      isPlanned: planned)
+      isPlanned: planned, hasPromised: promised)
   }
 }
 

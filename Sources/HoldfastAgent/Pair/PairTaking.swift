@@ -184,6 +184,8 @@ extension Pair {
   /// Promotes this site to the reign that the other has yielded to.
   private func take(_ next: Reign, at point: PointNumber) async {
     promisedEnded()
+    // By its own word the other site never serves in place of this reign, whoever declined it.
+    if forgone == next { forgone = nil }
     do {
       let request = FailoverRequest(
         point: point.rawValue, acceptLoss: true, otherSiteIsDown: true, preview: false)

@@ -274,17 +274,16 @@ package actor PairController {
         tell(.peer(number, isPromised: await world.agent.askPromise(name, reign, for: ttl)))
       }
     case .hand(let reign): Task { await world.agent.grant(name, reign) }
-    case .promote(let reign, let point):
-      let isPlanned = supervisor.intent?.cause == .planned
+    case .promote(let reign, let point, let cause):
       isAgentPromoting = true
       Task {
         defer { isAgentPromoting = false }
-        switch await world.agent.promote(name, reign, point) {
+        switch await world.agent.promote(name, reign, point, cause) {
         case .done(let report):
           promotion = report
           promotionFailure = nil
           trouble = nil
-          world.log.notice("\(name): \(report.words(isPlanned: isPlanned))")
+          world.log.notice("\(name): \(report.words(isPlanned: cause == .planned))")
           tell(.promoted)
         case .failed(let reason):
           promotionFailure = reason
@@ -348,10 +347,12 @@ package actor PairController {
     }
     if let intent = next.intent, intent != shown.intent {
       let epoch = intent.reign.epoch
+      let isLeft = intent.cause == .planned && supervisor.report?.hasPromised == true
+      let why =
+        isLeft
+        ? "the other site may have gone on by this one's promise" : promotionFailure ?? "withdrawn"
       world.log.notice(
-        intent.isWithdrawn
-          ? "\(name): wants epoch \(epoch) no more: \(promotionFailure ?? "withdrawn")"
-          : "\(name): wants epoch \(epoch)")
+        "\(name): wants epoch \(epoch)\(intent.isWithdrawn ? " no more: \(why)" : "")")
     }
     shown = next
   }
@@ -378,6 +379,8 @@ package actor PairController {
       trouble: troubles.isEmpty ? nil : troubles.joined(separator: "; "),
       yield: yield, facts: facts.isTold ? nil : facts.found, isArbiterSilent: silence != nil,
       vacant: supervisor.vacant, isHeldByOther: supervisor.isHeldByOther,
-      wanted: supervisor.intent.flatMap { $0.cause == .planned ? nil : $0.reign.epoch })
+      wanted: supervisor.intent.flatMap { intent in
+        intent.cause == .planned && !intent.isWithdrawn ? nil : intent.reign.epoch
+      })
   }
 }

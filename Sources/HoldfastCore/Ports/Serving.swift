@@ -14,7 +14,9 @@ package protocol AgentDesk: Sendable {
   func moveAway(_ pair: String, _ why: String) async -> String?
   /// Makes the reign durable and the tree ready. The loss was accepted before it was granted.
   /// - Parameter point: `nil` for the newest that the pair requires.
-  func promote(_ pair: String, _ reign: Reign, _ point: PointNumber?) async -> PromotionOutcome
+  func promote(
+    _ pair: String, _ reign: Reign, _ point: PointNumber?, _ cause: PromotionIntent.Cause
+  ) async -> PromotionOutcome
   /// Has the agent never begin this reign.
   /// - Returns: false where it has, or gives no answer.
   func forgo(_ pair: String, _ reign: Reign) async -> Bool

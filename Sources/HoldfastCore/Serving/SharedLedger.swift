@@ -31,7 +31,7 @@ package struct SharedLedger: Sendable {
     self.site = site
     self.statement = statement
     self.values = values
-    if let value = values[prefix + Self.recordName] {
+    if let value = values[Self.recordKey(of: statement.pair)] {
       record = try WitnessRecord(decoding: value.bytes)
     } else {
       record = nil
@@ -39,9 +39,10 @@ package struct SharedLedger: Sendable {
   }
 
   package static func prefix(of pair: RandomID) -> String { "holdfast/\(pair)/" }
-  private static let recordName = "record"
+  /// Where the pair's ``WitnessRecord`` is.
+  package static func recordKey(of pair: RandomID) -> String { prefix(of: pair) + "record" }
   private static let quietName = "quiet"
-  private var recordKey: String { prefix + Self.recordName }
+  private var recordKey: String { Self.recordKey(of: statement.pair) }
   private var quietKey: String { prefix + Self.quietName }
   private var leasePrefix: String { prefix + "lease/" }
   private func leaseKey(_ reign: Reign) -> String { leasePrefix + "\(reign.epoch)-\(reign.id)" }

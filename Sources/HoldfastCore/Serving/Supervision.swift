@@ -62,10 +62,15 @@ package struct AgentReport: Hashable, Sendable {
   package var move: PlannedMove?
   /// The other site yielded to this reign, or never reigned.
   package var isPlanned: Bool
+  /// Since this site was last offered the service, it has promised the other not to serve: that
+  /// may have gone on by it, and have written since.
+  package var hasPromised: Bool
   package init(
     record: RoleRecord, role: Role, isRefused: Bool, promiseLeft: Duration, loss: Duration?,
-    isByWord: Bool = false, move: PlannedMove? = nil, isPlanned: Bool = false
+    isByWord: Bool = false, move: PlannedMove? = nil, isPlanned: Bool = false,
+    hasPromised: Bool = false
   ) {
+    self.hasPromised = hasPromised
     self.isPlanned = isPlanned
     self.isByWord = isByWord
     self.move = move
@@ -174,7 +179,7 @@ extension Supervisor {
     case askPeer(RequestNumber, Reign)
     /// The agent may go on as what its record says.
     case hand(Reign)
-    case promote(Reign, PointNumber?)
+    case promote(Reign, PointNumber?, PromotionIntent.Cause)
     /// Have the agent never begin this reign, and say `forgone` unless it has.
     case forgo(Reign)
     /// Run the plan, from its beginning or from where it was left.
@@ -232,8 +237,10 @@ extension Supervisor {
 
   /// What the agent is to know of a planned move that this site yields in.
   package enum Yield: String, Hashable, Sendable {
-    /// Nothing of the plan runs any more.
+    /// Nothing of the plan runs any more: it was stopped in order.
     case stopped
+    /// Nothing of it runs, but it was not stopped in order: it had been killed, or never ran.
+    case nothingRuns
     case stopFailed
     /// The arbiter knows it too.
     case released

@@ -126,7 +126,7 @@ package struct Supervisor: Sendable {
     case .stopped:
       guard service == .stopping else { break }
       service = .stopped
-      if yieldingTo != nil { ended() }
+      if yieldingTo != nil { ended(.stopped) }
       orders.append(.note(nil))
     case .stopFailed:
       guard service == .stopping else { break }
@@ -216,6 +216,7 @@ package struct Supervisor: Sendable {
       intent = nil
       orders.append(.persist(nil))
     }
+    leaveToPromised(now, &orders)
     hear(report.isByWord, of: report.record.reign, now, &orders)
     let reign = report.record.reign
     let isOthers = report.isRefused || report.record.part != .primary

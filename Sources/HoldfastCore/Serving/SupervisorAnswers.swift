@@ -31,25 +31,27 @@ extension Supervisor {
       if let intent, intent.reign == request.reign, !isPromoting {
         isPromoting = true
         promotingSince = promotingSince ?? now
-        orders.append(.promote(intent.reign, intent.point))
+        orders.append(.promote(intent.reign, intent.point, intent.cause))
       }
-    case .released where intent?.isWithdrawn == true:
-      declinedAt = now
-      abandon(nil, &orders)
     case .released:
-      hasReleased = true
-      lease = nil
-      if isReady { yield = .released }
+      if asked == .release {
+        hasReleased = true
+        lease = nil
+        if isReady { yield = .released }
+      } else if let intent, intent.isWithdrawn, asked == .decline(intent.reign) {
+        declinedAt = now
+        abandon(nil, &orders)
+      }
     case .held(let reign, _) where asked == .ask:
       // Of so long after it the other site has been granted its lease: it serves again.
       if let declinedAt, now - declinedAt > settings.terms.ttl * 2 { self.declinedAt = nil }
-      settle(reign, &orders)
+      settle(reign, now, &orders)
     case .held:
       // Of a planned move the other site's release is on its way.
       guard let intent else { break }
       if isOffered(intent) { nextAsk = now + Limits.superviseEvery } else { abandon(nil, &orders) }
     case .free(let reign):
-      settle(reign, &orders)
+      settle(reign, now, &orders)
       nobodyHolds(reign, now, &orders)
     case .refused(let refusal):
       self.refusal = refusal

@@ -37,7 +37,7 @@ extension Supervisor {
     case .starting, .running: stop(&orders)
     case .failed: if yield != .stopFailed { stop(&orders) }
     case .stopped:
-      if yield == nil { ended() }
+      if yield == nil { ended(.nothingRuns) }
       // What was renewed while the final point was made is given back.
       if isReady { lease = nil }
     case .stopping, .fencing: break
@@ -46,8 +46,8 @@ extension Supervisor {
 
   /// Nothing runs here any more, and the agent is told so. To go on, this site has to be granted
   /// anew: the other's promise may end from now on, also one that is still on its way here.
-  mutating func ended() {
-    yield = .stopped
+  mutating func ended(_ word: Yield) {
+    yield = word
     lease = nil
     pending = nil
     pendingPromise = nil
@@ -84,15 +84,27 @@ extension Supervisor {
   }
 
   /// The arbiter names the newest reign while a planned move that is off has left an intent.
-  mutating func settle(_ newest: Reign, _ orders: inout [Order]) {
+  mutating func settle(_ newest: Reign, _ now: Instant, _ orders: inout [Order]) {
     guard let intent, intent.cause == .planned, intent.point != nil, !isOffered(intent) else {
       return
     }
     guard newest == intent.reign else { return abandon(nil, &orders) }
-    // It was granted, and nobody else can serve any more: whatever is newest here goes on.
+    // It was granted, and nobody else can serve any more but on this site's promise: whatever is
+    // newest here goes on.
     let granted = PromotionIntent(reign: newest, cause: .planned)
     self.intent = granted
+    promotingSince = nil
     nextAsk = Instant(nanos: .min)
     orders.append(.persist(granted))
+    leaveToPromised(now, &orders)
+  }
+
+  /// Where the other site was promised that it may go on, what it wrote since it yielded is not
+  /// given up for a planned move that is off: it has its reign again.
+  mutating func leaveToPromised(_ now: Instant, _ orders: inout [Order]) {
+    guard let intent, intent.cause == .planned, intent.point == nil, !intent.isWithdrawn,
+      report?.hasPromised == true
+    else { return }
+    withdraw(now, &orders)
   }
 }

@@ -56,10 +56,16 @@ extension Supervisor {
 
   /// The agent cannot do it, or gives no answer.
   mutating func giveUpPromotion(_ now: Instant, _ orders: inout [Order]) {
-    // What a person ordered a person withdraws; what was yielded to, nobody else can serve.
-    guard let intent, intent.cause == .automatic, !intent.isWithdrawn, let promotingSince,
+    guard let intent, !intent.isWithdrawn, let promotingSince,
       now - promotingSince >= Limits.promotionTriedFor
     else { return }
+    switch intent.cause {
+    // What a person ordered a person withdraws.
+    case .ordered: return
+    case .automatic: break
+    // As long as the agents are at it, they end it.
+    case .planned: if intent.point != nil { return }
+    }
     withdraw(now, &orders)
   }
 

@@ -243,11 +243,11 @@ struct ControlSocketAgent: AgentDesk {
   }
 
   func promote(
-    _ pair: String, _ reign: Reign, _ point: PointNumber?
+    _ pair: String, _ reign: Reign, _ point: PointNumber?, _ cause: PromotionIntent.Cause
   ) async -> PromotionOutcome {
     let request = FailoverRequest(
       point: point?.rawValue, acceptLoss: true, otherSiteIsDown: false, preview: false,
-      granted: ReignRequest(reign))
+      granted: ReignRequest(reign), planned: cause == .planned)
     do {
       let answer = try await client.post(FailoverAnswer.self, "/pairs/\(pair)/failover", request)
       return .done(
