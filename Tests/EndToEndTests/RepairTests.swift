@@ -7,8 +7,17 @@ import Testing
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")
     Shell.run(
-      "cd '\(pair.source)'; cp -r /usr/include/linux .; ln linux/if.h hard; ln -s hard soft")
+      """
+      cd '\(pair.source)'; cp -r /usr/include/linux .; ln linux/if.h hard; ln -s hard soft
+      ln linux/in.h parted; cp -p linux/in.h twin; cp -p linux/in.h other
+      """)
     #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.run("verify p", on: "b").code == 0)
+    Shell.run("cd '\(pair.replica)'; cp -p parted new; mv new parted; ln -f twin other")
+    let parted = pair.run("verify p --json", on: "b").output
+    #expect(parted.contains("is no longer one file with") && parted.contains("is one file with"))
+    #expect(pair.run("verify p --repair", on: "b").code == 0)
+    #expect(Judge.differences(pair.source, pair.replica) == "")
     #expect(pair.run("verify p", on: "b").code == 0)
     Shell.run(
       """

@@ -13,6 +13,8 @@ final class Examination {
     var isRepaired = false
     var isIndex = false
     var replicaPlace: Place?
+    /// What it should be one file with, or should not.
+    var partner: Place?
     var point = PointNumber.none
     var content: Content?
     var chunks: [ChunkName] = []
@@ -209,7 +211,11 @@ final class Examination {
       point: point)
   }
 
+  /// What was found of the names at one point.
+  private var links = (point: PointNumber.none, names: LinkedNames())
+
   private func compare(_ place: Place, at point: PointNumber, _ tree: any Tree) throws {
+    if links.point != point { links = (point, LinkedNames()) }
     let exclusion = Exclusion(pair.roots[place.root.rawValue].exclude)
     guard let entry = try store.index.entry(place, at: point) else {
       if try tree.status(place.path) != nil { findings.append(Self.stranger(place, point)) }
@@ -219,9 +225,16 @@ final class Examination {
     checkedFiles += 1
     let comparison = Comparison(
       reader: store.reader, digests: store.digests, isPrivileged: host.isPrivileged)
-    let difference: String?
+    var difference: String?
+    var partner: Place?
     do {
       difference = try comparison.difference(tree, place.path, entry)
+      if difference == nil, let status = try tree.status(place.path),
+        let found = links.names.difference(place, entry, status)
+      {
+        difference = found.words
+        partner = found.other
+      }
     } catch let error as TreeError {
       difference = "\(error)"
     } catch is JournalError {
@@ -231,16 +244,16 @@ final class Examination {
       findings.append(
         Finding(
           path: "\(place.path)", place: "replica: \(difference)", replicaPlace: place,
-          point: point))
+          partner: partner, point: point))
     }
   }
 
   // MARK: After mending
 
-  /// Whether every damaged chunk can be read again.
-  func hasChunks() throws -> Bool {
+  /// How many chunks that were damaged cannot be read yet.
+  func missing(of chunks: [ChunkName]) throws -> Int {
     store = try PairStore(configuration, pair)
-    return try findings.allSatisfy { try $0.chunks.allSatisfy { try isSound($0) } }
+    return try chunks.count { try !isSound($0) }
   }
 
   /// Says of each finding whether it is mended.
@@ -250,6 +263,8 @@ final class Examination {
     findings = []
     let trees = try pair.paths(on: configuration.site).map { try LinuxTree($0) }
     var after: [Finding] = []
+    var lookedAt: Set<Place> = []
+    links.names = LinkedNames()
     for var finding in before {
       if finding.isIndex {
         let row = try store.index.point(finding.point)
@@ -262,15 +277,26 @@ final class Examination {
         let lock = try host.lockReplica(pair: pair.name, exclusive: false)
         defer { withExtendedLifetime(lock) {} }
         let record = try ReplicaRecord.load(files.disk)
-        try compare(place, at: record.applied, trees[place.root.rawValue])
-        finding.isRepaired = findings.isEmpty
-        findings = []
+        let places = [place] + (finding.partner.map { [$0] } ?? [])
+        let group = Set(try places.flatMap { try names(with: $0, at: record.applied) })
+        for name in group where lookedAt.insert(name).inserted {
+          try compare(name, at: record.applied, trees[name.root.rawValue])
+        }
+        finding.isRepaired = !findings.contains { $0.replicaPlace.map(group.contains) ?? false }
       } else {
         finding.isRepaired = try finding.chunks.allSatisfy { try isSound($0) }
       }
       after.append(finding)
     }
     findings = after
+  }
+
+  /// All names of what has this one.
+  private func names(with place: Place, at point: PointNumber) throws -> [Place] {
+    guard let entry = try store.index.entry(place, at: point), entry.linkGroup != 0 else {
+      return [place]
+    }
+    return try store.index.members(root: place.root, linkGroup: entry.linkGroup, at: point)
   }
 
   private func progress(_ text: String) {

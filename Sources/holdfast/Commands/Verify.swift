@@ -66,7 +66,7 @@ struct Verify: AsyncParsableCommand {
   /// Asks the agent, a bounded number of places at a time, and looks again.
   private func mend(_ examination: Examination, _ client: AgentClient) async throws {
     let places = examination.findings.compactMap(\.replicaPlace)
-    let chunks = Array(Set(examination.findings.flatMap(\.chunks)))
+    let chunks = Set(examination.findings.flatMap(\.chunks)).sorted { "\($0)" < "\($1)" }
     let isIndexDamaged = examination.findings.contains { $0.isIndex }
     func ask(_ request: RepairRequest) async throws {
       let answer = try await client.post(
@@ -74,17 +74,21 @@ struct Verify: AsyncParsableCommand {
       if !json { print(answer.message) }
     }
     if isIndexDamaged { try await ask(RepairRequest(places: [], chunks: [], index: true)) }
-    if !chunks.isEmpty {
-      let some = Array(chunks.prefix(Limits.missingNamesMax / 2))
+    for start in stride(from: 0, to: chunks.count, by: Limits.missingNamesMax / 2) {
+      let end = min(chunks.count, start + Limits.missingNamesMax / 2)
+      let some = Array(chunks[start..<end])
       try await ask(RepairRequest(places: [], chunks: some, index: false))
-      if !json, some.count < chunks.count {
-        print("\(chunks.count - some.count) damaged chunks are left for when this is typed again")
+      // Content comes from the primary in a point of its own, and the replica is mended from it.
+      let deadline = SystemClock().now() + .seconds(60)
+      var missing = some.count
+      while missing > 0, SystemClock().now() < deadline {
+        try await Task.sleep(for: .milliseconds(200))
+        missing = try examination.missing(of: some)
       }
-    }
-    // Content comes from the primary in a point of its own, and the replica is mended from it.
-    let deadline = SystemClock().now() + .seconds(60)
-    while try !examination.hasChunks(), SystemClock().now() < deadline {
-      try await Task.sleep(for: .milliseconds(200))
+      // What only older points hold does not come; of what does, some is in each portion.
+      guard missing == some.count, end < chunks.count else { continue }
+      if !json { print("nothing came: \(chunks.count - end) damaged chunks were not asked for") }
+      break
     }
     for start in stride(from: 0, to: places.count, by: 64) {
       let some = Array(places[start..<min(places.count, start + 64)])
