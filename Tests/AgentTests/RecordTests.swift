@@ -35,6 +35,18 @@ import Testing
     #expect(record("one").end() == nil)
   }
 
+  @Test func `of what a command began has the one that ends it, or the name alone`() {
+    let end = EndCommand(text: "lvremove\n-f x", within: .seconds(30))
+    let owed = OwedCommand(name: "holdfast-p-1", end: end)
+    #expect(OwedCommand(decoding: owed.encoded) == owed)
+    for rest in ["", "\n", "\nx\ntrue", "\n-1\nx"] {
+      let nameless = OwedCommand(decoding: Array(("holdfast-p-1" + rest).utf8))
+      #expect(nameless == OwedCommand(name: "holdfast-p-1", end: nil))
+    }
+    let endless = OwedCommand(decoding: Array("n\n\(Int64.max)\ntrue".utf8))
+    #expect(endless.end?.within == Limits.commandWithinMax)
+  }
+
   @Test func `of a lease is not trusted after a pause that the boot's clock knows nothing of`()
     throws
   {

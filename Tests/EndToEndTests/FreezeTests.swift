@@ -83,6 +83,27 @@ struct `Units that stand still for a moment` {
     #expect(Shell.run("ls '\(pair.source)/.holdfast'").output == "marker\n")
   }
 
+  @Test func `show nothing of what is mounted in the roots`() {
+    let pair = TestPair(extra: Self.settings)
+    pair.isAlone = true
+    let group = ServiceGroup(pair.scratch)
+    Shell.run(
+      """
+      cd '\(pair.source)'; mkdir -p old/mounted; mount -t tmpfs none old/mounted
+      echo x > old/mounted/file
+      """)
+    defer { Shell.run("umount -l '\(pair.source)'/*/mounted") }
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    group.start("sleep 1000")
+    Shell.run("cd '\(pair.source)'; mv old new; echo y > new/file")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.kept("b").first.map { $0.provider + " " + $0.grade } == "freeze crash")
+    #expect(pair.status("a").contains("new/mounted is another filesystem"), "\(pair.status("a"))")
+    let there = Shell.run("cd '\(pair.replica)'; find new | sort").output
+    #expect(there == "new\nnew/file\nnew/mounted\n")
+  }
+
   @Test func `do not hide who else writes, and it is named`() {
     let pair = TestPair(extra: Self.settings)
     let group = ServiceGroup(pair.scratch)
@@ -106,6 +127,14 @@ struct `Units that stand still for a moment` {
     #expect(check.contains("(sleep") && check.contains("/held open for writing"), "\(check)")
     #expect(!check.contains("of \(group.unit)) has"), "\(check)")
     #expect(pair.kept("a").allSatisfy { $0.grade == "fuzzy" })
+    Shell.run(
+      """
+      mkdir '\(pair.scratch("bound"))'
+      unshare -m sh -c 'mount --bind "\(pair.source)" "\(pair.scratch("bound"))"
+        exec sleep 4713 > "\(pair.scratch("bound"))/there"' & echo $! >> '\(pair.scratch("stranger"))'
+      """)
+    #expect(
+      pair.wait { pair.run("check", on: "a").output.contains("/bound/there open for writing") })
   }
 
   @Test func `run again, whatever is killed while they stand still`() {

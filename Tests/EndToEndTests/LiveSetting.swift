@@ -51,10 +51,18 @@ struct LiveSetting: CustomTestStringConvertible {
       Self(provider: "snapshot", filesystem: "btrfs"),
       Self(provider: "btrfs", filesystem: "btrfs", isQuiesced: true),
     ] : []
-  static let postgres =
+  /// Those whose names have the text of `HOLDFAST_SETTING` in them, where it is given.
+  private static func chosen(_ settings: [Self]) -> [Self] {
+    guard let text = unsafe getenv("HOLDFAST_SETTING") else { return settings }
+    let name = unsafe String(cString: text)
+    return settings.filter { $0.testDescription.contains(name) }
+  }
+
+  static let postgres = chosen(
     cloning + [Self(provider: "postgres", filesystem: "ext4")] + cloningByNight
-    + (isNight
-      ? ["xfs", "btrfs"].map { Self(provider: "postgres", filesystem: $0) } : [])
+      + (isNight
+        ? ["xfs", "btrfs"].map { Self(provider: "postgres", filesystem: $0) } : []))
   /// Where a file cannot be cloned, only little can be read while the service stands still.
-  static let sqlite = cloning + [Self(provider: "freeze", filesystem: "ext4")] + cloningByNight
+  static let sqlite = chosen(
+    cloning + [Self(provider: "freeze", filesystem: "ext4")] + cloningByNight)
 }

@@ -7,6 +7,15 @@ import Testing
 struct `A provider of instants` {
   private func text(_ path: String) -> String { Shell.run("cat '\(path)'").output }
 
+  /// Starts and pairs both sites, of which the primary kills itself in its first capture.
+  private func begin(_ pair: TestPair, killedBy probe: String) {
+    pair.start("a", probe: probe)
+    pair.start("b")
+    let token = pair.run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
+    _ = pair.run("join '\(token)'", on: "b")
+    #expect(pair.wait { !pair.isAlive("a") }, "\(pair.story)")
+  }
+
   @Test func `leaves no snapshot behind, though the agent is killed while it reads one`() {
     let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"]) { LoopDisk("btrfs", in: $0) }
     pair.isAlone = true
@@ -15,11 +24,7 @@ struct `A provider of instants` {
       return list.split(separator: "\n").count
     }
     Shell.run("cp -r /usr/share/doc/rsync '\(pair.source)/doc'")
-    pair.start("a", probe: "reading:3")
-    pair.start("b")
-    let token = pair.run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
-    _ = pair.run("join '\(token)'", on: "b")
-    #expect(pair.wait { !pair.isAlive("a") }, "\(pair.story)")
+    begin(pair, killedBy: "reading:3")
     #expect(pair.end("a") == 128 + SIGKILL)
     #expect(snapshots() == 1, "the kill came while a snapshot was read")
     pair.start("a")
@@ -44,6 +49,42 @@ struct `A provider of instants` {
     #expect(status.contains("inner is another filesystem"), "\(status)")
     #expect(status.contains("mounted is another filesystem"), "\(status)")
     #expect(Shell.run("ls '\(pair.replica)/inner' '\(pair.replica)/mounted'/*").code != 0)
+  }
+
+  @Test func `makes one instant of several subvolumes, or says that it could not`() {
+    var other: LoopDisk?
+    let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"], hasSecond: true) { scratch in
+      other = LoopDisk("btrfs", in: scratch, named: "second")
+      return LoopDisk("btrfs", in: scratch)
+    }
+    pair.isAlone = true
+    let (second, writer) = (pair.scratch("second"), pair.scratch("writer"))
+    // A number to the one and then to the other, for a while without pause, for a while with.
+    Shell.run(
+      """
+      (n=0; while :; do n=$((n + 1))
+        for root in '\(pair.source)' '\(second)'; do
+          echo $n > $root/new; mv $root/new $root/number
+        done
+        test $((n / 500 % 2)) = 0 || sleep 0.1
+      done) > /dev/null 2>&1 & echo $! > '\(writer)'
+      """)
+    defer { Shell.run("kill -9 $(cat '\(writer)')") }
+    #expect(pair.begin(), "\(pair.story)")
+    func points(_ grade: String) -> [TestPair.KeptPoint] {
+      pair.kept("b").filter { $0.grade == grade }
+    }
+    let areThere = pair.wait { points("crash").count >= 4 && !points("fuzzy").isEmpty }
+    #expect(areThere, "\(pair.story)")
+    #expect(points("fuzzy").allSatisfy { $0.reason.contains("several subvolumes") })
+    for point in points("crash") {
+      let old = pair.scratch("old-\(point.point)")
+      #expect(pair.run("restore p --point \(point.point) --to '\(old)'", on: "b").code == 0)
+      let first = Int(text(old + pair.source + "/number").filter(\.isNumber)) ?? -1
+      let later = Int(text(old + second + "/number").filter(\.isNumber)) ?? -1
+      #expect(first == later || first == later + 1, "\(point): \(first), \(later)")
+    }
+    _ = other
   }
 
   @Test func `keeps in a whole point what was captured below a mount before`() {
@@ -145,11 +186,7 @@ struct `A provider of instants` {
     pair.write(
       "rm -rf '\(picture)'; echo \"$HOLDFAST_SNAPSHOT\" >> \(scratch("removed"))\n",
       to: scratch("remove"))
-    pair.start("a", probe: "reading:1")
-    pair.start("b")
-    let token = pair.run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
-    _ = pair.run("join '\(token)'", on: "b")
-    #expect(pair.wait { !pair.isAlive("a") }, "\(pair.story)")
+    begin(pair, killedBy: "reading:1")
     #expect(Shell.run("test -d '\(picture)'").code == 0)
     pair.start("a")
     #expect(pair.sync() > 0, "\(pair.story)")
@@ -205,11 +242,7 @@ struct `A provider of instants` {
     ])
     pair.isAlone = true
     Shell.run("echo one > '\(pair.source)/file'")
-    pair.start("a", probe: "reading:1")
-    pair.start("b")
-    let token = pair.run("invite --yes", on: "a").output.split(separator: "\n").last ?? ""
-    _ = pair.run("join '\(token)'", on: "b")
-    #expect(pair.wait { !pair.isAlive("a") }, "\(pair.story)")
+    begin(pair, killedBy: "reading:1")
     #expect(text(log) == "before\n")
     _ = pair.end("a")
     pair.start("a")
@@ -221,6 +254,28 @@ struct `A provider of instants` {
     let refused = pair.kept("b").first
     #expect(refused?.grade == "crash" && refused?.reason.contains("quiesce") == true)
     #expect(text(log).hasSuffix("before\nafter\n"))
+  }
+
+  @Test func `ends what a crash left of commands that are configured no more`() {
+    let scratch = Scratch()
+    let log = scratch("log")
+    let pair = TestPair(extra: [
+      "rpo: 1s",
+      """
+      capture: [{ quiesce: { before: "echo before $HOLDFAST_SNAPSHOT >> \(log)", \
+      after: "echo after $HOLDFAST_SNAPSHOT >> \(log)" } }]
+      """,
+    ])
+    Shell.run("echo one > '\(pair.source)/file'")
+    begin(pair, killedBy: "reading:1")
+    let before = text(log)
+    #expect(before.hasPrefix("before holdfast-p-"))
+    _ = pair.end("a")
+    Shell.run("sed -i '/capture:/d' '\(pair.configuration("a"))'")
+    pair.start("a")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(text(log) == before + before.replacing("before", with: "after"))
+    #expect(!pair.status("a").contains("no longer configured"))
   }
 
   @Test func `that takes too long is killed with all that it started`() {

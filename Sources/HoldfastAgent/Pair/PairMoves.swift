@@ -127,8 +127,17 @@ extension Pair {
 
   // MARK: Sync
 
+  /// Right after a start, or after the sites were joined, the other site's greeting is on its way.
+  private func untilKnown() async {
+    let end = host.clock.now() + Limits.agentAnswersWithin
+    while standing?.role ?? .unknown == .unknown, standing?.refusal == nil, host.clock.now() < end {
+      try? await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
+    }
+  }
+
   /// Captures now.
   package func sync() async throws -> SyncAnswer {
+    await untilKnown()
     guard standing?.role == .primary, let capture else {
       let role = standing?.role ?? .unknown
       throw FailureAnswer(

@@ -29,6 +29,7 @@ extension Pair {
       to: next, hasService: needsController, hasArbiter: configuration.failover.hasArbiter,
       now: host.clock.now())
     yielding = fresh
+    isStoppedInOrder = false
     await obey(fresh.first)
     yieldTask = Task { [host] in
       while self.isYielding, !Task.isCancelled {
@@ -85,7 +86,9 @@ extension Pair {
     if let facts = word.facts { await tell(facts: facts) }
     guard let yielding, let told = word.yield, told.reign.value == yielding.next else { return }
     switch Supervisor.Yield(rawValue: told.word) {
-    case .stopped: await tellYielding(.stopped)
+    case .stopped, .nothingRuns:
+      isStoppedInOrder = told.word == Supervisor.Yield.stopped.rawValue
+      await tellYielding(.stopped)
     case .stopFailed:
       await tellYielding(.failed(word.trouble ?? "the service on \(site) could not be stopped"))
     case .arbiterLost: await tellYielding(.arbiterLost)
@@ -111,10 +114,11 @@ extension Pair {
       case .stopService: moves.enter("stop")
       case .finish:
         moves.enter("final point")
-        attempt(nil) {
-          if await self.endsWhole { await self.capture?.serviceEnded() }
-          return try await self.finish(yielding.next)
+        // It may be over since this was ordered.
+        if endsWhole, isStoppedInOrder, case .finishing = self.yielding?.stage {
+          capture?.gate.isServiceEnded = true
         }
+        attempt(nil) { try await self.finish(yielding.next) }
       case .persist(let point):
         attempt(.persisted) {
           try await self.yield(to: yielding.next, at: point)
@@ -155,6 +159,8 @@ extension Pair {
 
   private func goBack() async {
     guard case .ended(let why) = yielding?.stage else { return }
+    // Before the controller hears of it.
+    capture?.gate.isServiceEnded = false
     finish(why)
     if let record = standing?.record, standing?.role == .primary {
       await capture?.serve(record.reign, highest: board.view.marks.captured)

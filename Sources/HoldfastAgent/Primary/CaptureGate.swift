@@ -9,6 +9,7 @@ package final class CaptureGate: Sendable {
     var highest = PointNumber.none
     var isInterrupted = false
     var hints: [Hints] = []
+    var isServiceEnded = false
   }
 
   /// Prefixes of the names of chunks that the standby holds.
@@ -66,6 +67,13 @@ package final class CaptureGate: Sendable {
       defer { state.hints = [] }
       return state.hints
     }
+  }
+
+  /// Whether the controller has ended the service in order, so that what it wrote is whole. Set
+  /// only while it is, and taken back before anybody may start it.
+  package var isServiceEnded: Bool {
+    get { state.withLock { $0.isServiceEnded } }
+    set { state.withLock { $0.isServiceEnded = newValue } }
   }
 
   /// The capture that runs gives up soon; none begins before ``proceed()``.

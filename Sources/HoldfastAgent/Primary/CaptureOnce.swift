@@ -14,6 +14,7 @@ extension CaptureWorker {
     let isOwed = isWhole || owesPoint
     if work.isEmpty, !isOwed, oldHead.grade >= pair.require { return }
     unmapped = []
+    let wasServiceEnded = gate.isServiceEnded
     let time = host.clock.wall()
     highest = max(highest, gate.highest)
     let number = max(highest, oldHead.number).next
@@ -50,7 +51,8 @@ extension CaptureWorker {
       let isScanned = isWhole || (isAll(work.scans) && isRead(moment.cluster))
       findGaps(outcome, watch, work.scans, isComplete: isScanned, began: now)
       let isComplete = isScanned || isAll(moment.cluster)
-      let facts = facts(moment, outcome, watch, isWhole: isComplete, isChanged: told > 0)
+      var facts = facts(moment, outcome, watch, isWhole: isComplete, isChanged: told > 0)
+      if wasServiceEnded, gate.isServiceEnded { facts.isQuiesced = true }
       let verdict = facts.verdict
       if isComplete { mounts = [] }
       mounts.formUnion(outcome.mounts)
@@ -240,7 +242,7 @@ extension CaptureWorker {
     var facts = CaptureFacts(provider: moment.provider, watch: watch.kind)
     facts.isFixed = moment.isFixed
     facts.isWhole = isWhole
-    facts.isQuiesced = moment.isQuiesced || isServiceEnded
+    facts.isQuiesced = moment.isQuiesced
     facts.unwatched = gaps
     facts.torn = outcome.torn.first.map { "\($0.path)" }
     facts.isDenied = !outcome.denied.isEmpty

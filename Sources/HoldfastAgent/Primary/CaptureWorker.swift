@@ -51,8 +51,6 @@ package actor CaptureWorker {
   /// Those that no longer are, and are yet to be hashed once more.
   var unmapped: Set<Place> = []
   var nextMappingLook: Instant
-  /// The controller has ended the service in order: what it wrote is whole.
-  private(set) var isServiceEnded = false
   /// Whether a service rests while its files are read where they lie.
   var isHolding = false
   /// Whether all that the other side holds is known, which may be nothing.
@@ -110,13 +108,10 @@ package actor CaptureWorker {
     }
     self.highest = max(self.highest, highest)
     isServing = true
-    isServiceEnded = false
+    gate.isServiceEnded = false
     retryAt = nil
     wake.set()
   }
-
-  /// The controller has ended the service in order, until ``serve(_:highest:isPromoted:)``.
-  package func serviceEnded() { isServiceEnded = true }
 
   /// Captures nothing more; one that runs is given up.
   package func pause() {

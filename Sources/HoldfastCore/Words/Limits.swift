@@ -140,6 +140,8 @@ package enum Limits {
   package static let hintsInFrame = 64 << 10
   /// Frames of hints that wait for a capture to end.
   package static let hintFramesMax = 32
+  /// Files of several names that `verify` keeps in mind; more are not held against one another.
+  package static let linkedNamesMax = 200_000
   /// Missing names in one answer.
   package static let missingNamesMax = 1024
   package static let heartbeatEvery = Duration.milliseconds(250)
@@ -177,10 +179,17 @@ package enum Limits {
   // Providers.
   /// For a command of the administrator's, unless the configuration says otherwise.
   package static let commandWithin = Duration.seconds(30)
+  package static let commandWithinMax = Duration.seconds(24 * 3600)
+  /// Between two tries to end what commands began that are configured no more.
+  package static let orphansEvery = Duration.seconds(60)
   /// Of what such a command printed, in a message.
   package static let commandOutputBytes = 400
   /// Between two scans of roots whose changes are not all told, whatever they cost.
   package static let gapScanEveryMax = Duration.seconds(600)
+  /// A file whose blocks take longer to be shared is named where units stood still for too long.
+  package static let slowClone = Duration.milliseconds(100)
+  /// Between two tries to have units stand still for a file that took longer than they may.
+  package static let futileFreezeEvery = Duration.seconds(600)
   /// For the time that units stand still at once.
   package static let freezeAtMost = Duration.milliseconds(500)
   /// After units stood still they run for so many times as long.

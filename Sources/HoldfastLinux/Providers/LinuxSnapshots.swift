@@ -94,39 +94,13 @@ package struct LinuxSnapshots: Snapshots {
   }
 
   package func mounts(below root: String) throws(ProviderError) -> [TreePath] {
-    guard let real = Roots.realPath(root), let disk = try? LinuxDisk("/proc/self"),
-      let table = try? disk.open("mountinfo", writable: false)
-    else { throw ProviderError("the mounts below \(root) cannot be read") }
-    var bytes: [UInt8] = []
-    while let more = try? table.read(at: Int64(bytes.count), count: 64 << 10), !more.isEmpty {
-      bytes += more
+    guard let real = Roots.realPath(root), let mounts = Mounts("/proc/self") else {
+      throw ProviderError("the mounts below \(root) cannot be read")
     }
-    let prefix = Array((real == "/" ? "" : real).utf8) + [0x2F]
-    return bytes.split(separator: 0x0A).compactMap { line in
-      // proc_pid_mountinfo(5): the fifth field is the mount point, octal where it must be.
-      let fields = line.split(separator: 0x20, maxSplits: 5)
-      guard fields.count > 4 else { return nil }
-      let point = Self.unescaped(fields[4])
-      return point.starts(with: prefix) ? TreePath(Array(point.dropFirst(prefix.count))) : nil
+    let folder = Array(real.utf8)
+    return mounts.all.compactMap { mount in
+      Mounts.rest(of: mount.point, below: folder).flatMap { TreePath(Array($0)) }
     }
-  }
-
-  /// Undoes `\040` and the like.
-  private static func unescaped(_ field: ArraySlice<UInt8>) -> [UInt8] {
-    var out: [UInt8] = []
-    var rest = field
-    while let first = rest.popFirst() {
-      let digits = rest.prefix(3)
-      if first == UInt8(ascii: "\\"), digits.count == 3,
-        let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 8)
-      {
-        out.append(value)
-        rest = rest.dropFirst(3)
-      } else {
-        out.append(first)
-      }
-    }
-    return out
   }
 
   // MARK: Commands

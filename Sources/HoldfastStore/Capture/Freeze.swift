@@ -12,8 +12,12 @@ package final class Freeze {
   /// Places that were looked at, and whether with all below them.
   private var seen: [Place: Bool] = [:]
   private var clones = 0
+  /// The file whose blocks took longest to be shared, and for how long.
+  private var slowest: (path: TreePath, took: Duration)?
   private var bytesRead = 0
   private var forced: Set<Place> = []
+  /// Of the filesystems that the roots lie on.
+  private var devices: [UInt64] = []
 
   private static let folder: TreePath = {
     guard let path = TreePath.reserved.appending(Array("frozen".utf8)) else {
@@ -73,11 +77,13 @@ package final class Freeze {
     seen = [:]
     forced = work.forced
     for tree in trees { tree.forgetDirectories() }
+    devices = try trees.map { try $0.status(.top)?.device ?? 0 }
     var stack = (work.places + work.forced.sorted()).map { ($0, false) }
     stack += work.scans.map { ($0, true) }
     while let (place, isDeep) = stack.popLast() {
       guard clock.now() < deadline else {
-        throw ProviderError("what changed could not be taken down while units may stand still")
+        throw ProviderError(
+          "what changed could not be taken down while units may stand still\(slowness)")
       }
       if let wasDeep = seen[place], wasDeep || !isDeep { continue }
       seen[place] = isDeep
@@ -88,6 +94,19 @@ package final class Freeze {
     }
     defer { frozen = [] }
     return Pictures(trees: frozen, mounts: [], madeAt: madeAt, extent: Set(seen.keys))
+  }
+
+  /// Whether one file alone takes longer than units may stand still.
+  package func isTooSlow(for limit: Duration) -> Bool { slowest.map { $0.took >= limit } ?? false }
+
+  /// What took longest while units stood still, for people, where it took long.
+  package var slowness: String {
+    guard let slowest, slowest.took >= Limits.slowClone else { return "" }
+    let tenths = slowest.took.nanos / 100_000_000
+    return """
+       (sharing the blocks of \(slowest.path), which lie in many places, took \(tenths / 10).\
+      \(tenths % 10) s): raise max-freeze, or capture it by btrfs, snapshot or postgres
+      """
   }
 
   /// - Returns: what is to be looked at besides.
@@ -107,6 +126,13 @@ package final class Freeze {
       var object = FrozenTree.Object(status: status)
       defer { frozen[root].set(place.path, .success(object)) }
       let isDirectory = status.kind == .directory
+      if status.device != devices[root] {
+        // Where what is mounted there begins, the capture finds out.
+        if !place.path.isTop {
+          more.append((Place(root: place.root, path: place.path.parent), false))
+        }
+        if isDirectory { return more }
+      }
       if exclusions[root].excludesWithParents(place.path, isDirectory: isDirectory) { return more }
       let isNew = row.map { !$0.isSameDirectory(status) } ?? true
       if isDirectory, isDeep || isNew {
@@ -147,7 +173,10 @@ package final class Freeze {
     if status.size == 0 { return .bytes([]) }
     clones += 1
     let name = Array("\(clones)".utf8)
+    let began = clock.now()
     if let copy = Self.folder.appending(name), try tree.clone(place.path, as: copy) {
+      let took = clock.now() - began
+      if took > slowest?.took ?? .zero { slowest = (place.path, took) }
       return .clone(copy)
     }
     bytesRead += Int(clamping: status.size)

@@ -183,16 +183,27 @@ struct Check: AsyncParsableCommand {
   private func outsiders(_ pair: PairConfiguration, _ configuration: Configuration) -> [Finding] {
     guard pair.freezes else { return [] }
     let freezer = LinuxFreezer(control: configuration.control, pair: pair.name)
-    return OpenFiles.look(roots: pair.paths(on: configuration.site))
-      .filter { !freezer.holds($0.process, of: pair.units) && !isOurs($0.process) }
-      .map { process, path in
-        Finding(
-          weight: .warning,
-          text: """
-            pairs.\(pair.name): \(freezer.describe(process)) has \(path) open for writing and does \
-            not stand still with the plan's units: put its unit into the plan, or points are fuzzy
-            """)
-      }
+    let roots = pair.paths(on: configuration.site).map { Roots.realPath($0) ?? $0 }
+    let mappings = Mappings.look(roots: roots)
+    let mapped = mappings.files.compactMap { file -> (process: Int32, what: String)? in
+      guard case .path(let root, let path) = file.name else { return nil }
+      let name = String(decoding: path, as: UTF8.self)
+      return (file.process, "\(roots[root])/\(name) mapped for writing")
+    }
+    let open = OpenFiles.look(roots: roots).map { ($0.process, "\($0.path) open for writing") }
+    let writers = Dictionary(open + mapped) { first, _ in first }
+      .filter { !freezer.holds($0.key, of: pair.units) && !isOurs($0.key) }
+    let unknown =
+      mappings.isComplete
+      ? [] : ["not all processes may be looked into: type sudo holdfast check to see all writers"]
+    let lines =
+      writers.sorted { $0.key < $1.key }.map { process, what in
+        """
+        \(freezer.describe(process)) has \(what) and does not stand still with the plan's units: \
+        put its unit into the plan, or points are fuzzy
+        """
+      } + unknown
+    return lines.map { Finding(weight: .warning, text: "pairs.\(pair.name): \($0)") }
   }
 
   private func peers(_ status: StatusAnswer?) -> [Finding] {

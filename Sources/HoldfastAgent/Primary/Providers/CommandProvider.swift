@@ -1,8 +1,8 @@
 import HoldfastCore
 import HoldfastStore
 
-/// The administrator's commands. What was begun is written down before it begins, so that its end
-/// comes also after a crash.
+/// The administrator's commands. What was begun is written down before it begins, with the command
+/// that ends it, so that its end comes also after a crash, and after another configuration.
 struct CommandProvider {
   let pair: String
   let paths: [String]
@@ -24,7 +24,7 @@ struct CommandProvider {
   func take(_ commands: SnapshotCommands, madeAt: WallTime) throws(ProviderError) -> Pictures {
     // One at a time: what could not be removed is not made a second time.
     if let trouble = remove(commands).first { throw ProviderError(trouble) }
-    let name = try begin(Self.snapshotFile)
+    let name = try begin(Self.snapshotFile, commands.end)
     do throws(ProviderError) {
       var mounts: Set<Place> = []
       for (number, path) in paths.enumerated() {
@@ -47,41 +47,50 @@ struct CommandProvider {
 
   /// - Returns: why a snapshot that was begun could not be removed; it is tried again.
   func remove(_ commands: SnapshotCommands?) -> [String] {
-    end(Self.snapshotFile, commands.map { ($0.remove, $0.within) })
+    end(Self.snapshotFile, commands?.end)
   }
 
   // MARK: Before and after
 
   func prepare(_ commands: QuiesceCommands) throws(ProviderError) {
     if let trouble = release(commands).first { throw ProviderError(trouble) }
-    let name = try begin(Self.quiesceFile)
+    let name = try begin(Self.quiesceFile, commands.end)
     try run(commands.before, name, commands.within)
   }
 
   /// - Returns: why `after` did not end well, if it was due.
   func release(_ commands: QuiesceCommands?) -> [String] {
-    end(Self.quiesceFile, commands.map { ($0.after, $0.within) })
+    end(Self.quiesceFile, commands?.end)
   }
 
   // MARK: What was begun
 
-  private func begin(_ file: String) throws(ProviderError) -> String {
+  private func begin(_ file: String, _ end: EndCommand) throws(ProviderError) -> String {
     let name = "holdfast-\(pair)-\(RandomID(dice))"
     do throws(DiskError) {
-      try disk.replace(file, with: Array(name.utf8))
+      try disk.replace(file, with: OwedCommand(name: name, end: end).encoded)
     } catch {
       throw ProviderError("\(error)")
     }
     return name
   }
 
-  private func end(_ file: String, _ command: (text: String, within: Duration)?) -> [String] {
+  /// - Parameter configured: where the command that was configured when it was begun fails, maybe
+  ///   this one is right.
+  private func end(_ file: String, _ configured: EndCommand?) -> [String] {
     do {
-      guard let bytes = try disk.contents(of: file) else { return [] }
-      guard let command else {
+      guard let owed = try disk.contents(of: file).map(OwedCommand.init(decoding:)) else {
+        return []
+      }
+      guard let first = owed.end ?? configured else {
         return ["what \(file) began was not ended: its commands are no longer configured"]
       }
-      try run(command.text, String(decoding: bytes, as: UTF8.self), command.within)
+      do throws(ProviderError) {
+        try run(first.text, owed.name, first.within)
+      } catch {
+        guard let configured, configured != first else { throw error }
+        try run(configured.text, owed.name, configured.within)
+      }
       try disk.remove(file)
       try disk.flushNames()
       return []
@@ -96,4 +105,12 @@ struct CommandProvider {
     try snapshots.run(
       command, environment: ["HOLDFAST_PAIR": pair, "HOLDFAST_SNAPSHOT": name], within: within)
   }
+}
+
+extension SnapshotCommands {
+  fileprivate var end: EndCommand { EndCommand(text: remove, within: within) }
+}
+
+extension QuiesceCommands {
+  fileprivate var end: EndCommand { EndCommand(text: after, within: within) }
 }

@@ -24,12 +24,15 @@ struct FreezeScene {
   }
 }
 
-/// Stops the plan's units for the moment in which what they changed is taken down.
-struct FreezeProvider {
+/// Stops the plan's units for the moment in which what they changed is taken down. Used by the
+/// capture worker alone.
+final class FreezeProvider {
   let pair: PairConfiguration
   let paths: [String]
   let host: any Host
   let freezer: any Freezer
+  /// Until when it is not tried, and why: one file alone took longer than units may stand still.
+  private var futile: (until: Instant, why: String)?
 
   init(pair: PairConfiguration, paths: [String], host: any Host) {
     self.pair = pair
@@ -63,6 +66,8 @@ struct FreezeProvider {
     guard !pair.units.isEmpty else {
       throw ProviderError("the plan has no unit that could be stopped")
     }
+    if let futile, host.clock.now() < futile.until { throw ProviderError(futile.why) }
+    futile = nil
     scene.add(tell())
     guard Freeze.isFeasible(scene.work) else {
       throw ProviderError("too much is to be read while units stand still")
@@ -117,6 +122,7 @@ struct FreezeProvider {
     } catch {
       frozen = host.clock.now() - began
       frozen = try freezer.thaw().duration
+      rest(freeze, limit, "\(error)")
       throw error
     }
     frozen = host.clock.now() - began
@@ -133,11 +139,19 @@ struct FreezeProvider {
     }
     switch span.ending {
     case .ordered: break
-    case .overdue: moment.broken = "the units could stand still for \(limit) only"
+    case .overdue:
+      let why = "the units could stand still for \(limit) only\(freeze.slowness)"
+      moment.broken = why
+      rest(freeze, limit, why)
     case .disturbed:
       moment.broken = "somebody let the units go, or started them, while they were to stand still"
     }
     return moment
+  }
+
+  private func rest(_ freeze: Freeze, _ limit: Duration, _ why: String) {
+    guard freeze.isTooSlow(for: limit) else { return }
+    futile = (host.clock.now() + Limits.futileFreezeEvery, why)
   }
 
   /// Why a file that a process can change with nobody told makes the point no instant.

@@ -33,6 +33,8 @@ final class Providers {
   let freeze: FreezeProvider
   let postgres: PostgresProvider
   private let clock: any Timekeeper
+  private var nextOrphans = Instant(nanos: .min)
+  private var orphans: [String] = []
 
   init(pair: PairConfiguration, paths: [String], host: any Host, disk: any Disk) {
     self.pair = pair
@@ -123,7 +125,7 @@ final class Providers {
     // Also what an earlier one could not remove.
     if settings.contains(.btrfs) { troubles += btrfs.recover() }
     if snapshot != nil { troubles += commands.remove(snapshot) }
-    return troubles
+    return troubles + endOrphans()
   }
 
   /// - Returns: `nil` where this setting gives nothing to read.
@@ -167,5 +169,15 @@ final class Providers {
     }
   }
 
-  private func release() -> [String] { commands.release(quiesce) }
+  private func release() -> [String] { quiesce.map { commands.release($0) } ?? [] }
+
+  /// What was begun by commands that are configured no more, now and then until it has ended.
+  /// - Returns: what could not be ended.
+  private func endOrphans() -> [String] {
+    guard snapshot == nil || quiesce == nil, clock.now() >= nextOrphans else { return orphans }
+    nextOrphans = clock.now() + Limits.orphansEvery
+    orphans = (snapshot == nil ? commands.remove(nil) : [])
+    orphans += quiesce == nil ? commands.release(nil) : []
+    return orphans
+  }
 }
