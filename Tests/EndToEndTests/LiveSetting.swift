@@ -14,12 +14,17 @@ struct LiveSetting: CustomTestStringConvertible {
   }
   var grade: String { provider == "postgres" || isQuiesced ? "application" : "crash" }
 
+  /// Whether units stand still for so long that points would come minutes apart.
+  var isRare: Bool { provider == "freeze" && Self.isNight }
+
   /// Lines of a ``TestPair``'s configuration.
   var lines: [String] {
     let capture =
       switch provider {
       case "postgres": "{ postgres: { \(PostgresCluster.connection), every: 4s } }"
       case "snapshot": Self.commands
+      // Files that are written all over for long take ever longer to be cloned.
+      case "freeze" where Self.isNight: "{ freeze: { max-freeze: 5s } }"
       default: provider
       }
     let quiesce = isQuiesced ? "{ quiesce: { before: sync -f SCRATCH/disk, after: true } }, " : ""
