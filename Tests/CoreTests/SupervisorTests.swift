@@ -106,6 +106,19 @@ private func report(
     #expect(told.tell(.began(handover: short, intent: nil), 0).first == .fence(.began))
   }
 
+  @Test func `does not say of a service that was killed that it was stopped in order`() {
+    var told = Told.serving
+    let next = Reign(epoch: Epoch(rawValue: 2), id: RandomID(high: 9, low: 9))
+    var asked = report(.primary, .primary)
+    asked.move = .yielding(next)
+    #expect(told.tell(.agent(asked), 2000) == [.stop])
+    // Its lease ends before it has.
+    #expect(told.tick(12_000).contains(.fence(.leaseOver)))
+    _ = told.tell(.fenced, 12_100)
+    _ = told.tell(.agent(asked), 12_200)
+    #expect(told.supervisor.yield == .nothingRuns)
+  }
+
   @Test func `ends the service in order for a planned move, and gives the lease back`() {
     var told = Told.serving
     let next = Reign(epoch: Epoch(rawValue: 2), id: RandomID(high: 9, low: 9))

@@ -273,8 +273,8 @@ extension World {
   }
 
   /// Faults end, and a person who reads the runbook does what it says.
-  /// - Parameter isBroken: of one site the disk stays full, unless the other yields to it by its own
-  ///   word, which nobody takes back.
+  /// - Parameter isBroken: of one site the disk stays full, unless the other yields to it by its
+  ///   own word, which nobody takes back.
   package func calm(isBroken: Bool = false) {
     isLossy = false
     heal()

@@ -120,7 +120,7 @@ package struct FailoverRequest: Codable, Sendable {
   package var preview: Bool
   /// Of a controller: the arbiter has granted this reign here.
   package var granted: ReignRequest?
-  /// The other site had yielded to it.
+  /// The other site had ended its service for it.
   package var planned: Bool?
   package init(
     point: UInt64?, acceptLoss: Bool, otherSiteIsDown: Bool, preview: Bool,
@@ -219,7 +219,10 @@ package struct RepairRequest: Codable, Sendable {
   package var chunks: [String]
   /// Whether the index is to be rebuilt from the journal.
   package var index: Bool
-  package init(places: [Place], chunks: [ChunkName], index: Bool) {
+  /// More chunks follow: the other site is asked once, for all.
+  package var more: Bool?
+  package init(places: [Place], chunks: [ChunkName], index: Bool, more: Bool? = nil) {
+    self.more = more
     self.places = places.map { Path(root: $0.root.rawValue, path: Hex.encode($0.path.bytes)) }
     self.chunks = chunks.map(\.description)
     self.index = index

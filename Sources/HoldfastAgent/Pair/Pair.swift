@@ -238,7 +238,9 @@ package actor Pair {
   func promisedEnded() {
     promisedUntil = host.clock.now()
     _ = promiseRecord.store(promisedUntil)
-    if (try? files.store(isUnpromised: true)) != nil { hasPromised = false }
+    guard (try? files.store(isUnpromised: true)) != nil else { return }
+    hasPromised = false
+    mayPromise = true
   }
 
   /// - Returns: whether it holds; not where an agent that follows, also after a boot, would not
@@ -254,11 +256,16 @@ package actor Pair {
 
   private func keepPromised() throws {
     guard !hasPromised else { return }
-    // What a failed flush has left of it shows when this is started anew; till then nothing is
-    // promised.
+    // What a failed flush has left of it shows at the next start; till then, or the next offer,
+    // nothing is promised.
     guard mayPromise else { throw CancellationError() }
     mayPromise = false
-    try files.store(isUnpromised: false)
+    do {
+      try files.store(isUnpromised: false)
+    } catch {
+      board.update { $0.lastError = "nothing is promised to \(peer): \(error)" }
+      throw error
+    }
     mayPromise = true
     hasPromised = true
   }

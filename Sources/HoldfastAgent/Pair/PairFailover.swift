@@ -30,7 +30,8 @@ extension Pair {
     }
     if granted != nil, taking != nil { try await giveUpTaking() }
     var request = request
-    if granted != nil, request.planned == true {
+    let isPlanned = granted != nil && request.planned == true
+    if isPlanned {
       if hasPromised { throw isLeftToOther }
       // It was offered at that point, and nobody wrote since.
       request.point = nil
@@ -59,7 +60,8 @@ extension Pair {
     var answer: FailoverAnswer
     isMoving = true
     do {
-      answer = try await failover(request, to: granted, onWord: onWord)
+      answer = try await failover(
+        request, to: granted, onWord: onWord, isPlanned: isPlanned)
       isMoving = false
     } catch {
       isMoving = false

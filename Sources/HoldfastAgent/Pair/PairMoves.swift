@@ -127,10 +127,12 @@ extension Pair {
 
   // MARK: Sync
 
-  /// Right after a start, or after the sites were joined, the other site's greeting is on its way.
+  /// Once the sites are connected, the other's greeting is on its way.
   private func untilKnown() async {
     let end = host.clock.now() + Limits.agentAnswersWithin
-    while standing?.role ?? .unknown == .unknown, standing?.refusal == nil, host.clock.now() < end {
+    while standing?.role ?? .unknown == .unknown, standing?.refusal == nil, link != nil,
+      host.clock.now() < end
+    {
       try? await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
     }
   }
@@ -176,6 +178,7 @@ extension Pair {
         code: 4, "content must come again from \(peer), which is not connected: try later")
     }
     try await receiver.forget(chunks)
+    if request.more == true { return "\(chunks.count) chunks are to be asked for" }
     try await refuse(
       ReceiveWorker.Refusal(missing: chunks, reason: "\(chunks.count) chunks are damaged"),
       receiver)

@@ -104,8 +104,9 @@ extension Pair {
       return FailureAnswer(
         code: 3,
         """
-        a failover of \(name) to epoch \(epoch) was begun here and is not done: wait for its end, \
-        or type: holdfast failover \(name) --withdraw
+        a promotion of \(name) to epoch \(epoch) was begun here and is not done, or not given back \
+        yet: wait for its end; to take back what a person ordered, type: holdfast failover \(name) \
+        --withdraw
         """)
     }
     guard view.marks.durable != .none else {

@@ -202,7 +202,11 @@ extension Pair {
       try files.store(PairFiles.Yield(next: next, tree: head.tree))
       return point
     }
-    if let lack { throw FailureAnswer(code: 3, lack) }
+    if let lack {
+      let isKilled = endsWhole && !isStoppedInOrder
+      let why = isKilled ? "; the service had not been stopped in order, but killed before" : ""
+      throw FailureAnswer(code: 3, lack + why)
+    }
     throw FailureAnswer(
       code: 3,
       """

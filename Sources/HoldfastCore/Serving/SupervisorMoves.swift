@@ -69,6 +69,8 @@ extension Supervisor {
     yieldingTo = nil
     isReady = false
     hasReleased = false
+    // That the lease was given back, say, is of no use any more, and must not end the next one.
+    pending = nil
     nextAsk = Instant(nanos: .min)
     // What could not be stopped is made whole again; what was stopped starts under its lease.
     if yield == .stopFailed, service == .failed {

@@ -59,14 +59,8 @@ extension Supervisor {
     guard let intent, !intent.isWithdrawn, let promotingSince,
       now - promotingSince >= Limits.promotionTriedFor
     else { return }
-    switch intent.cause {
     // What a person ordered a person withdraws.
-    case .ordered: return
-    case .automatic: break
-    // As long as the agents are at it, they end it.
-    case .planned: if intent.point != nil { return }
-    }
-    withdraw(now, &orders)
+    if intent.cause != .ordered { withdraw(now, &orders) }
   }
 
   /// Whatever the arbiter has granted of it, or grants yet, is declined.

@@ -104,8 +104,8 @@ package final class Freeze {
     guard let slowest, slowest.took >= Limits.slowClone else { return "" }
     let tenths = slowest.took.nanos / 100_000_000
     return """
-       (sharing the blocks of \(slowest.path), which lie in many places, took \(tenths / 10).\
-      \(tenths % 10) s): raise max-freeze, or capture it by btrfs, snapshot or postgres
+       (sharing the blocks of \(slowest.path) took \(tenths / 10).\(tenths % 10) s): raise \
+      max-freeze, or capture it by btrfs, snapshot or postgres
       """
   }
 

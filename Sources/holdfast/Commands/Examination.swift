@@ -250,10 +250,10 @@ final class Examination {
 
   // MARK: After mending
 
-  /// How many chunks that were damaged cannot be read yet.
-  func missing(of chunks: [ChunkName]) throws -> Int {
+  /// Whether chunks that were damaged can be read again.
+  func has(_ chunks: [ChunkName]) throws -> Bool {
     store = try PairStore(configuration, pair)
-    return try chunks.count { try !isSound($0) }
+    return try chunks.allSatisfy { try isSound($0) }
   }
 
   /// Says of each finding whether it is mended.
@@ -264,7 +264,7 @@ final class Examination {
     let trees = try pair.paths(on: configuration.site).map { try LinuxTree($0) }
     var after: [Finding] = []
     var lookedAt: Set<Place> = []
-    links.names = LinkedNames()
+    links = (.none, LinkedNames())
     for var finding in before {
       if finding.isIndex {
         let row = try store.index.point(finding.point)
@@ -277,6 +277,10 @@ final class Examination {
         let lock = try host.lockReplica(pair: pair.name, exclusive: false)
         defer { withExtendedLifetime(lock) {} }
         let record = try ReplicaRecord.load(files.disk)
+        if links.point != record.applied {
+          lookedAt = []
+          links = (record.applied, LinkedNames())
+        }
         let places = [place] + (finding.partner.map { [$0] } ?? [])
         let group = Set(try places.flatMap { try names(with: $0, at: record.applied) })
         for name in group where lookedAt.insert(name).inserted {

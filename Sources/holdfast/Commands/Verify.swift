@@ -63,6 +63,9 @@ struct Verify: AsyncParsableCommand {
     print("\(answer.checkedFiles) file versions checked, \(answer.damaged.count) damaged")
   }
 
+  /// For a point that says everything.
+  private static let contentWithin = Duration.seconds(600)
+
   /// Asks the agent, a bounded number of places at a time, and looks again.
   private func mend(_ examination: Examination, _ client: AgentClient) async throws {
     let places = examination.findings.compactMap(\.replicaPlace)
@@ -74,21 +77,20 @@ struct Verify: AsyncParsableCommand {
       if !json { print(answer.message) }
     }
     if isIndexDamaged { try await ask(RepairRequest(places: [], chunks: [], index: true)) }
+    let before = try await Moving.row(client, pair).points.durable
     for start in stride(from: 0, to: chunks.count, by: Limits.missingNamesMax / 2) {
       let end = min(chunks.count, start + Limits.missingNamesMax / 2)
-      let some = Array(chunks[start..<end])
-      try await ask(RepairRequest(places: [], chunks: some, index: false))
-      // Content comes from the primary in a point of its own, and the replica is mended from it.
-      let deadline = SystemClock().now() + .seconds(60)
-      var missing = some.count
-      while missing > 0, SystemClock().now() < deadline {
-        try await Task.sleep(for: .milliseconds(200))
-        missing = try examination.missing(of: some)
-      }
-      // What only older points hold does not come; of what does, some is in each portion.
-      guard missing == some.count, end < chunks.count else { continue }
-      if !json { print("nothing came: \(chunks.count - end) damaged chunks were not asked for") }
-      break
+      try await ask(
+        RepairRequest(
+          places: [], chunks: Array(chunks[start..<end]), index: false, more: end < chunks.count))
+    }
+    // Content comes from the primary in a point of its own, and the replica is mended from it. What
+    // only older points hold does not come.
+    let deadline = SystemClock().now() + Self.contentWithin
+    while try !examination.has(chunks), SystemClock().now() < deadline,
+      try await Moving.row(client, pair).points.durable == before
+    {
+      try await Task.sleep(for: .milliseconds(200))
     }
     for start in stride(from: 0, to: places.count, by: 64) {
       let some = Array(places[start..<min(places.count, start + 64)])
