@@ -80,6 +80,7 @@ package actor Pair {
   private(set) var promisedUntil = Instant(nanos: 0)
   /// See ``AgentReport/hasPromised``.
   private(set) var hasPromised = true
+  /// False once the mark of that could not be flushed: what is on the disk nobody knows.
   private var mayPromise = true
   /// See ``PairFiles/promiseTerm()``.
   private var promiseTerm: Duration?
@@ -238,9 +239,14 @@ package actor Pair {
   func promisedEnded() {
     promisedUntil = host.clock.now()
     _ = promiseRecord.store(promisedUntil)
-    guard (try? files.store(isUnpromised: true)) != nil else { return }
+    // Also where the mark could not be stored: some of it may be there, and goes before a promise.
     hasPromised = false
-    mayPromise = true
+    do throws(DiskError) {
+      try files.store(isUnpromised: true)
+      mayPromise = true
+    } catch {
+      if case .flushFailed = error { mayPromise = false }
+    }
   }
 
   /// - Returns: whether it holds; not where an agent that follows, also after a boot, would not
