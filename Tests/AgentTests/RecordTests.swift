@@ -35,6 +35,38 @@ import Testing
     #expect(record("one").end() == nil)
   }
 
+  @Test func `of a promise is denied by a mark that is gone before the next is given`() throws {
+    let disk = try LinuxDisk(Scratch().path)
+    let clock = HandClock()
+    func promises(_ used: any Disk) throws -> Promises {
+      var promises = Promises(files: PairFiles(disk: used), clock: clock) {
+        PromiseRecord(disk: disk, boot: "one", pair: "p")
+      }
+      try promises.begin(ttl: .seconds(5))
+      return promises
+    }
+    var first = try promises(disk)
+    #expect(first.hasPromised && first.until == Instant(nanos: 5_000_000_000))
+    first.ended()
+    #expect(!first.hasPromised && first.until == Instant(nanos: 0))
+    #expect(try !promises(disk).hasPromised)
+    // Its removal fails to reach the disk: nothing is promised, now or when asked again.
+    var second = try promises(FaultDisk(disk, FaultPlan(.flush, .inputOutput, at: 1)))
+    #expect(throws: DiskError.self) { try second.promise(for: .seconds(5)) }
+    #expect(try !second.promise(for: .seconds(5)))
+    #expect(!second.hasPromised && second.until == Instant(nanos: 0))
+    // Storing it fails: some of it may be there, and nothing is promised either.
+    var third = try promises(FaultDisk(disk, FaultPlan(.flush, .inputOutput, at: 1)))
+    third.ended()
+    #expect(try !third.promise(for: .seconds(5)))
+    #expect(!third.hasPromised)
+    // The next offer puts it right.
+    third.ended()
+    #expect(try third.promise(for: .seconds(5)))
+    #expect(third.hasPromised && third.until == Instant(nanos: 5_000_000_000))
+    #expect(try promises(disk).hasPromised)
+  }
+
   @Test func `of what a command began has the one that ends it, or the name alone`() {
     let end = EndCommand(text: "lvremove\n-f x", within: .seconds(30))
     let owed = OwedCommand(name: "holdfast-p-1", end: end)

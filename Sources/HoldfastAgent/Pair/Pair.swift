@@ -76,19 +76,7 @@ package actor Pair {
   var returnTask: Task<Void, Never>?
   /// What the other site said meanwhile.
   var greeting: (hello: Holdfast_PairHello, link: any Link)?
-  /// The other site was told that this one does not serve before.
-  private(set) var promisedUntil = Instant(nanos: 0)
-  /// See ``AgentReport/hasPromised``.
-  private(set) var hasPromised = true
-  /// False once the mark of that could not be flushed: what is on the disk nobody knows.
-  private var mayPromise = true
-  /// See ``PairFiles/promiseTerm()``.
-  private var promiseTerm: Duration?
-  /// Until when promises of agents before this one may count.
-  private var longerUntil = Instant(nanos: 0)
-  private nonisolated var promiseRecord: PromiseRecord {
-    PromiseRecord(disk: try? host.volatile(), boot: host.boot, pair: name)
-  }
+  var promisesGiven: Promises
   /// A person has said that the other site is down, and no arbiter has granted since.
   var isByWord = false
   /// Who waits for the other site's promise, by the number of the request.
@@ -104,6 +92,9 @@ package actor Pair {
     wanted = configuration
     let files = try PairFiles(host, pair: configuration.name)
     self.files = files
+    promisesGiven = Promises(files: files, clock: host.clock) { [pair = configuration.name] in
+      PromiseRecord(disk: try? host.volatile(), boot: host.boot, pair: pair)
+    }
     moves = MoveBoard(host.clock, probe: host.probe, ended: files.moves())
     var settled = configuration
     // Before there is anything to protect, settings may be corrected freely.
@@ -125,6 +116,11 @@ package actor Pair {
     }
   }
 
+  /// See ``Promises/until``.
+  package var promisedUntil: Instant { promisesGiven.until }
+  /// See ``Promises/keep(until:)``.
+  package func promised(until moment: Instant) { promisesGiven.keep(until: moment) }
+
   package nonisolated var name: String { configuration.name }
   package nonisolated var peer: String { configuration.peer(of: site) }
   var isPrimaryByConfiguration: Bool { configuration.primary == site }
@@ -133,23 +129,8 @@ package actor Pair {
 
   /// Reads what is durable and begins as `unknown`.
   package func start() async throws {
-    promiseTerm = try files.promiseTerm()
-    hasPromised = try !files.isUnpromised()
-    mayPromise = true
-    if configuration.failover.hasArbiter {
-      let ttl = configuration.failover.ttl
-      // Where nothing is on record of this boot, as much as it can have been.
-      let most = host.clock.now() + max(promiseTerm ?? .zero, ttl)
-      longerUntil = most
-      // Where this fails it is tried again before a promise is given.
-      try? keepPromiseTerm(atLeast: ttl)
-      if let end = promiseRecord.end() {
-        promised(until: end)
-      } else {
-        promised(until: most)
-        _ = promiseRecord.store(most)
-      }
-    }
+    let failover = configuration.failover
+    try promisesGiven.begin(ttl: failover.hasArbiter ? failover.ttl : nil)
     identity = try files.identity()
     guard let saved = try files.role() else {
       if !isPrimaryByConfiguration {
@@ -235,67 +216,6 @@ package actor Pair {
     return "\(name): \(changed.joined(separator: ", ")) as in the configuration"
   }
 
-  /// The other site serves no more: nobody counts on the promise.
-  func promisedEnded() {
-    promisedUntil = host.clock.now()
-    _ = promiseRecord.store(promisedUntil)
-    // Also where the mark could not be stored: some of it may be there, and goes before a promise.
-    hasPromised = false
-    do throws(DiskError) {
-      try files.store(isUnpromised: true)
-      mayPromise = true
-    } catch {
-      if case .flushFailed = error { mayPromise = false }
-    }
-  }
-
-  /// - Returns: whether it holds; not where an agent that follows, also after a boot, would not
-  ///   know of it.
-  func promise(for ttl: Duration) -> Bool {
-    let moment = host.clock.now() + ttl
-    guard (try? keepPromiseTerm(atLeast: ttl)) != nil, (try? keepPromised()) != nil,
-      promiseRecord.store(max(moment, promisedUntil))
-    else { return false }
-    promised(until: moment)
-    return true
-  }
-
-  private func keepPromised() throws {
-    guard !hasPromised else { return }
-    // What a failed flush has left of it shows at the next start; till then, or the next offer,
-    // nothing is promised.
-    guard mayPromise else { throw CancellationError() }
-    mayPromise = false
-    do {
-      try files.store(isUnpromised: false)
-    } catch {
-      board.update { $0.lastError = "nothing is promised to \(peer): \(error)" }
-      throw error
-    }
-    mayPromise = true
-    hasPromised = true
-  }
-
-  /// Durable before anything is promised for so long.
-  private func keepPromiseTerm(atLeast ttl: Duration) throws {
-    guard promiseTerm.map({ ttl > $0 }) ?? true else { return }
-    try files.store(promiseTerm: ttl)
-    promiseTerm = ttl
-  }
-
-  /// A shorter one once no longer promise counts.
-  private func lowerPromiseTerm() {
-    let ttl = configuration.failover.ttl
-    guard configuration.failover.hasArbiter, let promiseTerm, ttl < promiseTerm,
-      host.clock.now() >= max(longerUntil, promisedUntil),
-      (try? files.store(promiseTerm: ttl)) != nil
-    else { return }
-    self.promiseTerm = ttl
-  }
-
-  /// What was promised before still holds.
-  package func promised(until moment: Instant) { promisedUntil = max(promisedUntil, moment) }
-
   func showRole() {
     let role = isPromoting ? .promoting : standing?.role ?? .unknown
     let reign = standing?.record.reign ?? .none
@@ -363,7 +283,9 @@ package actor Pair {
   }
 
   func tick() async {
-    lowerPromiseTerm()
+    if configuration.failover.hasArbiter {
+      promisesGiven.lowerTerm(to: configuration.failover.ttl)
+    }
     guard let receiver else { return }
     do {
       if let status = try await receiver.tick() { await say(status) }

@@ -32,7 +32,7 @@ extension Pair {
     var request = request
     let isPlanned = granted != nil && request.planned == true
     if isPlanned {
-      if hasPromised { throw isLeftToOther }
+      if promisesGiven.hasPromised { throw isLeftToOther }
       // It was offered at that point, and nobody wrote since.
       request.point = nil
     }

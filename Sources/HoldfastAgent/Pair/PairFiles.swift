@@ -6,6 +6,8 @@ package import HoldfastStore
 package struct PairFiles: Sendable {
   package let disk: any Disk
 
+  package init(disk: any Disk) { self.disk = disk }
+
   package init(_ host: any Host, pair: String) throws(DiskError) {
     _ = try host.disk(["pairs"])
     disk = try host.disk(["pairs", pair])

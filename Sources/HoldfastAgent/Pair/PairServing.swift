@@ -18,7 +18,8 @@ extension Pair {
       refused: standing?.refusal != nil, promiseSeconds: max(.zero, promisedUntil - now).seconds,
       lossSeconds: loss(now).map(\.seconds), byWord: isByWord,
       move: plannedMove.map { PlannedMoveAnswer($0) },
-      planned: isPlanned || (record?.reign.epoch.rawValue ?? 0) <= 1, promised: hasPromised)
+      planned: isPlanned || (record?.reign.epoch.rawValue ?? 0) <= 1,
+      promised: promisesGiven.hasPromised)
   }
 
   /// Of a promotion now; `nil`: nothing is to be promoted without a person.
@@ -89,7 +90,14 @@ extension Pair {
       standing?.role == .standby && standing?.record.reign == reign
       && (!isMoving || taking?.stage == .asking) && !isPromoting && !isStopped
       && wanted.ttlNanos <= UInt64(ttl.nanos)
-    if isPromised { isPromised = promise(for: ttl) }
+    if isPromised {
+      do throws(DiskError) {
+        isPromised = try promisesGiven.promise(for: ttl)
+      } catch {
+        isPromised = false
+        board.update { $0.lastError = "nothing is promised to \(peer): \(error)" }
+      }
+    }
     var answer = Holdfast_PromiseAnswer()
     answer.pair = name
     answer.number = wanted.number

@@ -130,7 +130,7 @@ extension Pair {
       case .offer:
         moves.enter("lease")
         // The primary serves no more, and has to be granted anew to do so.
-        promisedEnded()
+        promisesGiven.ended()
       case .promote(let point): Task { await self.take(next, at: point) }
       }
     }
@@ -184,7 +184,7 @@ extension Pair {
 
   /// Promotes this site to the reign that the other has yielded to.
   private func take(_ next: Reign, at point: PointNumber) async {
-    promisedEnded()
+    promisesGiven.ended()
     // By its own word the other site never serves in place of this reign, whoever declined it.
     if forgone == next { forgone = nil }
     do {
