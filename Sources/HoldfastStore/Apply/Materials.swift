@@ -27,8 +27,55 @@ package final class Materials {
     self.isPrivileged = isPrivileged
   }
 
+  /// A file that is there, and was last made, or left, as its entry says.
+  struct Earlier {
+    let path: TreePath
+    let entry: Entry
+  }
+
   /// Makes a regular file at `path`, where nothing is, with content and all else.
+  /// - Parameter earlier: what it was, whose blocks it shares where the filesystem can.
   /// - Returns: its status.
+  func build(
+    _ tree: any Tree, _ path: TreePath, _ entry: Entry, from earlier: Earlier?
+  ) throws -> Status {
+    if let earlier {
+      if let status = try? revise(tree, path, entry, from: earlier) { return status }
+      // Why is of no interest where it can be made anew.
+      if try tree.status(path) != nil { try tree.remove(path, directory: false) }
+    }
+    return try build(tree, path, entry)
+  }
+
+  /// - Returns: `nil` where a file that is made anew is as cheap, or blocks cannot be shared.
+  private func revise(
+    _ tree: any Tree, _ path: TreePath, _ entry: Entry, from earlier: Earlier
+  ) throws -> Status? {
+    let old = earlier.entry
+    guard entry.size >= Limits.revisedBytesMin,
+      max(entry.size, old.size) <= Limits.revisedBytesMax, !entry.sparse, !old.sparse,
+      let file = try tree.clone(earlier.path, as: path)
+    else { return nil }
+    defer { file.close() }
+    var known: [(offset: Int64, name: ChunkName)] = []
+    try reader.forEachReference(old.content) { known.append(($0, $1.name)) }
+    var index = 0
+    var end: Int64 = 0
+    try reader.forEachReference(entry.content) { offset, reference in
+      // A hole would show what was there.
+      guard offset == end else { throw TreeError.exists(path) }
+      end += reference.length
+      while index < known.count, known[index].offset < offset { index += 1 }
+      // A name stands for bytes and so for their number.
+      if index < known.count, known[index] == (offset, reference.name) { return }
+      try write(file, reference, at: offset, isSparse: false)
+    }
+    guard end == entry.size else { return nil }
+    if entry.size != old.size { try file.truncate(to: entry.size) }
+    return try dress(file, entry)
+  }
+
+  /// The same of a file of which nothing is there.
   package func build(_ tree: any Tree, _ path: TreePath, _ entry: Entry) throws -> Status {
     let file = try tree.create(path)
     defer { file.close() }

@@ -28,7 +28,7 @@ package final class Replica {
   /// Names of linked objects, whose stamps the next link may move.
   var linked: Set<Place> = []
   /// Of linked objects: looked up once in a move, not for each name.
-  var bases: [BaseKey: (entry: Entry, place: Place?)] = [:]
+  var firstNames: [LinkKey: (entry: Entry, place: Place?)] = [:]
   /// Made since the disk was last asked to write.
   var unwritten: Int64 = 0
   /// The point that is being made while it is still received.
@@ -69,7 +69,7 @@ package final class Replica {
   package func move(to point: Point) throws(ApplyError) {
     do {
       if record.intents.isEmpty, record.applied == point.number { return }
-      bases.removeAll()
+      firstNames.removeAll()
       unknown = record.intents
       changed = []
       let isFirst = record.applied == .none
@@ -144,7 +144,12 @@ package final class Replica {
       if case .build = try action(place, old, new, from, target, isForced: isForced) {
         number += 1
         probe.hit(.applying)
-        _ = try materials.build(tree(place), staged(number), new)
+        let tree = tree(place)
+        let earlier = try old.flatMap { old in
+          try knows(place) && catalog.row(place)?.entry == old
+            ? Materials.Earlier(path: place.path, entry: old) : nil
+        }
+        _ = try materials.build(tree, staged(number), new, from: earlier)
       }
     }
     // Only to meet errors before anything is displaced: a crash from here on rebuilds it all.

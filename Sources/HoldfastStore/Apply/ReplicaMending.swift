@@ -6,7 +6,7 @@ extension Replica {
   package func rebuild(_ point: Point) throws(ApplyError) {
     do {
       unknown = []
-      bases.removeAll()
+      firstNames.removeAll()
       changed = nil
       try change(from: .none, to: point, isForced: true)
     } catch {
@@ -24,7 +24,7 @@ extension Replica {
     do {
       guard let point = try index.point(record.applied)?.point else { return }
       changed = []
-      bases.removeAll()
+      firstNames.removeAll()
       for tree in trees { try clearStaging(tree) }
       // All names of one object are damaged with it.
       var places = Set(damaged)

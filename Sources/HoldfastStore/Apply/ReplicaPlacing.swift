@@ -6,7 +6,7 @@ extension Replica {
     case build
     case make
     case directory
-    case link(base: TreePath)
+    case link(to: TreePath)
     case dress
   }
 
@@ -15,8 +15,8 @@ extension Replica {
     isForced: Bool
   ) throws -> Action {
     if new.kind == .directory { return .directory }
-    if let base = try base(of: place, new, from, target, isForced), base != place {
-      return .link(base: base.path)
+    if let first = try firstName(of: place, new, from, target, isForced), first != place {
+      return .link(to: first.path)
     }
     let isRegular = new.kind == .regular
     guard !isForced, let old, old.kind == new.kind else { return isRegular ? .build : .make }
@@ -35,12 +35,12 @@ extension Replica {
 
   /// The name that the others of a linked object are linked to: one that this move leaves alone,
   /// else the first.
-  func base(
+  func firstName(
     of place: Place, _ new: Entry, _ from: PointNumber, _ target: PointNumber, _ isForced: Bool
   ) throws -> Place? {
     guard new.linkGroup != 0 else { return nil }
-    let key = BaseKey(root: place.root, linkGroup: new.linkGroup)
-    if let known = bases[key], known.entry == new { return known.place }
+    let key = LinkKey(root: place.root, linkGroup: new.linkGroup)
+    if let known = firstNames[key], known.entry == new { return known.place }
     let members = try index.members(
       root: place.root, linkGroup: new.linkGroup, at: target
     ).filter { try index.entry($0, at: target) == new }
@@ -49,8 +49,8 @@ extension Replica {
       return try unknown.allSatisfy { try index.entry(member, at: $0) == new }
     }
     let found = kept ?? members.first
-    if bases.count >= Self.basesMax { bases.removeAll(keepingCapacity: true) }
-    bases[key] = (new, found)
+    if firstNames.count >= Self.firstNamesMax { firstNames.removeAll(keepingCapacity: true) }
+    firstNames[key] = (new, found)
     return found
   }
 
@@ -90,6 +90,7 @@ extension Replica {
   ) throws {
     let tree = tree(place)
     var status: Status?
+    var isKnown = true
     switch action {
     case .directory:
       if try tree.status(place.path)?.kind != .directory {
@@ -111,15 +112,25 @@ extension Replica {
         status = try materials.dress(tree, place.path, entry)
       }
       touch(place)
-    case .link(let base):
-      try link(tree, base, place)
+    case .link(let first):
+      try link(tree, first, place)
       status = try tree.status(place.path)
       touch(place)
     case .dress:
+      isKnown = try knows(place)
       status = try materials.dress(tree, place.path, entry)
     }
     wrote(entry.size + 4096, in: tree)
-    try record(place, entry, status, at: target)
+    try record(place, entry, status, isKnown: isKnown, at: target)
+  }
+
+  /// Whether what stands there is what was made there last. Names of one object are dressed one
+  /// after the other, so of those it cannot be told.
+  func knows(_ place: Place) throws -> Bool {
+    guard let row = try catalog.row(place), row.isSettled, row.entry.linkGroup == 0,
+      let status = try tree(place).status(place.path)
+    else { return false }
+    return row.stamp == status.stamp
   }
 
   /// Has the disk begin to write where much was made.
@@ -131,30 +142,32 @@ extension Replica {
   }
 
   /// Takes down what was made of a place.
+  /// - Parameter isKnown: whether all of it was made, or known to be what was.
   func record(
-    _ place: Place, _ entry: Entry, _ status: Status?, at target: PointNumber
+    _ place: Place, _ entry: Entry, _ status: Status?, isKnown: Bool = true,
+    at target: PointNumber
   ) throws {
     note(place)
     // A node or symbolic link cannot be flushed by itself.
     if entry.kind != .regular, entry.kind != .directory { changed = nil }
     if let status {
-      try catalog.put(place, CatalogRow(stamp: status.stamp, entry: entry, isSettled: true))
+      try catalog.put(place, CatalogRow(stamp: status.stamp, entry: entry, isSettled: isKnown))
     }
     if entry.linkGroup != 0 { linked.insert(place) }
     try settleIfMany(at: target)
   }
 
-  func link(_ tree: any Tree, _ base: TreePath, _ place: Place) throws {
+  func link(_ tree: any Tree, _ first: TreePath, _ place: Place) throws {
     if let there = try tree.status(place.path) {
-      if there.inode == (try tree.status(base)?.inode) { return }
+      if there.inode == (try tree.status(first)?.inode) { return }
       try tree.remove(place.path, directory: false)
     }
-    try tree.link(base, as: place.path)
+    try tree.link(first, as: place.path)
   }
 
-  struct BaseKey: Hashable {
+  struct LinkKey: Hashable {
     var root: RootNumber
     var linkGroup: UInt64
   }
-  private static let basesMax = 10_000
+  private static let firstNamesMax = 10_000
 }
