@@ -40,17 +40,27 @@ package struct Cutter: Sendable {
   /// - Parameter isLast: whether the data ends with the range; otherwise the range must hold at
   ///   least `bounds.max` bytes.
   package func firstCut(_ bytes: [UInt8], _ range: Range<Int>, isLast: Bool) -> Int {
-    precondition(isLast || range.count >= bounds.max, "\(range.count) bytes are too few to cut")
-    guard range.count > bounds.min else { return range.count }
+    guard let length = cut(bytes, range, isLast: isLast) else {
+      preconditionFailure("\(range.count) bytes are too few to cut")
+    }
+    return length
+  }
+
+  /// The length of the first chunk of `bytes[range]`; `nil` where the range ends before that can
+  /// be told.
+  /// - Parameter isLast: whether the data ends with the range.
+  package func cut(_ bytes: [UInt8], _ range: Range<Int>, isLast: Bool) -> Int? {
+    let least = isLast ? range.count : range.count >= bounds.max ? bounds.max : nil
+    guard range.count > bounds.min else { return least }
     precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count, "\(range)")
     return unsafe bytes.withUnsafeBytes { bytes in
       unsafe table.withUnsafeBufferPointer { table in
-        guard let start = bytes.baseAddress, let table = table.baseAddress else { return 0 }
+        guard let start = bytes.baseAddress, let table = table.baseAddress else { return nil }
         var search = unsafe CutSearch(bytes: start + range.lowerBound, table: table)
         let mean = min(bounds.mean, range.count)
         let max = min(bounds.max, range.count)
         return unsafe search.find(bounds.strictMask, in: bounds.min..<mean)
-          ?? search.find(bounds.easyMask, in: mean..<max) ?? max
+          ?? search.find(bounds.easyMask, in: mean..<max) ?? least.map { min($0, max) }
       }
     }
   }

@@ -176,9 +176,48 @@ package final class FaultTree: Tree {
     try inner.flush()
   }
   package func freeBytes() throws(TreeError) -> Int64 { try inner.freeBytes() }
-  package func clone(_ path: TreePath, as copy: TreePath) throws(TreeError) -> Bool {
+  package func clone(
+    _ path: TreePath, as copy: TreePath
+  ) throws(TreeError) -> (any TreeFile)? {
     try fail(.write, copy)
     return try inner.clone(path, as: copy)
   }
+  package func sharing(
+    _ path: TreePath, with copy: TreePath
+  ) throws(TreeError) -> (any BlockSharing)? {
+    try fail(.write, copy)
+    return try inner.sharing(path, with: copy).map { FaultSharing($0, path, plan) }
+  }
   package func forgetDirectories() { inner.forgetDirectories() }
+}
+
+private final class FaultSharing: BlockSharing {
+  private let inner: any BlockSharing
+  private let path: TreePath
+  private let plan: FaultPlan
+  init(_ inner: any BlockSharing, _ path: TreePath, _ plan: FaultPlan) {
+    self.inner = inner
+    self.path = path
+    self.plan = plan
+  }
+  private func fail() throws(TreeError) {
+    if let failure = plan.next(.write) { throw failure.tree(path, flushing: false) }
+  }
+  func status() throws(TreeError) -> Status { try inner.status() }
+  func layout() throws(TreeError) -> [FileExtent]? {
+    try fail()
+    return try inner.layout()
+  }
+  func copyLayout() throws(TreeError) -> [FileExtent]? {
+    try fail()
+    return try inner.copyLayout()
+  }
+  func share(_ range: Range<Int64>) throws(TreeError) {
+    try fail()
+    try inner.share(range)
+  }
+  func resizeCopy(to size: Int64) throws(TreeError) {
+    try fail()
+    try inner.resizeCopy(to: size)
+  }
 }

@@ -30,6 +30,12 @@ package final class ServiceGroup {
     Shell.run("(echo $BASHPID > '\(path)/cgroup.procs'; exec setsid bash -c '\(script)') &")
   }
 
+  /// Kills what runs in it.
+  package func stop() {
+    let list = "'\(path)/cgroup.procs'"
+    Shell.run("while xargs -r kill -9 < \(list) && grep -q . \(list); do :; done")
+  }
+
   /// Whether it is to stand still, or does.
   package var isFrozen: Bool {
     FileManager.default.contents(atPath: path + "/cgroup.freeze")?.first == UInt8(ascii: "1")

@@ -60,6 +60,7 @@ package final class TestPair {
   private var agents: [String: ChildProcess] = [:]
   private let ports: [String: Int]
   private let disk: LoopDisk?
+  private let replicaDisk: LoopDisk?
 
   package static let binary: String = {
     let file = #filePath.split(separator: "/").dropLast(3)
@@ -71,16 +72,19 @@ package final class TestPair {
   ///     its ``ServiceGroup``, `SCRATCH` for the folder of the test.
   ///   - hasSecond: whether it has a second root, `second` in the test's folder, with its replica
   ///     `second-replica`.
-  ///   - disk: makes the filesystem that the source lies on, where that matters.
+  ///   - disk: makes the filesystem that the source lies on, where that matters; `replicaDisk` the
+  ///     replica's.
   package init(
-    extra: [String] = [], hasSecond: Bool = false, disk: ((Scratch) -> LoopDisk)? = nil
+    extra: [String] = [], hasSecond: Bool = false, disk: ((Scratch) -> LoopDisk)? = nil,
+    replicaDisk: ((Scratch) -> LoopDisk)? = nil
   ) {
     self.disk = disk?(scratch)
+    self.replicaDisk = replicaDisk?(scratch)
     let unit = ServiceGroup.unit(scratch)
     let path = scratch.path
     let extra = extra.map { $0.replacing("UNIT", with: unit).replacing("SCRATCH", with: path) }
     source = (self.disk?.path ?? scratch.path) + "/source"
-    replica = scratch("replica")
+    replica = (self.replicaDisk?.path ?? scratch.path) + "/replica"
     _ = unsafe mkdir(source, 0o755)
     var second = ""
     if hasSecond {
@@ -180,6 +184,20 @@ package final class TestPair {
     return Int(answer.output.filter(\.isNumber)) ?? .max
   }
 
+  /// The agent's own process, also where it is alone in a namespace.
+  package func number(_ site: String) -> String {
+    let number = "\(agents[site]?.number ?? 0)"
+    // Below what made its namespace, and a shell.
+    return isAlone
+      ? Shell.run("pgrep -P $(pgrep -P \(number))").output.filter(\.isNumber) : number
+  }
+
+  /// What an agent read of anything so far (proc(5), rchar).
+  package func bytesRead(_ site: String) -> Int64 {
+    let read = Shell.run("awk '/^rchar/ { print $2 }' /proc/\(number(site))/io").output
+    return Int64(read.filter(\.isNumber)) ?? 0
+  }
+
   /// Has calls of an agent fail for as long as `body` runs (strace(1), "Tampering").
   /// - Parameters:
   ///   - fault: such as `fdatasync:error=EIO`.
@@ -189,16 +207,11 @@ package final class TestPair {
     _ site: String, with fault: String, on path: String? = nil, log: String, _ body: () -> Void
   ) throws {
     let name = fault.prefix { $0 != ":" }
-    var number = "\(agents[site]?.number ?? 0)"
-    if isAlone {
-      // Below what made its namespace, and a shell.
-      number = Shell.run("pgrep -P $(pgrep -P \(number))").output.filter(\.isNumber)
-    }
     let tracer = try ChildProcess(
       "/usr/bin/strace",
       [
         "-f", "-y", "-e", "signal=none", "-e", "trace=\(name)", "-e", "inject=\(fault)", "-o", log,
-        "-p", number,
+        "-p", number(site),
       ] + (path.map { ["-P", $0] } ?? []), environment: [:], output: .file(log + ".strace"))
     let isAttached = wait { Shell.run("grep attached '\(log).strace'").code == 0 }
     precondition(isAttached, Shell.run("cat '\(log).strace'").output)

@@ -57,6 +57,7 @@ package actor CaptureWorker {
   var isInformed = false
   /// Whether more was said of it than is kept.
   private var areHintsCut = false
+  private var nextRoomLook = Instant(nanos: .min)
   /// Whether a snapshot or clones are there meanwhile.
   var isPictured = false
   /// Other filesystems below the roots that were met since all was looked at.
@@ -74,7 +75,9 @@ package actor CaptureWorker {
   ) {
     exclusions = pair.roots.map { Exclusion($0.exclude) }
     providers = Providers(pair: pair, paths: paths, host: host, disk: files.disk)
-    providers.postgres.isWanted = { [gate] in (try? gate.check()) != nil }
+    let isWanted = { [gate] in (try? gate.check()) != nil }
+    providers.postgres.isWanted = isWanted
+    providers.freeze.isWanted = isWanted
     executor = host.executor("capture \(pair.name)")
     self.pair = pair
     self.paths = paths
@@ -116,13 +119,13 @@ package actor CaptureWorker {
   /// Captures nothing more; one that runs is given up.
   package func pause() {
     isServing = false
-    providers.postgres.rest()
+    providers.rest()
     gate.proceed()
   }
 
   package func close() {
     isServing = false
-    providers.postgres.rest()
+    providers.rest()
     try? writer?.abandon()
     closeStore()
     watch = nil
@@ -302,9 +305,10 @@ package actor CaptureWorker {
     switch rootGuard.look(id: identity.id) {
     case .problem(let problem):
       board.hold(.root, problem)
-      providers.postgres.rest()
+      providers.rest()
       watch = nil
       capture = nil
+      watched = []
       retryAt = now + .seconds(1)
       return .refused(problem)
     case .sound(let identities):
@@ -312,6 +316,7 @@ package actor CaptureWorker {
         // Another directory stands in a root's place: it is watched and read anew.
         watch = nil
         capture = nil
+        providers.freeze.letGo()
         watched = identities
       }
     }
@@ -325,8 +330,12 @@ package actor CaptureWorker {
     }
     drain()
     schedule(now, isUrgent: isUrgent)
-    // However long nothing is captured: what a server keeps for this pair has a bound.
+    // However long nothing is captured: what a server or a disk keeps for this pair has a bound.
     try? providers.postgres.lookWhileWaiting()
+    if now >= nextRoomLook {
+      nextRoomLook = now + Limits.roomLookEvery
+      providers.freeze.makeRoom()
+    }
     if gate.isWaiting { return .waiting }
     guard isUrgent || (pace.due.map { $0 <= now } ?? false) || wholeParent != nil else {
       breathe(now)
@@ -335,8 +344,8 @@ package actor CaptureWorker {
     if let retryAt, retryAt > now, !isUrgent { return nil }
     if let spool, spool.sizeBytes > pair.spoolBytes {
       board.hold(.spool, Self.fullSpool(spool.sizeBytes))
-      // A server does not keep its WAL for as long as that may last.
-      providers.postgres.rest()
+      // A server does not keep its WAL for as long as that may last, nor a disk what is overwritten.
+      providers.rest()
       pace.captured(at: now)
       pace.changed(at: now)
       return .refused("the spool is full")

@@ -129,6 +129,9 @@ package protocol ReadableTree: AnyObject {
   func expect(_ paths: [TreePath])
   /// Whether what lies there, with all below, is for now left as it was captured last.
   func isLeft(_ path: TreePath) -> Bool
+  /// What is known of a regular file's content beforehand, and to be told of it when it was read;
+  /// `nil` where that is nothing.
+  func history(_ path: TreePath) -> ContentHistory?
 
   /// Forgets directories kept open between calls: their names may lead elsewhere by now.
   func forgetDirectories()
@@ -136,6 +139,7 @@ package protocol ReadableTree: AnyObject {
 
 extension ReadableTree {
   package func isLeft(_ path: TreePath) -> Bool { false }
+  package func history(_ path: TreePath) -> ContentHistory? { nil }
 }
 
 /// A directory tree, reached only through descriptors: no path given here can leave it, and no
@@ -164,8 +168,12 @@ package protocol Tree: ReadableTree {
   func freeBytes() throws(TreeError) -> Int64
   /// Makes a new file with another's content, sharing its blocks (ioctl_ficlone(2)): at once,
   /// whatever its size, but for what of it is not yet written to the disk.
-  /// - Returns: whether the filesystem can; where not, nothing was made.
-  func clone(_ path: TreePath, as copy: TreePath) throws(TreeError) -> Bool
+  /// - Returns: the new file; `nil` where the filesystem cannot: then nothing was made.
+  func clone(_ path: TreePath, as copy: TreePath) throws(TreeError) -> (any TreeFile)?
+  /// Opens a file and its copy, which is made empty where it is not there.
+  /// - Returns: `nil` where the filesystem does not share blocks, or takes long to say where they
+  ///   lie; then nothing was made.
+  func sharing(_ path: TreePath, with copy: TreePath) throws(TreeError) -> (any BlockSharing)?
 }
 
 extension Tree {

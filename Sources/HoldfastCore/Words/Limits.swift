@@ -198,6 +198,22 @@ package enum Limits {
   /// more often than so.
   package static let flushedWithin = Duration.milliseconds(20)
   package static let flushRoundsMax = 5
+  /// Of files from this size on a copy that shares their blocks stays between points, so that only
+  /// what changed is shared while units stand still.
+  package static let baseBytesMin: Int64 = 32 << 20
+  package static let basesMax = 200
+  /// Between two looks whether their filesystems have room for what they keep.
+  package static let roomLookEvery = Duration.milliseconds(500)
+  /// Pieces that such a file may lie in, and what of it is shared in one call: its writers wait.
+  package static let extentsMax = 1 << 18
+  package static let sharedAtOnce: Int64 = 16 << 20
+  /// Of all such files, what is known of their content: some 50 bytes each.
+  package static let historyReferencesMax = 1 << 18
+  /// A file's content is read as a whole again after so long, whatever is known of it.
+  package static let historyCountsFor = Duration.seconds(3600)
+  /// Rounds of sharing while units still run, until one takes no longer than so.
+  package static let renewRoundsMax = 3
+  package static let renewedWithin = Duration.milliseconds(500)
   /// Places that are looked at while units stand still.
   package static let frozenPlacesMax = 2000
   /// Content that is read while units stand still, where blocks cannot be shared.
@@ -244,6 +260,10 @@ package enum Limits {
   package static let writeOutBytes: Int64 = 64 << 20
   /// Portions in which a large file that is being made goes to the disk.
   package static let passingBytes: Int64 = 8 << 20
+  /// Files that are made of what they were before, where their filesystem shares blocks: smaller
+  /// ones are as fast made anew, of larger ones too much would be kept in mind.
+  package static let revisedBytesMin: Int64 = 1 << 20
+  package static let revisedBytesMax = Int64(historyReferencesMax * chunkBytesMean)
   /// Content of small files that is read ahead of the apply; twice that in memory.
   package static let fetchedBytes: Int64 = 2 << 20
   /// Places that the first apply leaves for its end, one by one; beyond, it looks at all.

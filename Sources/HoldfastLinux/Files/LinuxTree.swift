@@ -144,14 +144,39 @@ package final class LinuxTree: Tree {
     return Descriptor(number)
   }
 
-  package func clone(_ path: TreePath, as copy: TreePath) throws(TreeError) -> Bool {
+  package func clone(
+    _ path: TreePath, as copy: TreePath
+  ) throws(TreeError) -> (any TreeFile)? {
     let source = try openForReading(path)
     let target = try make(copy)
-    guard holdfast_clone(target.number, source.number) != 0 else { return true }
+    guard holdfast_clone(target.number, source.number) != 0 else {
+      return LinuxTreeFile(target, path: copy)
+    }
     let error = errno
     try remove(copy, directory: false)
-    if [EOPNOTSUPP, ENOTTY, EINVAL, EXDEV].contains(error) { return false }
+    if [EOPNOTSUPP, ENOTTY, EINVAL, EXDEV].contains(error) { return nil }
     throw Self.error(path, "clone", error)
+  }
+
+  package func sharing(
+    _ path: TreePath, with copy: TreePath
+  ) throws(TreeError) -> (any BlockSharing)? {
+    // btrfs looks for all who share an extent before it says where that lies, which takes longer
+    // than a clone.
+    guard holdfast_is_xfs(top.number) != 0 else { return nil }
+    let source = try openForReading(path)
+    let number = open(copy, flags: O_RDWR)
+    guard number >= 0 || number == -ENOENT else { throw Self.error(copy, "open", -number) }
+    let target = try number >= 0 ? Descriptor(number) : make(copy)
+    // Who may write into the root could have put another file there.
+    var answer = stat()
+    guard unsafe fstat(target.number, &answer) == 0, answer.st_nlink == 1,
+      answer.st_uid == geteuid()
+    else {
+      if number < 0 { try remove(copy, directory: false) }
+      throw Self.error(copy, "open", EPERM)
+    }
+    return LinuxBlockSharing(file: source, copy: target, path: path)
   }
 
   package func create(_ path: TreePath) throws(TreeError) -> any TreeFile {

@@ -141,7 +141,7 @@ package enum Roots {
     let number = unsafe holdfast_openat(
       AT_FDCWD, root + folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)
     guard number >= 0 else { return false }
-    let own = ["marker.new", "staging"].map { Array($0.utf8) }
+    let own = ["marker.new", "staging", "frozen", "bases"].map { Array($0.utf8) }
     return listNames(number).names.allSatisfy { own.contains($0) }
   }
 

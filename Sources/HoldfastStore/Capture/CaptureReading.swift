@@ -52,6 +52,7 @@ extension Capture {
     let isTold = isWhole && before.size >= Limits.partsFromBytes && before.links == 1
     let (content, size) = try cutter.content(
       of: file, size: before.size, sparse: isSparse, into: writer,
+      history: tree.history(place.path),
       part: isTold
         ? { [writer] in try writer.tell(place, isSparse: isSparse, from: $0, $1) } : nil)
     let attributes = try file.attributes()

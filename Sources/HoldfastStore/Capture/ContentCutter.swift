@@ -4,6 +4,8 @@ package import HoldfastCore
 /// Takes chunks and says what they are called; sends on what the other side does not hold.
 package protocol ChunkSink: AnyObject {
   func store(_ bytes: [UInt8], _ range: Range<Int>) throws -> ChunkName
+  /// Whether a chunk is known to be held by the other side.
+  func holds(_ name: ChunkName) throws -> Bool
 }
 
 /// Cuts a file's bytes into chunks, and long lists of chunks into chunks of their own.
@@ -28,13 +30,16 @@ package final class ContentCutter {
   /// - Parameters:
   ///   - size: what its status said; where the file turns out to have another size, the content
   ///     covers what was read.
+  ///   - history: what is not told there to have changed is not read; told of what was read.
   ///   - part: told of runs of references while more are still to come.
   package func content(
     of file: any ReadableFile, size: Int64, sparse: Bool, into sink: any ChunkSink,
+    history: ContentHistory? = nil,
     part: ((_ offset: Int64, _ references: [ChunkReference]) throws -> Void)? = nil
   ) throws -> (content: Content, size: Int64) {
     var lists = ListCutter(sink: sink, part: part)
     var offset: Int64 = 0
+    var learned: [ChunkReference]?
     if sparse {
       while offset < size, let data = try file.data(from: offset) {
         if data.lowerBound > offset {
@@ -48,9 +53,17 @@ package final class ContentCutter {
         try lists.next(ChunkReference(name: .hole, length: size - offset))
         offset = size
       }
+    } else if let history {
+      var earlier = EarlierCuts(history, size: size)
+      lists.collected = []
+      lists.collectedMax = history.room
+      offset = try cut(file, size, &earlier, &lists, sink)
+      // Otherwise the file is another than its status said.
+      if offset == size { learned = lists.collected }
     } else {
       offset = try cut(file, 0..<size, &lists, sink)
     }
+    history?.learn(learned, size: size)
     return (try lists.finish(), offset)
   }
 
@@ -92,17 +105,74 @@ package final class ContentCutter {
     return got
   }
 
+  /// Reads only where the earlier cuts do not hold. A cut depends on the bytes from the one before
+  /// it alone, so that what comes of it is what reading everything would give.
+  private func cut(
+    _ file: any ReadableFile, _ size: Int64, _ earlier: inout EarlierCuts,
+    _ lists: inout ListCutter, _ sink: any ChunkSink
+  ) throws -> Int64 {
+    var offset: Int64 = 0
+    // Less where it ends before its status said.
+    var size = size
+    // `buffer[range]` holds what the file has from `offset` on.
+    var range = 0..<0
+    while offset < size {
+      if let reference = earlier.chunk(at: offset), try sink.holds(reference.name) {
+        try lists.next(reference)
+        offset += reference.length
+        range = 0..<0
+        continue
+      }
+      // As many bytes as the chunk had before: most changes leave it its length.
+      var wanted = Int(min(earlier.end(after: offset) ?? size, size) - offset)
+      while true {
+        wanted = min(max(wanted, range.count), Limits.chunkBytesMax)
+        if range.count < wanted {
+          if range.lowerBound > 0 { buffer.slide(range) }
+          range = 0..<range.count
+          var readTo = offset + Int64(range.count)
+          while range.count < wanted {
+            let end = offset + Int64(wanted)
+            let got = try refill(file, &readTo, end, at: range.upperBound)
+            if got == 0 {
+              size = readTo
+              break
+            }
+            range = 0..<(range.upperBound + got)
+          }
+        }
+        if range.isEmpty { break }
+        let isLast = offset + Int64(range.count) == size
+        if let length = cutter.cut(buffer, range, isLast: isLast) {
+          let chunk = range.lowerBound..<(range.lowerBound + length)
+          let name = try sink.store(buffer, chunk)
+          try lists.next(ChunkReference(name: name, length: Int64(length)))
+          offset += Int64(length)
+          range = chunk.upperBound..<range.upperBound
+          break
+        }
+        wanted = Int(min(Int64(range.count + Limits.chunkBytesMean), size - offset))
+      }
+    }
+    return offset
+  }
+
   /// Collects references, level by level.
   private struct ListCutter {
     let sink: any ChunkSink
     let part: ((Int64, [ChunkReference]) throws -> Void)?
     var levels: [[ChunkReference]] = [[]]
+    /// All of the lowest level, where they are wanted and no more than so.
+    var collected: [ChunkReference]?
+    var collectedMax = 0
     /// What was not yet told of as a part, and where it begins.
     var untold: [ChunkReference] = []
     var untoldFrom: Int64 = 0
 
     mutating func next(_ reference: ChunkReference) throws {
       try add(reference)
+      collected?.append(reference)
+      if (collected?.count ?? 0) > collectedMax { collected = nil }
       guard let part else { return }
       untold.append(reference)
       guard untold.count >= Limits.partReferences else { return }

@@ -8,6 +8,7 @@ package final class Freeze {
   private let exclusions: [Exclusion]
   private let catalog: any Catalog
   private let clock: any Timekeeper
+  private let bases: Bases
   private var frozen: [FrozenTree] = []
   /// Places that were looked at, and whether with all below them.
   private var seen: [Place: Bool] = [:]
@@ -27,11 +28,13 @@ package final class Freeze {
   }()
 
   package init(
-    trees: [any Tree], exclusions: [Exclusion], catalog: any Catalog, clock: any Timekeeper
+    trees: [any Tree], exclusions: [Exclusion], catalog: any Catalog, bases: Bases,
+    clock: any Timekeeper
   ) {
     self.trees = trees
     self.exclusions = exclusions
     self.catalog = catalog
+    self.bases = bases
     self.clock = clock
   }
 
@@ -40,10 +43,17 @@ package final class Freeze {
 
   /// Before the writers stand still: makes room for clones.
   package func prepare() throws(TreeError) {
+    bases.prune(trees)
     for tree in trees {
       try Self.clear(tree)
       try tree.make(Self.folder, kind: .directory, target: [], device: 0)
     }
+  }
+
+  /// After that, maybe more than once: has the copies of large files share with them what they are
+  /// by now.
+  package func renew(_ work: CaptureWork) {
+    for place in Set(work.places).union(work.forced) { bases.renew(place, trees) }
   }
 
   /// After that, maybe more than once: has the content of files written to their disk, so that
@@ -90,7 +100,7 @@ package final class Freeze {
       guard seen.count <= Limits.frozenPlacesMax else {
         throw ProviderError("more than \(Limits.frozenPlacesMax) places changed at once")
       }
-      stack += try look(place, isDeep: isDeep)
+      stack += try look(place, isDeep: isDeep, until: deadline)
     }
     defer { frozen = [] }
     return Pictures(trees: frozen, mounts: [], madeAt: madeAt, extent: Set(seen.keys))
@@ -110,7 +120,9 @@ package final class Freeze {
   }
 
   /// - Returns: what is to be looked at besides.
-  private func look(_ place: Place, isDeep: Bool) throws -> [(Place, Bool)] {
+  private func look(
+    _ place: Place, isDeep: Bool, until deadline: Instant
+  ) throws -> [(Place, Bool)] {
     let root = place.root.rawValue
     if place.path.isWithin(.reserved) {
       frozen[root].set(place.path, .success(nil))
@@ -146,7 +158,7 @@ package final class Freeze {
       object.attributes = try trees[root].attributes(place.path)
       switch status.kind {
       case .symlink: object.target = try trees[root].target(place.path)
-      case .regular: object.content = try content(place, status)
+      case .regular: object.content = try content(place, status, until: deadline)
       default: break
       }
       if !isDirectory, status.links > 1 {
@@ -168,16 +180,23 @@ package final class Freeze {
       .filter { $0 != place }.map { ($0, false) }
   }
 
-  private func content(_ place: Place, _ status: Status) throws -> FrozenTree.Content {
+  private func content(
+    _ place: Place, _ status: Status, until deadline: Instant
+  ) throws -> FrozenTree.Content {
     let tree = trees[place.root.rawValue]
     if status.size == 0 { return .bytes([]) }
-    clones += 1
-    let name = Array("\(clones)".utf8)
     let began = clock.now()
-    if let copy = Self.folder.appending(name), try tree.clone(place.path, as: copy) {
+    defer {
       let took = clock.now() - began
       if took > slowest?.took ?? .zero { slowest = (place.path, took) }
-      return .clone(copy)
+    }
+    if let base = try bases.settle(place, status, trees, until: deadline) {
+      return .clone(base.copy, base.history)
+    }
+    clones += 1
+    let name = Array("\(clones)".utf8)
+    if let copy = Self.folder.appending(name), try tree.clone(place.path, as: copy) != nil {
+      return .clone(copy, nil)
     }
     bytesRead += Int(clamping: status.size)
     guard bytesRead <= Limits.frozenBytesMax else {

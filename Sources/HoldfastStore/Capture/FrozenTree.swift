@@ -15,8 +15,8 @@ final class FrozenTree: ReadableTree {
     /// Nobody needs it.
     case none
     case bytes([UInt8])
-    /// In the root itself.
-    case clone(TreePath)
+    /// In the root itself, and what is known of it.
+    case clone(TreePath, ContentHistory?)
   }
   private let root: any Tree
   /// `nil` where nothing was there.
@@ -56,8 +56,13 @@ final class FrozenTree: ReadableTree {
     switch object.content {
     case .none: throw .failed(path, call: "read while frozen", errno: Self.isUnknown)
     case .bytes(let bytes): return FrozenBytes(object, bytes)
-    case .clone(let copy): return FrozenClone(object, try root.open(copy))
+    case .clone(let copy, _): return FrozenClone(object, try root.open(copy))
     }
+  }
+  func history(_ path: TreePath) -> ContentHistory? {
+    guard case .success(let object) = objects[path], case .clone(_, let history) = object?.content
+    else { return nil }
+    return history
   }
   func expect(_ paths: [TreePath]) {}
   func forgetDirectories() {}

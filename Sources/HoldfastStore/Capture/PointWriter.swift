@@ -87,11 +87,9 @@ package final class PointWriter: ChunkSink {
   }
 
   package func store(_ bytes: [UInt8], _ range: Range<Int>) throws -> ChunkName {
-    try checkpoint()
     let name = digests.name(bytes, range)
     let prefix = name.digest.prefix
-    if fresh.contains(prefix) { return name }
-    if try catalog.knows(prefix) { return name }
+    if try holds(name) { return name }
     fresh.insert(prefix)
     gathered.append(prefix)
     try append(.chunk, name, bytes, range)
@@ -107,10 +105,13 @@ package final class PointWriter: ChunkSink {
   /// Whether nothing says that content is not held by the standby: of lists of chunks only their
   /// own names are looked at.
   func mayHold(_ content: Content) throws -> Bool {
-    try content.references.allSatisfy { reference in
-      let prefix = reference.name.digest.prefix
-      return try reference.name == .hole || fresh.contains(prefix) || catalog.knows(prefix)
-    }
+    try content.references.allSatisfy { try $0.name == .hole || holds($0.name) }
+  }
+
+  package func holds(_ name: ChunkName) throws -> Bool {
+    try checkpoint()
+    let prefix = name.digest.prefix
+    return try fresh.contains(prefix) || catalog.knows(prefix)
   }
 
   private func flushLearned() throws {

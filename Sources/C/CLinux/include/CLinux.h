@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/btrfs.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
 #include <signal.h>
@@ -113,6 +114,34 @@ static inline int holdfast_btrfs_destroy(int folder, const char *name) {
 /// Shares another file's blocks: ioctl_ficlone(2).
 static inline int holdfast_clone(int target, int source) {
   return ioctl(target, FICLONE, source);
+}
+
+/// The same of a range of bytes: ioctl_ficlonerange(2).
+static inline int holdfast_clone_range(int target, int source, int64_t offset, int64_t length) {
+  struct file_clone_range range = {
+      .src_fd = source,
+      .src_offset = (uint64_t)offset,
+      .src_length = (uint64_t)length,
+      .dest_offset = (uint64_t)offset};
+  return ioctl(target, FICLONERANGE, &range);
+}
+
+/// Whether a descriptor lies on XFS (statfs(2)).
+static inline int holdfast_is_xfs(int descriptor) {
+  struct statfs answer;
+  return fstatfs(descriptor, &answer) == 0 && (uint32_t)answer.f_type == 0x58465342;
+}
+
+/// Where a file's bytes lie from `offset` on: FS_IOC_FIEMAP of ioctl_fiemap(2). `map` has room for
+/// `count` extents behind its head. Returns how many there are, or -1.
+static inline int holdfast_extents(
+    int file, struct fiemap *map, int64_t offset, unsigned count, int is_flushed) {
+  memset(map, 0, sizeof *map);
+  map->fm_start = (uint64_t)offset;
+  map->fm_length = FIEMAP_MAX_OFFSET - (uint64_t)offset;
+  map->fm_flags = is_flushed ? FIEMAP_FLAG_SYNC : 0;
+  map->fm_extent_count = count;
+  return ioctl(file, FS_IOC_FIEMAP, map) == 0 ? (int)map->fm_mapped_extents : -1;
 }
 
 /// pidfd_open(2).

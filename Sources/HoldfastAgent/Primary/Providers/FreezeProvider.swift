@@ -31,6 +31,7 @@ final class FreezeProvider {
   let paths: [String]
   let host: any Host
   let freezer: any Freezer
+  private let bases: Bases
   /// Until when it is not tried, and why: one file alone took longer than units may stand still.
   private var futile: (until: Instant, why: String)?
 
@@ -39,23 +40,55 @@ final class FreezeProvider {
     self.paths = paths
     self.host = host
     freezer = host.freezer(pair: pair.name)
+    bases = Bases(clock: host.clock)
   }
 
-  /// Thaws what a crash left frozen, and removes all clones.
+  /// Thaws what a crash left frozen, and removes all that it made in the roots.
   /// - Returns: what could not be done.
   func recover() -> [String] {
-    let still = freezer.recover()
-    let left = paths.compactMap { path -> String? in
+    letGo()
+    return end()
+  }
+
+  /// Gives up what it keeps from one capture to the next. What cannot be removed the next start
+  /// removes.
+  func letGo() {
+    for (root, path) in paths.enumerated() {
+      let tree = try? host.tree(path)
+      try? bases.clear(RootNumber(rawValue: root), tree)
+    }
+  }
+
+  /// Ends what a capture needed.
+  /// - Returns: what could not be done.
+  func end() -> [String] { freezer.recover().map { "freeze: \($0)" } + clear() }
+
+  /// Removes the clones of one capture.
+  /// - Returns: what could not be done.
+  private func clear() -> [String] {
+    bases.rest()
+    return paths.compactMap { path -> String? in
       do throws(TreeError) {
         try Freeze.clear(try host.tree(path))
         return nil
       } catch {
         // A root that is not there is told of elsewhere.
         if case .absent = error { return nil }
-        return pair.freezes ? "\(path): \(error)" : nil
+        return pair.freezes ? "freeze: \(path): \(error)" : nil
       }
     }
-    return (still + left).map { "freeze: \($0)" }
+  }
+
+  /// Gives up what it keeps where the filesystem has too little room for it.
+  func makeRoom() {
+    guard !bases.isEmpty, let trees = try? paths.map({ try host.tree($0) }) else { return }
+    bases.makeRoom(trees)
+  }
+
+  /// Whether anybody still waits for a capture.
+  var isWanted: () -> Bool {
+    get { bases.isWanted }
+    set { bases.isWanted = newValue }
   }
 
   /// - Throws: why there are no pictures; all runs again then, but on a fenced site.
@@ -66,25 +99,44 @@ final class FreezeProvider {
     guard !pair.units.isEmpty else {
       throw ProviderError("the plan has no unit that could be stopped")
     }
-    if let futile, host.clock.now() < futile.until { throw ProviderError(futile.why) }
+    if let futile, host.clock.now() < futile.until {
+      letGo()
+      throw ProviderError(futile.why)
+    }
     futile = nil
     scene.add(tell())
     guard Freeze.isFeasible(scene.work) else {
+      letGo()
       throw ProviderError("too much is to be read while units stand still")
     }
     do {
       let freeze = Freeze(
         trees: try paths.map { try host.tree($0) },
         exclusions: pair.roots.map { Exclusion($0.exclude) }, catalog: scene.catalog,
-        clock: host.clock)
+        bases: bases, clock: host.clock)
       try freeze.prepare()
       // A service that was ended is not kept waiting, and its clients wait for it elsewhere.
-      if freezer.isRunning(pair.units) { flush(freeze, &scene, tell) }
+      if freezer.isRunning(pair.units) {
+        renew(freeze, &scene, tell)
+        flush(freeze, &scene, tell)
+      }
       return try take(freeze, limit, &scene, &frozen, tell)
-    } catch let error as ProviderError {
-      throw error
     } catch {
-      throw ProviderError("\(error)")
+      // Of no use to who reads instead.
+      _ = clear()
+      throw error as? ProviderError ?? ProviderError("\(error)")
+    }
+  }
+
+  /// What changes while most is shared is shared in less time, each round.
+  private func renew(
+    _ freeze: Freeze, _ scene: inout FreezeScene, _ tell: () -> FreezeScene.News
+  ) {
+    for _ in 0..<Limits.renewRoundsMax {
+      let began = host.clock.now()
+      freeze.renew(scene.work)
+      if host.clock.now() - began < Limits.renewedWithin { return }
+      scene.add(tell())
     }
   }
 

@@ -113,13 +113,19 @@ final class Providers {
     throw ProviderError(troubles.joined(separator: "; "))
   }
 
+  /// Gives up all that is kept from one capture to the next.
+  func rest() {
+    postgres.rest()
+    freeze.letGo()
+  }
+
   /// - Returns: what could not be ended.
   func end(_ moment: Moment) -> [String] {
     var troubles = release()
     if moment.provider != .freeze { troubles += freeze.freezer.recover() }
     switch moment.provider {
     case .none, .btrfs, .snapshot: break
-    case .freeze: troubles += freeze.recover()
+    case .freeze: troubles += freeze.end()
     case .postgres: moment.cluster.map(postgres.end)
     }
     // Also what an earlier one could not remove.
