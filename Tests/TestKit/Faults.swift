@@ -206,7 +206,10 @@ private final class FaultSharing: BlockSharing {
   func status() throws(TreeError) -> Status { try inner.status() }
   func layout() throws(TreeError) -> [FileExtent]? {
     try fail()
-    return try inner.layout()
+    let layout = try inner.layout()
+    // It has shared a block by now.
+    try fail()
+    return layout
   }
   func copyLayout() throws(TreeError) -> [FileExtent]? {
     try fail()

@@ -325,7 +325,7 @@ package actor CaptureWorker {
       try open()
       try learn()
     } catch {
-      providers.postgres.rest()
+      providers.rest()
       return fail("cannot open: \(error)", at: now)
     }
     drain()
@@ -344,7 +344,7 @@ package actor CaptureWorker {
     if let retryAt, retryAt > now, !isUrgent { return nil }
     if let spool, spool.sizeBytes > pair.spoolBytes {
       board.hold(.spool, Self.fullSpool(spool.sizeBytes))
-      // A server does not keep its WAL for as long as that may last, nor a disk what is overwritten.
+      // For as long as that may last no server keeps its WAL, no disk what is overwritten.
       providers.rest()
       pace.captured(at: now)
       pace.changed(at: now)

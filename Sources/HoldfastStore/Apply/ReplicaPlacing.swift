@@ -117,15 +117,15 @@ extension Replica {
       status = try tree.status(place.path)
       touch(place)
     case .dress:
-      isKnown = try knows(place)
+      isKnown = try entry.linkGroup != 0 || knows(place)
       status = try materials.dress(tree, place.path, entry)
     }
     wrote(entry.size + 4096, in: tree)
     try record(place, entry, status, isKnown: isKnown, at: target)
   }
 
-  /// Whether what stands there is what was made there last. Names of one object are dressed one
-  /// after the other, so of those it cannot be told.
+  /// Whether what stands there is what was made there last. Of an object with several names it
+  /// cannot be told: whatever is done to one moves the stamps of all.
   func knows(_ place: Place) throws -> Bool {
     guard let row = try catalog.row(place), row.isSettled, row.entry.linkGroup == 0,
       let status = try tree(place).status(place.path)

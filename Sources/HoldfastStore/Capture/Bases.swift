@@ -11,6 +11,8 @@ package final class Bases {
     let copyIdentity: Identity
     let madeAt: Instant
     let history: ContentHistory
+    /// What it may come to take: the size of its file.
+    var room: Int64
     /// Of the copy.
     var size: Int64 = 0
     /// Open for one capture, and where the copy lies since nothing was shared in it.
@@ -106,7 +108,7 @@ package final class Bases {
 
   /// What is shared takes no room until the file is written.
   private func hasRoom(_ device: UInt64, _ tree: any Tree, for size: Int64) -> Bool {
-    let taken = bases.values.filter { $0.file.device == device }.reduce(size) { $0 + $1.size }
+    let taken = bases.values.filter { $0.file.device == device }.reduce(size) { $0 + $1.room }
     return (try? tree.freeBytes()).map { $0 / 2 >= taken } ?? false
   }
 
@@ -121,25 +123,34 @@ package final class Bases {
   func renew(_ place: Place, _ trees: [any Tree]) {
     let tree = trees[place.root.rawValue]
     do throws(TreeError) {
-      guard let status = try tree.status(place.path), Self.isFit(status),
-        status.device == (try tree.status(.top))?.device, scattered[place] == nil
+      guard !place.path.isWithin(.reserved), let status = try tree.status(place.path),
+        Self.isFit(status), status.device == (try tree.status(.top))?.device,
+        scattered[place] == nil
       else { return giveUp(place, trees) }
       if let base = bases[place], base.file != Identity(status) { giveUp(place, trees) }
-      if bases[place] == nil {
-        guard bases.count < Limits.basesMax, hasRoom(status.device, tree, for: status.size)
-        else { return }
-        bases[place] = try make(place, status, tree)
-      }
-      guard bases[place] != nil else { return }
-      switch try share(place, status, tree, until: nil) {
-      case .shared, .unfinished: return
-      case .scattered: scattered[place] = clock.now()
-      case .strange: break
-      }
+      if bases[place] != nil, try renew(place, status, tree) { return }
       giveUp(place, trees)
+      guard scattered[place] == nil, bases.count < Limits.basesMax,
+        hasRoom(status.device, tree, for: status.size)
+      else { return }
+      bases[place] = try make(place, status, tree)
+      if bases[place] != nil, try !renew(place, status, tree) { giveUp(place, trees) }
     } catch {
       giveUp(place, trees)
     }
+  }
+
+  /// - Returns: whether the copy is of use.
+  private func renew(
+    _ place: Place, _ status: Status, _ tree: any Tree
+  ) throws(TreeError) -> Bool {
+    bases[place]?.room = status.size
+    switch try share(place, status, tree, until: nil) {
+    case .shared, .unfinished: return true
+    case .scattered: scattered[place] = clock.now()
+    case .strange: break
+    }
+    return false
   }
 
   private func make(
@@ -154,7 +165,7 @@ package final class Bases {
     else { return nil }
     var base = Base(
       file: Identity(status), copy: copy, copyIdentity: Identity(made), madeAt: clock.now(),
-      history: ContentHistory(budget))
+      history: ContentHistory(budget), room: status.size)
     base.sharing = sharing
     return base
   }
@@ -166,16 +177,16 @@ package final class Bases {
     _ place: Place, _ status: Status, _ trees: [any Tree], until deadline: Instant
   ) throws(ProviderError) -> (copy: TreePath, history: ContentHistory)? {
     guard let base = bases[place] else { return nil }
-    if base.file == Identity(status), Self.isFit(status),
-      let outcome = try? share(place, status, trees[place.root.rawValue], until: deadline),
-      outcome == .shared
-    {
-      return (base.copy, base.history)
+    var outcome = Outcome.strange
+    if base.file == Identity(status), Self.isFit(status) {
+      let tree = trees[place.root.rawValue]
+      outcome = (try? share(place, status, tree, until: deadline)) ?? .strange
     }
-    guard clock.now() < deadline else {
-      throw ProviderError("what changed of \(place.path) was too much")
+    switch outcome {
+    case .shared: return (base.copy, base.history)
+    case .unfinished: throw ProviderError("what changed of \(place.path) was too much")
+    case .scattered, .strange: giveUp(place, trees)
     }
-    giveUp(place, trees)
     return nil
   }
 
@@ -207,7 +218,9 @@ package final class Bases {
         layout = nil
       }
     }
-    // In this order: what is shared by asking where the file lies counts as changed.
+    // Asking where the file lies shares its first block: before, the copy is asked for its own, and
+    // that block counts as changed whatever comes of it.
+    base.history.touch([0..<Self.alignment])
     if layout == nil { layout = try sharing.copyLayout() }
     guard let old = layout, let new = try sharing.layout() else { return .scattered }
     let changed = FileExtent.differences(new, old, size: size)

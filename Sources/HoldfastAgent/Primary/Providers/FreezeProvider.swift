@@ -120,6 +120,7 @@ final class FreezeProvider {
         renew(freeze, &scene, tell)
         flush(freeze, &scene, tell)
       }
+      guard isWanted() else { throw ProviderError("nobody waits for it any more") }
       return try take(freeze, limit, &scene, &frozen, tell)
     } catch {
       // Of no use to who reads instead.

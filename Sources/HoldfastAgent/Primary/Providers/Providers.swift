@@ -110,6 +110,7 @@ final class Providers {
       return Moment(isQuiesced: isQuiesced, frozen: frozen, troubles: troubles)
     }
     troubles += release()
+    freeze.letGo()
     throw ProviderError(troubles.joined(separator: "; "))
   }
 
@@ -122,12 +123,13 @@ final class Providers {
   /// - Returns: what could not be ended.
   func end(_ moment: Moment) -> [String] {
     var troubles = release()
-    if moment.provider != .freeze { troubles += freeze.freezer.recover() }
-    switch moment.provider {
-    case .none, .btrfs, .snapshot: break
-    case .freeze: troubles += freeze.end()
-    case .postgres: moment.cluster.map(postgres.end)
+    if moment.provider == .freeze {
+      troubles += freeze.end()
+    } else {
+      troubles += freeze.freezer.recover()
+      freeze.letGo()
     }
+    moment.cluster.map(postgres.end)
     // Also what an earlier one could not remove.
     if settings.contains(.btrfs) { troubles += btrfs.recover() }
     if snapshot != nil { troubles += commands.remove(snapshot) }
