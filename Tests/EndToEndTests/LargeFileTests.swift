@@ -80,6 +80,11 @@ struct `Large files of units that stand still` {
     #expect(pair.sync() > 0, "\(pair.story)")
     Shell.run("cd '\(pair.source)'; \(write) bs=4k count=1 seek=80")
     capture(pair, "written by somebody")
+    // As the runbook says.
+    Shell.run("rm -r '\(pair.source)/.holdfast/bases'")
+    Shell.run("cd '\(pair.source)'; \(write) bs=4k count=1 seek=81")
+    capture(pair, "without its copy")
+    #expect(!copies(pair).isEmpty)
     Shell.run("rm '\(pair.source)/big'")
     capture(pair, "gone")
     #expect(copies(pair) == "")

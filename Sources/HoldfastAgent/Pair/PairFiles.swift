@@ -6,6 +6,7 @@ package import HoldfastStore
 package struct PairFiles: Sendable {
   package let disk: any Disk
 
+  /// - Parameter disk: the pair's own.
   package init(disk: any Disk) { self.disk = disk }
 
   package init(_ host: any Host, pair: String) throws(DiskError) {

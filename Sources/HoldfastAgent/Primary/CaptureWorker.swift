@@ -316,7 +316,7 @@ package actor CaptureWorker {
         // Another directory stands in a root's place: it is watched and read anew.
         watch = nil
         capture = nil
-        providers.freeze.letGo()
+        providers.freeze.sweep()
         watched = identities
       }
     }

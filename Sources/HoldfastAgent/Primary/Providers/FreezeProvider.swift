@@ -46,13 +46,17 @@ final class FreezeProvider {
   /// Thaws what a crash left frozen, and removes all that it made in the roots.
   /// - Returns: what could not be done.
   func recover() -> [String] {
-    letGo()
+    sweep()
     return end()
   }
 
-  /// Gives up what it keeps from one capture to the next. What cannot be removed the next start
-  /// removes.
+  /// Gives up what it keeps from one capture to the next.
   func letGo() {
+    if !bases.isEmpty { sweep() }
+  }
+
+  /// The same, and removes what is not known of. What cannot be removed the next start removes.
+  func sweep() {
     for (root, path) in paths.enumerated() {
       let tree = try? host.tree(path)
       try? bases.clear(RootNumber(rawValue: root), tree)
@@ -117,8 +121,10 @@ final class FreezeProvider {
       try freeze.prepare()
       // A service that was ended is not kept waiting, and its clients wait for it elsewhere.
       if freezer.isRunning(pair.units) {
-        renew(freeze, &scene, tell)
-        flush(freeze, &scene, tell)
+        repeatedly(
+          Limits.renewRoundsMax, until: Limits.renewedWithin, &scene, tell, freeze.renew)
+        repeatedly(
+          Limits.flushRoundsMax, until: Limits.flushedWithin, &scene, tell, freeze.flush)
       }
       guard isWanted() else { throw ProviderError("nobody waits for it any more") }
       return try take(freeze, limit, &scene, &frozen, tell)
@@ -129,26 +135,15 @@ final class FreezeProvider {
     }
   }
 
-  /// What changes while most is shared is shared in less time, each round.
-  private func renew(
-    _ freeze: Freeze, _ scene: inout FreezeScene, _ tell: () -> FreezeScene.News
+  /// What changes while something is done for all that has changed is less each round.
+  private func repeatedly(
+    _ rounds: Int, until limit: Duration, _ scene: inout FreezeScene,
+    _ tell: () -> FreezeScene.News, _ body: (CaptureWork) -> Void
   ) {
-    for _ in 0..<Limits.renewRoundsMax {
+    for _ in 0..<rounds {
       let began = host.clock.now()
-      freeze.renew(scene.work)
-      if host.clock.now() - began < Limits.renewedWithin { return }
-      scene.add(tell())
-    }
-  }
-
-  /// What is written while all is flushed is to be flushed again, and takes less time each round.
-  private func flush(
-    _ freeze: Freeze, _ scene: inout FreezeScene, _ tell: () -> FreezeScene.News
-  ) {
-    for _ in 0..<Limits.flushRoundsMax {
-      let began = host.clock.now()
-      freeze.flush(scene.work)
-      if host.clock.now() - began < Limits.flushedWithin { return }
+      body(scene.work)
+      if host.clock.now() - began < limit { return }
       scene.add(tell())
     }
   }
