@@ -71,6 +71,26 @@ private struct Asked {
     #expect(asked.primary(.renew, now: 111) == .granted(wait: .zero))
   }
 
+  @Test func `that knows nothing has whoever reigns come first`() {
+    func waited() -> Asked {
+      var asked = Asked()
+      _ = asked.primary(.renew, now: 0)
+      #expect(asked.standby(.ask, now: 1) == .refused(.quiet(left: ttl)))
+      // Whose reign it is may serve on a person's word.
+      let next = asked.standby(.acquire(reign(2), .automatic), now: 12)
+      #expect(next == .refused(.quiet(left: .seconds(9))))
+      #expect(asked.standby(.ask, now: 12) == .refused(.quiet(left: .seconds(9))))
+      return asked
+    }
+    var alive = waited()
+    #expect(alive.primary(.renew, now: 13) == .granted(wait: .zero))
+    #expect(
+      alive.standby(.acquire(reign(2), .automatic), now: 14)
+        == .held(reign(1), left: .seconds(9)))
+    var dead = waited()
+    #expect(dead.standby(.acquire(reign(2), .automatic), now: 21) == .granted(wait: .zero))
+  }
+
   @Test func `forgets nothing of a site for another's many words`() {
     var asked = Asked()
     #expect(asked.primary(.renew, now: 0) == .refused(.unheard))
@@ -281,7 +301,8 @@ private struct Asked {
     #expect(asked.ask(.renew, right, promoted, 12) == .refused(.split(reign(1))))
     // The holder becomes the standby of the other's reign.
     let gaveWay = word(reign(1, 8), .standby, to: right)
-    #expect(asked.ask(.ask, left, gaveWay, 13) == .refused(.quiet(left: ttl)))
+    // Whose reign it is may serve on a person's word: it is granted its lease before anybody else.
+    #expect(asked.ask(.ask, left, gaveWay, 13) == .refused(.quiet(left: ttl * 2)))
     #expect(asked.ask(.renew, right, promoted, 24) == .granted(wait: .zero))
   }
 

@@ -65,6 +65,25 @@ private struct Store {
     #expect(try store.ask(next, right, ttl: 10, now: 61) == .granted(wait: .zero))
   }
 
+  @Test func `that was empty has whoever reigns come first`() throws {
+    let quiet = ArbiterAnswer.refused(.quiet(left: .seconds(10)))
+    func waited() throws -> Store {
+      var store = Store()
+      _ = try store.ask(.renew, left, ttl: 10, now: 0)
+      #expect(try store.ask(.ask, right, ttl: 10, now: 1) == quiet)
+      #expect(try store.ask(next, right, ttl: 10, now: 12) == quiet)
+      #expect(try store.ask(.ask, right, ttl: 10, now: 12) == quiet)
+      return store
+    }
+    var alive = try waited()
+    #expect(try alive.ask(.renew, left, ttl: 10, now: 13) == .granted(wait: .zero))
+    #expect(try alive.ask(next, right, ttl: 10, now: 14) == .held(reign, left: .seconds(10)))
+    #expect(try alive.ask(.release, left, ttl: 10, now: 15) == .released)
+    #expect(try alive.ask(next, right, ttl: 10, now: 16) == .granted(wait: .zero))
+    var dead = try waited()
+    #expect(try dead.ask(next, right, ttl: 10, now: 22) == .granted(wait: .zero))
+  }
+
   @Test func `grants for as long as was asked for once nothing longer lives`() throws {
     var store = try Store.begun(ttl: 60)
     for now in stride(from: Int64(1), through: 70, by: 3) {

@@ -70,7 +70,7 @@ extension World {
     let site = chance.pick(sites)
     // Also where the times are not what they should be.
     let pauseMax = LeaseTerms(ttl: terms.ttl).pauseMax
-    switch chance.below(30) {
+    switch chance.below(31) {
     case 0: cut([.left, .right], [.right, .left])
     case 1: cut([.left, .witness], [.witness, .left])
     case 2: cut([.right, .witness], [.witness, .right])
@@ -118,6 +118,7 @@ extension World {
     case 24, 25, 26: changeMind(site)
     case 27: withdraw(site)
     case 28: configure(site)
+    case 29: sicken(for: chance.duration(.seconds(4)...(.seconds(40))))
     default: rejoin(site)
     }
   }
@@ -185,7 +186,7 @@ extension World {
   /// A person switches the other host off, sees to it that it stays so until it is known who may
   /// serve, and promotes this site.
   private func sayOtherIsDown(_ site: SimulatedSite) {
-    guard site.standing?.role == .standby, !site.isPromoting, site.taking == nil,
+    guard site.standing?.role == .standby, site.promotion == nil, site.taking == nil,
       site.pausedUntil == nil, !site.isAgentStanding(now)
     else { return }
     let other = other(site)
@@ -203,7 +204,7 @@ extension World {
       let other = world.other(site)
       guard other.isHeldOff else { return }
       // What a person said is forgotten with the processes that heard it.
-      if !site.runs, !site.isByWord, !site.isPromoting { other.isHeldOff = false }
+      if !site.runs, !site.isByWord, site.promotion == nil { other.isHeldOff = false }
       world.watchWord(site)
     }
   }
@@ -274,7 +275,7 @@ extension World {
 
   /// Faults end, and a person who reads the runbook does what it says.
   /// - Parameter isBroken: of one site the disk stays full, unless the other yields to it by its
-  ///   own word, which nobody takes back.
+  ///   own word, or its own reign has begun, which nobody takes back.
   package func calm(isBroken: Bool = false) {
     isLossy = false
     heal()
@@ -287,8 +288,13 @@ extension World {
     after(terms.ttl) { world in
       world.cuts = []
       for site in world.sites {
+        let other = world.other(site)
+        // All who could let it serve have heard of the other's epoch by now.
+        if other.promotion == nil { site.isHeldOff = false }
         world.rejoin(site)
-        if world.other(site).yield?.point != nil { site.fullUntil = world.now }
+        if other.yield?.point != nil || site.promotingTo != nil {
+          site.fullUntil = world.now
+        }
         if site.supervisor?.service == .failed { world.tell(site, .startOrdered) }
         if world.now < site.fullUntil {
           world.withdraw(site)

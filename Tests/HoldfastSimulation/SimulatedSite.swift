@@ -14,10 +14,18 @@ package final class SimulatedSite {
   var record: RoleRecord
   /// No promise that the other site may count on was given for longer.
   var promiseTerm: Duration?
+  /// The point that its tree is to become, where the record says primary and the tree is not ready.
+  var promotingTo: PointNumber?
   var superseded: Reign?
   /// See ``AgentReport/hasPromised``.
   var hasPromised = true
   var intent: PromotionIntent?
+  /// The reign in which the other host need not be fenced.
+  var settled: Reign?
+  /// The other site had yielded to the reign of its record.
+  var isPlanned = false
+  /// When it was last to take an ill service.
+  var illMovedAt: Int64?
   var yield: Yield?
   /// How many writes its tree holds.
   package internal(set) var tree = 0
@@ -47,9 +55,11 @@ package final class SimulatedSite {
 
   // Gone with the process.
   var standing: Standing?
-  var isPromoting = false
-  /// The reign that its agent never begins.
-  var forgone: Reign?
+  var promotion: SimulatedPromotion?
+  /// Its agent takes nothing that the other site wrote.
+  var isHeld = false
+  /// The reigns that its agent never begins.
+  var forgone: Set<Reign> = []
   var promisedUntil = Instant(nanos: .min)
   /// The boot since which all promises are on record.
   var promisesKnownSince: Int?
@@ -104,12 +114,15 @@ package final class SimulatedSite {
 
   func isAgentStanding(_ now: Int64) -> Bool { agentStandsUntil.map { $0 > now } ?? false }
 
+  var isPromoting: Bool { promotion?.decision.isPromoting ?? false }
+
   func report(_ now: Instant) -> AgentReport? {
     guard let standing else { return nil }
     return AgentReport(
-      record: record, role: isPromoting ? .promoting : standing.role,
+      record: standing.record, role: isPromoting ? .promoting : standing.role,
       isRefused: standing.refusal != nil, promiseLeft: max(.zero, promisedUntil - now),
       loss: lastHeard.map { now - $0 }, isByWord: isByWord, move: plannedMove,
+      isPlanned: isPlanned || standing.record.reign.epoch <= Epoch(rawValue: 1),
       hasPromised: hasPromised)
   }
 }

@@ -20,6 +20,8 @@ package final class World {
     case lowered, raised
     case contended, changedLate
     case leftToPromised, gaveUpPlanned
+    case promotionResumed, commitFailed
+    case illMoved, illDamped, fencedOther, fencingFailed, fenceHung
   }
 
   package let terms: LeaseTerms
@@ -34,6 +36,10 @@ package final class World {
   private var wasServing = [false, false]
   /// Which the other site serves in place of.
   var declined: Set<Reign> = []
+  /// Until when the service is ill wherever it runs.
+  var illUntil: Int64 = 0
+  /// The reigns that the other host was switched off for.
+  var fencedFor: Set<Reign> = []
   /// Of reigns that a planned move brought: what the new primary's tree held.
   var plannedTrees: [Reign: Int] = [:]
 
@@ -53,7 +59,8 @@ package final class World {
   var isLossy = true
 
   package init(
-    seed: UInt64, terms: LeaseTerms, isAutomatic: Bool, arbiter: ArbiterKind = .witness
+    seed: UInt64, terms: LeaseTerms, isAutomatic: Bool, arbiter: ArbiterKind = .witness,
+    fencing: SupervisionSettings.Fencing = .none, movesUnhealthy: Bool = false
   ) {
     let hasArbiter = arbiter != .none
     self.arbiter = arbiter
@@ -79,7 +86,7 @@ package final class World {
     self.chance = chance
     settings = SupervisionSettings(
       terms: terms, isAutomatic: isAutomatic && hasArbiter, maxLoss: .seconds(3600),
-      hasArbiter: hasArbiter)
+      hasArbiter: hasArbiter, fencing: fencing, movesUnhealthy: movesUnhealthy)
     startArbiter()
     for site in sites {
       startAgent(site)
@@ -146,13 +153,24 @@ package final class World {
     }
     if serving == [true, true] { violations.append("both sites serve") }
     for site in sites {
-      if site.record.reign.epoch < epochs[site.index] {
-        violations.append("\(site.name)'s epoch fell to \(site.record.reign.epoch)")
+      if site.isServing, site.promotingTo != nil {
+        violations.append("\(site.name) serves a tree that is not ready")
       }
-      epochs[site.index] = site.record.reign.epoch
+      // What an agent has begun; a disk may hold what was taken back.
+      guard let epoch = site.standing?.record.reign.epoch else { continue }
+      if epoch < epochs[site.index] { violations.append("\(site.name)'s epoch fell to \(epoch)") }
+      epochs[site.index] = epoch
     }
-    let (left, right) = (sites[0].record.reign, sites[1].record.reign)
-    if left.epoch == right.epoch, left != right { violations.append("two reigns of one epoch") }
+    let (left, right) = (sites[0].standing?.record.reign, sites[1].standing?.record.reign)
+    if let left, let right, left.epoch == right.epoch, left != right {
+      violations.append("two reigns of one epoch")
+    }
+  }
+
+  /// How many writes the tree of the site that does not serve lacks; `nil` where not one serves.
+  package var lag: Int? {
+    guard let site = serving.first, serving.count == 1 else { return nil }
+    return site.tree - other(site).tree
   }
 
   package var serving: [SimulatedSite] { sites.filter(\.isServing) }

@@ -9,8 +9,9 @@ extension World {
     site.standing = Standing(
       record: site.record, superseded: site.superseded,
       yielded: site.yield?.point == nil ? nil : site.yield?.next)
-    site.isPromoting = false
-    site.forgone = nil
+    site.promotion = nil
+    site.isHeld = false
+    site.forgone = []
     site.isByWord = false
     site.yielding = nil
     site.taking = nil
@@ -19,6 +20,7 @@ extension World {
     // What was promised before the boot is forgotten: as much as it can have been.
     if site.promisesKnownSince != site.boots { site.promisedUntil = site.longerUntil }
     site.promisesKnownSince = site.boots
+    if let point = site.promotingTo { resumePromotion(site, to: point) }
   }
 
   func killAgent(_ site: SimulatedSite) {
@@ -26,6 +28,7 @@ extension World {
     site.standing = nil
     site.agentStandsUntil = nil
     site.agentRun += 1
+    breakPromotion(site)
     let run = site.agentRun
     after(by: .agent(site), chance.duration(.milliseconds(100)...(.seconds(3)))) { world in
       if site.isUp, site.agentRun == run { world.startAgent(site) }
@@ -34,8 +37,7 @@ extension World {
 
   /// Each agent tells the other its record again and again.
   func beat(_ site: SimulatedSite) {
-    if site.isUp, site.standing != nil {
-      let record = site.record
+    if site.isUp, let record = site.standing?.record {
       let other = other(site)
       let isLive = site.isServing
       if isLive { site.tree += 1 }
@@ -47,7 +49,7 @@ extension World {
         let isAgreed = world.agrees(other, with: record)
         guard other.standing != nil else { return }
         if isLive { other.lastHeard = other.clock.local(world.now) }
-        guard isPrimary, isAgreed, !other.isPromoting else { return }
+        guard isPrimary, isAgreed, !other.isHeld else { return }
         world.receive(tree, by: record.reign, at: other)
       }
       if case .yielded(let next) = site.standing?.refusal, let point = site.yield?.point {
@@ -104,7 +106,7 @@ extension World {
       guard other.isUp, let standing = other.standing else { return }
       let isPromised =
         standing.role == .standby && standing.record.reign == reign
-        && standing.refusal == nil && !other.isPromoting
+        && standing.refusal == nil && other.promotion == nil
         && other.taking.map { $0.stage == .asking } ?? true
         && ttl <= other.terms.ttl
       if isPromised {
@@ -118,73 +120,14 @@ extension World {
     }
   }
 
-  /// Why a reign may begin.
-  enum Ground {
-    /// The arbiter has granted it.
-    case granted(PromotionIntent.Cause)
-    /// The other site has durably yielded to it.
-    case yielded
-    /// A person has made sure that the other site is off.
-    case word
-
-    /// Nothing may be lost.
-    var isPlanned: Bool {
-      switch self {
-      case .granted(let cause): cause == .planned
-      case .yielded: true
-      case .word: false
-      }
-    }
-  }
-
-  /// The record first, then the tree; a crash between leads on.
-  func promote(_ site: SimulatedSite, _ reign: Reign, _ run: Int, _ ground: Ground) {
-    let agentRun = site.agentRun
-    // Who asked an agent that dies over it is told that the connection broke.
-    func refuse(_ world: World) {
-      if site.controllerRun == run { world.tell(site, .notPromoted) }
-    }
-    after(by: .agent(site), chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
-      guard site.agentRun == agentRun else { return refuse(world) }
-      guard let standing = site.standing, standing.record.reign.epoch < reign.epoch,
-        standing.role == .standby
-      else { return refuse(world) }
-      let isOffered = site.taking?.next == reign
-      if isOffered { world.tellTaking(site, .granted) }
-      guard world.now >= site.fullUntil else {
-        if site.taking?.next == reign { world.tellTaking(site, .notPromoted("the disk is full")) }
-        return refuse(world)
-      }
-      guard site.forgone != reign else { return refuse(world) }
-      if case .granted(let cause) = ground {
-        guard cause != .planned || isOffered || !site.hasPromised else { return refuse(world) }
-        if world.declined.contains(reign) { world.violations.append("a declined reign began") }
-      }
-      guard world.obey(site.standing?.on(.promoted(reign)) ?? [], site) else {
-        return refuse(world)
-      }
-      if ground.isPlanned { world.plannedTrees[reign] = site.tree }
-      site.isPromoting = true
-      site.isByWord = if case .word = ground { world.settings.hasArbiter } else { false }
-      world.say(site.name, "is promoted to epoch \(reign.epoch)")
-      world.after(by: .agent(site), world.chance.duration(.milliseconds(1)...(.seconds(2)))) {
-        world in
-        guard site.agentRun == agentRun else { return refuse(world) }
-        site.isPromoting = false
-        if site.taking?.next == reign { world.tellTaking(site, .promoted) }
-        if site.controllerRun == run { world.tell(site, .promoted) }
-      }
-    }
-  }
-
   /// Its controller has given this reign up.
   func forgo(_ site: SimulatedSite, _ reign: Reign, _ run: Int) {
     let agentRun = site.agentRun
     after(by: .agent(site), chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
-      guard site.agentRun == agentRun, site.standing?.record.part == .standby,
-        site.record.reign.epoch < reign.epoch
+      guard site.agentRun == agentRun, let record = site.standing?.record, record.part == .standby,
+        record.reign.epoch < reign.epoch, site.record == record
       else { return }
-      site.forgone = reign
+      site.forgone.insert(reign)
       if site.controllerRun == run { world.tell(site, .forgone(reign)) }
     }
   }

@@ -15,9 +15,12 @@ extension World {
     feed(site, here)
     let note = trusted(site).map { site.terms.following($0, overBy: site.overBy) }
     if let note, site.terms.mayHandOver(note, now: here) { probes.insert(.handover) }
-    tell(site, .began(handover: note, intent: site.intent, overBy: site.overBy))
+    tell(
+      site,
+      .began(handover: note, intent: site.intent, settled: site.settled, overBy: site.overBy))
     tickController(site, run: site.controllerRun)
     pollAgent(site, run: site.controllerRun)
+    if settings.movesUnhealthy { check(site, run: site.controllerRun) }
   }
 
   /// Killed or crashed; systemd fences, unless another controller has time enough to take over.
@@ -179,6 +182,7 @@ extension World {
     case .forgo(let reign): forgo(site, reign, run)
     case .start:
       say(site.name, "starts the service")
+      judgeStart(site)
       site.runs = true
       site.isSuspended = false
       let isFailing = isLossy && chance.isTrue(oneIn: 20)
@@ -205,12 +209,15 @@ extension World {
         if reason == .superseded { probes.insert(.superseded) }
         if reason == .leaseOver { probes.insert(.leaseOver) }
       }
+      if site.runs, isLossy, chance.isTrue(oneIn: 20) { return hang(site) }
       after(by: .site(site), chance.duration(.milliseconds(1)...site.terms.stopBudget)) { world in
         guard site.controllerRun == run else { return }
         site.ended()
         world.tell(site, .fenced)
       }
-    case .fenceOther, .settle, .moveAway: break
+    case .fenceOther: fenceOther(site, run: run)
+    case .settle(let reign): site.settled = reign
+    case .moveAway: moveAway(site)
     case .refuse: probes.insert(.refusedOrder)
     }
   }

@@ -5,7 +5,7 @@ import HoldfastCore
 extension World {
   func orderSwitchover(_ site: SimulatedSite) {
     guard let standing = site.standing, standing.role == .standby, site.taking == nil,
-      !site.isPromoting, site.supervisor != nil, site.pausedUntil == nil,
+      site.promotion == nil, site.supervisor != nil, site.pausedUntil == nil,
       !site.isAgentStanding(now)
     else { return }
     say(site.name, "a person orders switchover")
@@ -46,7 +46,7 @@ extension World {
   private func takeYielded(_ site: SimulatedSite, _ next: Reign) {
     probes.insert(.yielded)
     site.endPromise(site.clock.local(now))
-    if site.forgone == next { site.forgone = nil }
+    site.forgone.remove(next)
     promote(site, next, site.controllerRun, .yielded)
   }
 
@@ -120,7 +120,7 @@ extension World {
     after(by: .agent(site), chance.duration(.milliseconds(20)...(.milliseconds(300)))) { world in
       guard site.agentRun == run, case .finishing = site.yielding?.stage else { return }
       let other = world.other(site)
-      guard world.isWhole(site, other), world.agrees(other, with: site.record) else {
+      guard world.isWhole(site, other), !other.isHeld, world.agrees(other, with: site.record) else {
         return world.finish(site, run)
       }
       world.receive(site.tree, by: site.record.reign, at: other)
@@ -147,7 +147,7 @@ extension World {
       if other.taking?.next == next {
         return world.tellTaking(other, .heard(stage, isApplied: isApplied))
       }
-      guard standing.role == .standby, !other.isPromoting else { return }
+      guard standing.role == .standby, other.promotion == nil else { return }
       switch stage {
       case .yielded where isApplied && next.epoch == standing.record.reign.epoch.next:
         world.takeYielded(other, next)

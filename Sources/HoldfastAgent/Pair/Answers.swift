@@ -148,9 +148,10 @@ package struct FailoverAnswer: Codable, Sendable {
   /// Of a preview: why the order would be refused; left out otherwise.
   package var refusal: String?
 
+  /// - Parameter reign: empty where there is none yet.
   package init(
     point: UInt64, grade: String, epoch: UInt64, reign: String, lossSeconds: Double?,
-    lossFiles: Int64?, phases: [Phase], refusal: String? = nil
+    lossFiles: Int64?, phases: [Phase]
   ) {
     self.point = point
     self.grade = grade
@@ -159,7 +160,13 @@ package struct FailoverAnswer: Codable, Sendable {
     self.lossSeconds = lossSeconds
     self.lossFiles = lossFiles
     self.phases = phases
-    self.refusal = refusal
+  }
+
+  init(_ choice: Promotion.Choice, epoch: Epoch, reign: String) {
+    self.init(
+      point: choice.point.number.rawValue, grade: choice.point.grade.word, epoch: epoch.rawValue,
+      reign: reign, lossSeconds: choice.loss.seconds.seconds, lossFiles: choice.loss.places,
+      phases: [])
   }
 }
 

@@ -47,12 +47,13 @@ package actor Pair {
   var isOrdered = false
   /// This site's disk took no more: what comes is not looked at until the next hello.
   var isStalled = false
-  /// Past the commit point of a promotion, with the tree not yet ready.
-  var isPromoting = false
-  /// A reign that its controller has given up: see ``forgo(_:)``.
-  var forgone: Reign?
+  /// This site is being promoted, or was to be.
+  var promoting: PromotionUnderWay?
+  /// Reigns that its controller has given up: see ``forgo(_:)``. What was asked of one of them may
+  /// come long after the next was given up, too.
+  var forgone: Set<Reign> = []
   package var isAtMove: Bool {
-    isMoving || isOrdered || isPromoting || isReturning || (yielding?.isUnderWay ?? false)
+    isMoving || isOrdered || promoting != nil || isReturning || (yielding?.isUnderWay ?? false)
   }
   /// What was and is done on people's orders.
   package nonisolated let moves: MoveBoard
@@ -150,7 +151,7 @@ package actor Pair {
     saysYielded()
     if let refusal = standing?.refusal { board.hold(.peer, "\(refusal)") }
     showRole()
-    if saved.promoting != nil { return await finishPromotion(saved) }
+    if let point = saved.promoting { return await finishPromotion(saved, to: point) }
     switch saved.record.part {
     case .primary:
       board.update { $0.marks.captured = max($0.marks.captured, saved.usedUpTo) }

@@ -26,7 +26,7 @@ extension Pair {
   private func loss(_ now: Instant) -> Duration? {
     let view = board.view
     let held: [PairView.Hold] = [.replica, .journal, .disk, .change, .configuration]
-    guard standing?.role == .standby, !isMoving, view.marks.durable != .none,
+    guard standing?.role == .standby, !isMoving, promoting == nil, view.marks.durable != .none,
       held.allSatisfy({ view.held[$0] == nil })
     else { return nil }
     return view.lag.lag(at: now)
@@ -44,9 +44,10 @@ extension Pair {
   ///   role whose flush failed is what the next start reads.
   package func forgo(_ reign: Reign) -> Bool {
     guard let record = standing?.record, record.part == .standby,
-      record.reign.epoch < reign.epoch, let saved = try? files.role(), saved.record == record
+      record.reign.epoch < reign.epoch, let saved = try? files.role(), saved.record == record,
+      forgone.count < Limits.forgoneMax
     else { return false }
-    forgone = reign
+    forgone.insert(reign)
     return true
   }
 
@@ -88,7 +89,7 @@ extension Pair {
     let ttl = configuration.failover.ttl
     var isPromised =
       standing?.role == .standby && standing?.record.reign == reign
-      && (!isMoving || taking?.stage == .asking) && !isPromoting && !isStopped
+      && (!isMoving || taking?.stage == .asking) && promoting == nil && !isStopped
       && wanted.ttlNanos <= UInt64(ttl.nanos)
     if isPromised {
       do throws(DiskError) {

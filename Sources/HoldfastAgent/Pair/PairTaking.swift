@@ -40,6 +40,14 @@ extension Pair {
   /// The service is ill here: the other site takes it, unless that was tried of late.
   /// - Parameter illness: what the checks found.
   package func moveAway(_ illness: String) async throws -> FailoverAnswer {
+    let cause = Verdict.bounded("\(Self.illnessMark) on \(site): \(illness)")
+    try refuseIfTried(cause)
+    return try await switchover(by: cause)
+  }
+
+  /// Each site has on record the moves that brought the service to it, or were to.
+  private func refuseIfTried(_ cause: String) throws {
+    guard cause.hasPrefix(Self.illnessMark) else { return }
     let last = moves.moves.first { $0.by.hasPrefix(Self.illnessMark) }
     if let last, let begun = WallTime(rfc3339: last.begun),
       host.clock.wall() - begun < Limits.illMovesEvery
@@ -51,7 +59,6 @@ extension Pair {
         runs: look into the service; to move it all the same, type: holdfast switchover \(name)
         """)
     }
-    return try await switchover(by: Verdict.bounded("\(Self.illnessMark) on \(site): \(illness)"))
   }
 
   private func followTaking() async throws -> FailoverAnswer {
@@ -88,7 +95,7 @@ extension Pair {
         connected; see holdfast status \(name)
         """)
     }
-    if isMoving || isPromoting || isOrdered { return otherMove }
+    if isMoving || promoting != nil || isOrdered { return otherMove }
     guard view.peerConnected else {
       return FailureAnswer(
         code: 4,
@@ -186,7 +193,7 @@ extension Pair {
   private func take(_ next: Reign, at point: PointNumber) async {
     promisesGiven.ended()
     // By its own word the other site never serves in place of this reign, whoever declined it.
-    if forgone == next { forgone = nil }
+    forgone.remove(next)
     do {
       let request = FailoverRequest(
         point: point.rawValue, acceptLoss: true, otherSiteIsDown: true, preview: false)
@@ -207,7 +214,7 @@ extension Pair {
     guard standing?.role == .standby, next.epoch == standing?.record.reign.epoch.next,
       await isDurable(point)
     else { return }
-    guard !isMoving, !isPromoting else { return }
+    guard !isMoving, promoting == nil else { return }
     Task { await self.take(next, at: point) }
   }
 
@@ -256,7 +263,9 @@ extension Pair {
       answer.pair = name
       answer.number = wanted.number
       do {
-        answer.body = Data(JSON.encode(try await switchover(by: Verdict.bounded(wanted.by))))
+        let cause = Verdict.bounded(wanted.by)
+        try refuseIfTried(cause)
+        answer.body = Data(JSON.encode(try await switchover(by: cause)))
       } catch {
         let failure = error as? FailureAnswer ?? FailureAnswer(code: 1, "\(error)")
         answer.code = failure.code

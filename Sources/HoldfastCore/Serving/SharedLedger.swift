@@ -42,8 +42,10 @@ package struct SharedLedger: Sendable {
   /// Where the pair's ``WitnessRecord`` is.
   package static func recordKey(of pair: RandomID) -> String { prefix(of: pair) + "record" }
   private static let quietName = "quiet"
+  private static let holderFirstName = "holder-first"
   private var recordKey: String { Self.recordKey(of: statement.pair) }
   private var quietKey: String { prefix + Self.quietName }
+  private var holderFirstKey: String { prefix + Self.holderFirstName }
   private var leasePrefix: String { prefix + "lease/" }
   private func leaseKey(_ reign: Reign) -> String { leasePrefix + "\(reign.epoch)-\(reign.id)" }
   private func saidKey(_ site: Fingerprint) -> String { prefix + "said/\(site)" }
@@ -64,6 +66,12 @@ package struct SharedLedger: Sendable {
   }
 
   private var isQuiet: Bool { values[quietKey] != nil }
+  /// Whose reign it is may serve on a person's word, and is to have its lease first.
+  private var isHolderFirst: Bool { isQuiet || values[holderFirstKey] != nil }
+  private func beQuiet(_ ttl: Duration, _ change: inout SharedChange) {
+    change.put(quietKey, [], lives: ttl)
+    change.put(holderFirstKey, [], lives: ttl * 2)
+  }
   private var quiet: ArbiterAnswer { .refused(.quiet(left: statement.ttl)) }
   /// What was granted for longer than now, before the ttl was lowered.
   private func beforeKey(_ reign: Reign) -> String { leaseKey(reign) + "-before" }
@@ -104,7 +112,7 @@ package struct SharedLedger: Sendable {
       holder: newest.part != .primary ? nil : isMineNewest ? site : statement.other,
       ttl: max(mine.ttl, theirs.ttl), isReleased: false, isSettled: true)
     change.put(recordKey, begun.encoded)
-    change.put(quietKey, [], lives: begun.ttl)
+    beQuiet(begun.ttl, &change)
     change.removals = [saidKey(site), saidKey(statement.other)]
     return .last(change, quiet)
   }
@@ -140,7 +148,7 @@ package struct SharedLedger: Sendable {
     next.isReleased = false
     var change = onRecord()
     change.put(recordKey, next.encoded)
-    change.put(quietKey, [], lives: next.ttl)
+    beQuiet(next.ttl, &change)
     return .last(change, quiet)
   }
 
@@ -176,6 +184,7 @@ package struct SharedLedger: Sendable {
     }
     change.put(lease, [], lives: lives)
     if next != record { change.put(recordKey, next.encoded) }
+    if values[holderFirstKey] != nil { change.removals.append(holderFirstKey) }
     return .last(change, .granted(wait: isAlone ? .zero : next.ttl))
   }
 
@@ -191,6 +200,7 @@ package struct SharedLedger: Sendable {
     guard isOwn || reign.epoch == record.reign.epoch.next, reign != record.declined else {
       return .answer(.refused(.superseded(record.reign)))
     }
+    if isHolderFirst { return .answer(quiet) }
     let mayTake =
       switch cause {
       case .automatic: !lives(record.reign)
@@ -207,6 +217,7 @@ package struct SharedLedger: Sendable {
     next.isReleased = false
     var change = onRecord()
     change.conditions[quietKey] = 0
+    change.conditions[holderFirstKey] = 0
     if cause != .ordered, record.holder != site {
       for key in leaseKeys(record.reign) { change.conditions[key] = 0 }
     }
@@ -245,7 +256,7 @@ package struct SharedLedger: Sendable {
 
   private func ask(_ record: WitnessRecord) -> ArbiterAnswer {
     if lives(record.reign) { return .held(record.reign, left: record.ttl) }
-    return isQuiet ? quiet : .free(record.reign)
+    return isHolderFirst ? quiet : .free(record.reign)
   }
 }
 

@@ -65,6 +65,9 @@ package struct Witness: Sendable {
     var quietForAll: Instant
     /// Until then nobody is granted what was not already theirs.
     var quietForNew: Instant
+    /// Until then, or its first grant, nothing is granted to who does not reign: who does may serve
+    /// on a person's word.
+    var holderFirst: Instant
     /// When the last lease of an earlier reign ends.
     var priorExpiry: Instant
     /// The same as it was before the newest reign was granted, for the case that it is declined.
@@ -81,7 +84,7 @@ package struct Witness: Sendable {
       let isOver = record.isReleased && record.isSettled
       entries[record.pair] = Entry(
         record: record, expiry: nil, quietForAll: now,
-        quietForNew: isOver ? now : now + record.ttl,
+        quietForNew: isOver ? now : now + record.ttl, holderFirst: now,
         priorExpiry: record.isSettled ? now : now + record.ttl)
     }
   }
@@ -133,7 +136,7 @@ package struct Witness: Sendable {
       isReleased: false, isSettled: false)
     entries[pair] = Entry(
       record: record, expiry: nil, quietForAll: now + ttl, quietForNew: now + ttl,
-      priorExpiry: now + ttl)
+      holderFirst: now + ttl * 2, priorExpiry: now + ttl)
     hearsay[site]?[pair] = nil
     hearsay[statement.other]?[pair] = nil
     return [.persist(record), .answer(.refused(.quiet(left: ttl)))]
@@ -197,6 +200,7 @@ extension Witness.Entry {
     expiry = nil
     quietForAll = max(quietForAll, now + record.ttl)
     quietForNew = quietForAll
+    holderFirst = quietForAll + record.ttl
     priorExpiry = quietForAll
   }
 
@@ -216,6 +220,7 @@ extension Witness.Entry {
     let longest = max(expiry ?? now, priorExpiry, declinedPriorExpiry ?? now, quietForNew)
     if ttl > record.ttl || longest <= end { record.ttl = ttl }
     expiry = max(expiry ?? now, end)
+    holderFirst = min(holderFirst, now)
     record.isReleased = false
     if now >= priorExpiry { record.isSettled = true }
     return .granted(wait: max(.zero, priorExpiry - now))
@@ -230,7 +235,8 @@ extension Witness.Entry {
     guard isOwn || reign.epoch == record.reign.epoch.next, reign != record.declined else {
       return .refused(.superseded(record.reign))
     }
-    if now < quietForNew { return .refused(.quiet(left: quietForNew - now)) }
+    let quiet = max(quietForNew, holderFirst)
+    if now < quiet { return .refused(.quiet(left: quiet - now)) }
     let end = record.isReleased ? now : max(expiry ?? now, now)
     let mayTake =
       switch cause {
@@ -273,7 +279,7 @@ extension Witness.Entry {
     if !record.isReleased, let expiry, expiry > now {
       return .held(record.reign, left: expiry - now)
     }
-    let quiet = max(quietForAll, quietForNew)
+    let quiet = max(quietForAll, quietForNew, holderFirst)
     if quiet > now { return .refused(.quiet(left: quiet - now)) }
     return .free(record.reign)
   }

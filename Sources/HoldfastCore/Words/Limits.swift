@@ -86,6 +86,8 @@ package enum Limits {
   /// granted, and for so long it then leaves it to the other.
   package static let promotionTriedFor = Duration.seconds(30)
   package static let promotionTriedAgainAfter = Duration.seconds(60)
+  /// Reigns that an agent never begins, kept until its next start or promotion.
+  package static let forgoneMax = 256
   package static let agentAnswersWithin = Duration.seconds(5)
   /// Who ordered a move is told by then that the arbiter does not answer.
   package static let arbiterSilence = Duration.seconds(10)

@@ -1,0 +1,225 @@
+import HoldfastCore
+import HoldfastStore
+
+/// A promotion of this site, and what is to go on record with it.
+struct PromotionUnderWay {
+  var decision: Promotion
+  let reign: Reign
+  /// The other site has yielded.
+  let isPlanned: Bool
+  /// The service may start though no arbiter grants it.
+  let isByWord: Bool
+  /// It is a move of its own, whose phases are told.
+  var isFollowed = false
+  /// What was taken, once it is known.
+  var choice: Promotion.Choice?
+  /// From the commit point on: what is on record.
+  var saved: PairFiles.Saved?
+}
+
+/// Promoting this site: obeys ``Promotion``.
+extension Pair {
+  /// Past the commit point, with the tree not yet ready.
+  var isPromoting: Bool { promoting?.decision.isPromoting ?? false }
+
+  /// Has it go on until it is over, or waits for better times.
+  func follow(_ first: [Promotion.Order]) async {
+    var orders = first
+    while !orders.isEmpty, !isStopped {
+      guard let event = await obey(orders.removeFirst()) else { continue }
+      guard !isStopped else { return }
+      orders += promoting?.decision.on(event) ?? []
+    }
+  }
+
+  /// - Returns: what is to be told of it, if anything.
+  private func obey(_ order: Promotion.Order) async -> Promotion.Event? {
+    guard let work = promoting else { preconditionFailure("\(order) of no promotion") }
+    do {
+      switch order {
+      case .hold: return .held(try await hold(work))
+      case .probe: try await applier?.probe()
+      case .pin(let choice): try await pin(choice, work)
+      case .commit(let point): try await commit(point, work)
+      case .recall: try recall()
+      case .place(let point): try await place(point, work)
+      case .complete: try complete(work)
+      case .serve:
+        await serveAfterPromotion(work)
+        return nil
+      case .release:
+        if standing?.record.part == .standby { await receiver?.release() }
+        return nil
+      case .wait:
+        retryPromotion(work)
+        return nil
+      }
+      return .done
+    } catch {
+      return .failed(Self.reason(error, name))
+    }
+  }
+
+  private static func reason(_ error: any Error, _ pair: String) -> String {
+    switch error {
+    case is FailureAnswer, is DiskError, is JournalError, is IndexError: "\(error)"
+    default: ApplyWorker.describe(error, pair: pair)
+    }
+  }
+
+  private func enter(_ phase: String, _ work: PromotionUnderWay) {
+    if work.isFollowed { moves.enter(phase) }
+  }
+
+  private func hold(_ work: PromotionUnderWay) async throws -> Promotion.Holding {
+    enter("hold", work)
+    guard let receiver else { throw CancellationError() }
+    try await receiver.hold()
+    enter("pin", work)
+    let view = board.view
+    return Promotion.Holding(
+      points: try await receiver.points(), lag: view.lag.lag(at: host.clock.now()),
+      pendingPlaces: view.peerPendingPlaces, now: host.clock.wall())
+  }
+
+  private func pin(_ choice: Promotion.Choice, _ work: PromotionUnderWay) async throws {
+    promoting?.choice = choice
+    guard let receiver, let record = standing?.record else { throw CancellationError() }
+    try await receiver.note(.pinned(choice.point.number, true), reign: record.reign)
+    guard !work.isPlanned else { return }
+    moves.state(
+      MoveReport.Loss(
+        point: choice.point.number.rawValue, seconds: choice.loss.seconds.seconds,
+        before: host.clock.wall().rfc3339))
+    keepMoves()
+  }
+
+  /// Nothing else runs between the last look at who this site is and the new record.
+  private func commit(_ point: PointNumber, _ work: PromotionUnderWay) async throws {
+    enter("epoch", work)
+    let reign = work.reign
+    // Another may have come first while this one waited.
+    guard let record = standing?.record, record.part == .standby,
+      record.reign.epoch < reign.epoch
+    else { throw otherMove }
+    guard !forgone.contains(reign) else {
+      throw FailureAnswer(code: 3, "epoch \(reign.epoch) is wanted no more")
+    }
+    let view = board.view
+    let saved = PairFiles.Saved(
+      record: RoleRecord(reign: reign, part: .primary), promoting: point,
+      usedUpTo: max(view.peerCaptured, view.marks.captured, view.marks.durable),
+      isPlanned: work.isPlanned)
+    try files.store(saved)
+    promoting?.saved = saved
+    forgone = []
+    isPlanned = work.isPlanned
+    // From here on lower epochs are refused, whatever becomes of the steps that follow.
+    _ = standing?.on(.promoted(reign))
+    isByWord = work.isByWord
+    isStalled = false
+    host.probe.hit(.promoting)
+  }
+
+  private func recall() throws {
+    guard let record = standing?.record else { throw CancellationError() }
+    try files.store(PairFiles.Saved(record: record))
+    board.hold(.replica, nil)
+  }
+
+  /// Doing it again changes nothing.
+  private func place(_ point: PointNumber, _ work: PromotionUnderWay) async throws {
+    showRole()
+    enter("apply", work)
+    // A primary that lives hears of it at once.
+    await greet()
+    // Gone only where the pair is being stopped meanwhile.
+    guard let receiver, let applier, let saved = work.saved else { throw CancellationError() }
+    try await receiver.hold()
+    try await receiver.branch(
+      from: point, above: max(board.view.peerCaptured, saved.usedUpTo), reign: work.reign)
+    host.probe.hit(.promoting)
+    try await applier.move(to: point)
+    host.probe.hit(.promoting)
+  }
+
+  private func complete(_ work: PromotionUnderWay) throws {
+    enter("serve", work)
+    guard let saved = work.saved else { throw CancellationError() }
+    try files.store(saved.completed)
+  }
+
+  private func serveAfterPromotion(_ work: PromotionUnderWay) async {
+    let highest = max(
+      board.view.marks.durable, board.view.peerCaptured, board.view.marks.captured,
+      work.saved?.usedUpTo ?? .none)
+    board.update { view in
+      view.lag.forget()
+      view.held = [:]
+      view.marks.captured = max(view.marks.captured, view.marks.applied)
+    }
+    startCapture()
+    await capture?.serve(
+      standing?.record.reign ?? .none, highest: highest.next, isPromoted: true)
+    showRole()
+  }
+
+  /// It is tried again until it is done.
+  private func retryPromotion(_ work: PromotionUnderWay) {
+    switch work.decision.stage {
+    case .recalling(let why):
+      board.hold(
+        .replica,
+        """
+        a promotion to epoch \(work.reign.epoch) failed (\(why)), and what was on record before \
+        cannot be written either: put that right, receiving goes on by itself
+        """)
+    case .waiting(_, let why):
+      board.hold(
+        .replica,
+        """
+        the promotion to epoch \(work.reign.epoch) waits: \(why); put that right, it goes on by \
+        itself
+        """)
+    default: preconditionFailure("nothing of a promotion waits at \(work.decision.stage)")
+    }
+    // Who ordered it is told, and the next move has phases of its own.
+    promoting?.isFollowed = false
+    promotionTask = Task { [host] in
+      try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
+      if !Task.isCancelled { await self.goOn(with: .retry) }
+    }
+  }
+
+  private func goOn(with event: Promotion.Event) async {
+    guard !isStopped, let orders = promoting?.decision.on(event) else { return }
+    await follow(orders)
+    await endPromotion()
+  }
+
+  /// A promotion that nobody waits for any more.
+  private func endPromotion() async {
+    guard !isStopped, promoting?.decision.isOver == true else { return }
+    promoting = nil
+    await greet()
+  }
+
+  /// A promotion that a crash or a disk interrupted goes forward.
+  func finishPromotion(_ saved: PairFiles.Saved, to point: PointNumber) async {
+    let decision = Promotion(resumedTo: point, promotionTerms)
+    promoting = PromotionUnderWay(
+      decision: decision, reign: saved.record.reign, isPlanned: saved.isPlanned, isByWord: false,
+      saved: saved)
+    let prior = Reign(epoch: Epoch(rawValue: saved.record.reign.epoch.rawValue - 1), id: .none)
+    standing = Standing(record: RoleRecord(reign: prior, part: .standby))
+    _ = standing?.on(.promoted(saved.record.reign))
+    showRole()
+    do {
+      try await startStandby()
+    } catch {
+      board.hold(.journal, "journal cannot be opened: \(error)")
+    }
+    await follow(decision.first)
+    await endPromotion()
+  }
+}
