@@ -117,7 +117,7 @@ struct `Large files of units that stand still` {
   @Test func `are of one instant with one another while they are written all over`() {
     let (pair, group) = begin(
       "head -c 40M /dev/urandom > a; cp a b; echo '\(Self.writer)' > writer", "exec perl writer")
-    let isEnough = pair.wait {
+    let isEnough = pair.wait(120) {
       pair.kept("b").filter { $0.provider == "freeze" && $0.grade == "crash" }.count >= 6
     }
     #expect(isEnough, "\(pair.story)")

@@ -148,6 +148,7 @@ extension World {
       other(site).record.part == .primary
     else { return }
     site.record = RoleRecord(reign: reign, part: .standby)
+    site.promotingTo = nil
     site.superseded = nil
     probes.insert(.rejoined)
     say(site.name, "is adopted as standby of epoch \(reign.epoch)")

@@ -64,6 +64,7 @@ extension World {
     }
     let isAtAnother = site.yielding?.isUnderWay ?? false
     guard !isWithdrawn, let standing = site.standing, standing.role == .primary, !isAtAnother,
+      site.promotion == nil,
       next.epoch == standing.record.reign.epoch.next
     else { return }
     site.yield = SimulatedSite.Yield(next: next)
@@ -179,6 +180,7 @@ extension World {
     say(site.name, "becomes standby of epoch \(theirs.reign.epoch)")
     probes.insert(.turned)
     site.record = RoleRecord(reign: theirs.reign, part: .standby)
+    site.promotingTo = nil
     site.superseded = nil
     site.yield = nil
     startAgent(site)

@@ -137,7 +137,7 @@ package final class Pipeline {
     try Replica(
       trees: [try tree ?? LinuxTree(replica)], exclusions: [Exclusion()], index: index,
       catalog: try SQLiteCatalog(path: scratch("b/catalog.sqlite")),
-      materials: Materials(reader: reader(), isPrivileged: geteuid() == 0),
+      materials: Materials(reader: reader(), isPrivileged: geteuid() == 0, refusing: []),
       fetcher: try fetcher(), digests: digests, disk: try disk ?? LinuxDisk(scratch("b")),
       probe: NoProbe())
   }
@@ -185,7 +185,7 @@ extension Pipeline {
     let replica = try Replica(
       trees: [try LinuxTree(scratch(name))], exclusions: [Exclusion()], index: index,
       catalog: try SQLiteCatalog(path: scratch(name + ".state/catalog.sqlite")),
-      materials: Materials(reader: reader(), isPrivileged: geteuid() == 0),
+      materials: Materials(reader: reader(), isPrivileged: geteuid() == 0, refusing: []),
       digests: digests, disk: try LinuxDisk(scratch(name + ".state")), probe: NoProbe())
     try replica.move(to: point)
   }

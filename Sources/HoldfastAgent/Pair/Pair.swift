@@ -180,7 +180,7 @@ package actor Pair {
     await promotionTask?.value
     await returnTask?.value
     await shipTask?.value
-    (promotionTask, returnTask, shipTask) = (nil, nil, nil)
+    (promotionTask, returnTask, shipTask, promoting) = (nil, nil, nil, nil)
     // Whoever opens the same files next must find them closed.
     await capture?.close()
     await applier?.close()

@@ -123,13 +123,12 @@ extension Pair {
       Promotion.Request(
         point: request.point.map { PointNumber(rawValue: $0) }, isLossAccepted: request.acceptLoss,
         isOtherDown: request.otherSiteIsDown, isPreview: request.preview), promotionTerms)
+    let reign = granted ?? Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
     promoting = PromotionUnderWay(
-      decision: decision,
-      reign: granted ?? Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice)),
-      isPlanned: isPlanned,
-      isByWord: onWord, isFollowed: moves.current?.kind == "failover" && !request.preview)
-    await follow(decision.first)
-    return try outcome()
+      decision: decision, reign: reign, isPlanned: isPlanned, isByWord: onWord,
+      isFollowed: moves.current?.kind == "failover" && !request.preview)
+    await follow(decision.first, to: reign)
+    return try outcome(of: reign)
   }
 
   var promotionTerms: Promotion.Terms {
@@ -139,8 +138,8 @@ extension Pair {
   }
 
   /// What became of the promotion that was followed.
-  private func outcome() throws -> FailoverAnswer {
-    guard let promoting else { preconditionFailure("no promotion was followed") }
+  private func outcome(of reign: Reign) throws -> FailoverAnswer {
+    guard let promoting, promoting.reign == reign else { throw stopped }
     if promoting.decision.isOver { self.promoting = nil }
     switch promoting.decision.stage {
     case .done:
@@ -167,8 +166,13 @@ extension Pair {
         \(name) is promoted to epoch \(promoting.reign.epoch), which cannot be undone, and its \
         tree is not ready: \(why); put that right, it goes on by itself: see holdfast status \(name)
         """)
-    case .holding, .probing, .pinning, .committing, .placing, .completing: throw CancellationError()
+    case .holding, .probing, .pinning, .committing, .placing, .completing: throw stopped
     }
+  }
+
+  private var stopped: FailureAnswer {
+    FailureAnswer(
+      code: 1, "\(name) was stopped here meanwhile: see holdfast status \(name) in a moment")
   }
 
   private func failure(_ refusal: Promotion.Refusal) -> FailureAnswer {

@@ -22,19 +22,21 @@ extension Pair {
   /// Past the commit point, with the tree not yet ready.
   var isPromoting: Bool { promoting?.decision.isPromoting ?? false }
 
-  /// Has it go on until it is over, or waits for better times.
-  func follow(_ first: [Promotion.Order]) async {
+  /// Has it go on until it is over, waits for better times, or is dropped: the pair is stopped, or
+  /// made anew as something else.
+  func follow(_ first: [Promotion.Order], to reign: Reign) async {
     var orders = first
-    while !orders.isEmpty, !isStopped {
-      guard let event = await obey(orders.removeFirst()) else { continue }
-      guard !isStopped else { return }
+    while !orders.isEmpty, !isStopped, let work = promoting, work.reign == reign {
+      guard let event = await obey(orders.removeFirst(), work) else { continue }
+      guard !isStopped, promoting?.reign == reign else { return }
       orders += promoting?.decision.on(event) ?? []
     }
   }
 
   /// - Returns: what is to be told of it, if anything.
-  private func obey(_ order: Promotion.Order) async -> Promotion.Event? {
-    guard let work = promoting else { preconditionFailure("\(order) of no promotion") }
+  private func obey(
+    _ order: Promotion.Order, _ work: PromotionUnderWay
+  ) async -> Promotion.Event? {
     do {
       switch order {
       case .hold: return .held(try await hold(work))
@@ -187,19 +189,21 @@ extension Pair {
     promoting?.isFollowed = false
     promotionTask = Task { [host] in
       try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
-      if !Task.isCancelled { await self.goOn(with: .retry) }
+      if !Task.isCancelled { await self.retry(work.reign) }
     }
   }
 
-  private func goOn(with event: Promotion.Event) async {
-    guard !isStopped, let orders = promoting?.decision.on(event) else { return }
-    await follow(orders)
-    await endPromotion()
+  private func retry(_ reign: Reign) async {
+    guard !isStopped, promoting?.reign == reign, let orders = promoting?.decision.on(.retry) else {
+      return
+    }
+    await follow(orders, to: reign)
+    await endPromotion(to: reign)
   }
 
   /// A promotion that nobody waits for any more.
-  private func endPromotion() async {
-    guard !isStopped, promoting?.decision.isOver == true else { return }
+  private func endPromotion(to reign: Reign) async {
+    guard !isStopped, promoting?.reign == reign, promoting?.decision.isOver == true else { return }
     promoting = nil
     await greet()
   }
@@ -219,7 +223,7 @@ extension Pair {
     } catch {
       board.hold(.journal, "journal cannot be opened: \(error)")
     }
-    await follow(decision.first)
-    await endPromotion()
+    await follow(decision.first, to: saved.record.reign)
+    await endPromotion(to: saved.record.reign)
   }
 }

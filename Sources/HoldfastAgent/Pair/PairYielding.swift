@@ -54,6 +54,7 @@ extension Pair {
     guard let standing, standing.role == .primary, next.epoch == standing.record.reign.epoch.next
     else { return "\(name) is \(board.view.role.rawValue) on \(site), not primary" }
     if let yielding, yielding.isUnderWay { return "\(site) is at another planned move already" }
+    if isPromoting { return "\(site) is not done with its promotion to \(standing.record.reign)" }
     let view = board.view
     for hold in [PairView.Hold.root, .spool, .journal, .change, .configuration] {
       if let reason = view.held[hold] { return "on \(site): \(reason)" }
@@ -242,6 +243,8 @@ extension Pair {
   /// which was granted a reign that it never began, is lost: this one reigns anew, from its own
   /// tree.
   func takeBack(after next: Reign) async throws -> String {
+    // Its tree is not ready.
+    guard promoting == nil else { throw otherMove }
     let reign = Reign(epoch: next.epoch.next, id: RandomID(host.dice))
     var used = max(board.view.marks.captured, try files.role()?.usedUpTo ?? .none)
     let isPast =

@@ -100,7 +100,8 @@ package actor ApplyWorker {
     let replica = try Replica(
       trees: try paths.map { try host.tree($0) },
       exclusions: pair.roots.map { Exclusion($0.exclude) }, index: index, catalog: catalog,
-      materials: Materials(reader: reader, isPrivileged: host.isPrivileged),
+      materials: Materials(
+        reader: reader, isPrivileged: host.isPrivileged, refusing: pair.refused),
       fetcher: try fetcher(), digests: digests, disk: files.disk, probe: host.probe)
     self.index = index
     self.journal = journal
@@ -267,18 +268,27 @@ package actor ApplyWorker {
 
   private func published(_ replica: Replica) {
     defer { applied() }
-    let shortfalls = replica.shortfalls
+    let notes = Self.notes(replica.shortfalls)
     board.update { view in
       view.marks.applied = replica.record.applied
-      if !shortfalls.isEmpty {
-        view.notes = [
-          """
-          without privileges: \(shortfalls.owners) owners or modes, \(shortfalls.attributes) \
-          attributes, \(shortfalls.nodes) nodes could not be set
-          """
-        ]
-      }
+      if !notes.isEmpty { view.notes = notes }
     }
+  }
+
+  private static func notes(_ shortfalls: Shortfalls) -> [String] {
+    var notes: [String] = []
+    if shortfalls.needsPrivileges {
+      notes.append(
+        """
+        without privileges: \(shortfalls.owners) owners or modes, \(shortfalls.attributes) \
+        attributes, \(shortfalls.nodes) nodes could not be set
+        """)
+    }
+    if shortfalls.powers > 0 {
+      notes.append(
+        "refused, as configured: \(shortfalls.powers) times setuid, capabilities or a device")
+    }
+    return notes
   }
 
   /// Makes the replica exactly this point, forward or back; the catalog then describes it.

@@ -183,6 +183,8 @@ package struct PairConfiguration: Hashable, Sendable {
   package var failover: FailoverConfiguration
   /// What starts the service, in order.
   package var plan: [PlanStep]
+  /// Powers that no file of the other site lends to anybody here.
+  package var refused: Powers
   /// Keys that are accepted and not yet at work.
   package var dormantKeys: [String]
 
@@ -190,7 +192,7 @@ package struct PairConfiguration: Hashable, Sendable {
     name: String, primary: String, standby: String, roots: [RootConfiguration], rpo: Duration,
     require: Grade, capture: [ProviderSettings], retention: RetentionRule, bandwidth: Int64?,
     spoolBytes: Int64, failover: FailoverConfiguration, plan: [PlanStep],
-    dormantKeys: [String]
+    refused: Powers = [], dormantKeys: [String]
   ) {
     self.name = name
     self.primary = primary
@@ -204,6 +206,7 @@ package struct PairConfiguration: Hashable, Sendable {
     self.spoolBytes = spoolBytes
     self.failover = failover
     self.plan = plan
+    self.refused = refused
     self.dormantKeys = dormantKeys
   }
 

@@ -7,8 +7,13 @@ package final class Comparison {
   /// Without privileges owners and some attributes could not be set in the first place, nor device
   /// nodes made.
   private let isPrivileged: Bool
+  /// See ``Materials``.
+  private let refused: Powers
 
-  package init(reader: ContentReader, digests: PairDigests, isPrivileged: Bool) {
+  package init(
+    reader: ContentReader, digests: PairDigests, isPrivileged: Bool, refusing refused: Powers
+  ) {
+    self.refused = refused
     self.reader = reader
     self.digests = digests
     self.isPrivileged = isPrivileged
@@ -16,11 +21,12 @@ package final class Comparison {
 
   /// - Returns: what is different; `nil` where all is equal.
   package func difference(
-    _ tree: any Tree, _ path: TreePath, _ entry: Entry
+    _ tree: any Tree, _ path: TreePath, _ wanted: Entry
   ) throws -> String? {
+    let entry = wanted.lendingNone(of: refused)
     guard let status = try tree.status(path) else {
-      let isDevice = entry.kind == .characterDevice || entry.kind == .blockDevice
-      return isDevice && !isPrivileged ? nil : "is missing"
+      let isMade = isPrivileged && !refused.contains(.devices)
+      return entry.isDevice && !isMade ? nil : "is missing"
     }
     guard status.kind == entry.kind else { return "is another kind of object" }
     let isOwned = status.owner == entry.owner && status.group == entry.group

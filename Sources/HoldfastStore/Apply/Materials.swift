@@ -1,13 +1,15 @@
 import HoldfastBytes
 package import HoldfastCore
 
-/// What an unprivileged agent could not set.
+/// What an unprivileged agent could not set, and what nobody was to.
 package struct Shortfalls: Hashable, Sendable {
   package var owners: Int64 = 0
   package var attributes: Int64 = 0
   package var nodes: Int64 = 0
+  /// Files and nodes that lend no powers here, as they do on the primary.
+  package var powers: Int64 = 0
   package init() {}
-  package var isEmpty: Bool { owners == 0 && attributes == 0 && nodes == 0 }
+  package var needsPrivileges: Bool { owners != 0 || attributes != 0 || nodes != 0 }
 }
 
 /// Makes objects in a tree equal to entries. Not shared between threads.
@@ -15,6 +17,8 @@ package final class Materials {
   private let reader: ContentReader
   /// Without privileges what is refused is counted, not an error.
   private let isPrivileged: Bool
+  /// What no file that is made lends to anybody.
+  private let refused: Powers
   package private(set) var shortfalls = Shortfalls()
   /// See ``ContentReader/fetched``.
   var fetched: [ChunkName: [UInt8]] {
@@ -22,9 +26,10 @@ package final class Materials {
     set { reader.fetched = newValue }
   }
 
-  package init(reader: ContentReader, isPrivileged: Bool) {
+  package init(reader: ContentReader, isPrivileged: Bool, refusing refused: Powers) {
     self.reader = reader
     self.isPrivileged = isPrivileged
+    self.refused = refused
   }
 
   /// A file that is there, and was last made, or left, as its entry says.
@@ -130,7 +135,8 @@ package final class Materials {
   }
 
   /// Gives a file that was just made its owner and all else.
-  private func dress(_ file: any TreeFile, _ entry: Entry) throws -> Status {
+  private func dress(_ file: any TreeFile, _ wanted: Entry) throws -> Status {
+    let entry = harmless(wanted)
     // A directory may have given it a group and an ACL of its own.
     let made = try file.status()
     var isOwned = true
@@ -200,6 +206,10 @@ package final class Materials {
   /// Makes an object that is not a regular file; its owner and so on are set by ``dress``.
   /// - Returns: whether it was made; device nodes need privileges.
   package func make(_ tree: any Tree, _ path: TreePath, _ entry: Entry) throws -> Bool {
+    if entry.isDevice, refused.contains(.devices) {
+      shortfalls.powers += 1
+      return false
+    }
     do throws(TreeError) {
       try tree.make(path, kind: entry.kind, target: entry.target, device: entry.device)
       return true
@@ -212,7 +222,8 @@ package final class Materials {
 
   /// Gives an object that exists its owner, mode, attributes and times.
   /// - Returns: its status.
-  package func dress(_ tree: any Tree, _ path: TreePath, _ entry: Entry) throws -> Status? {
+  package func dress(_ tree: any Tree, _ path: TreePath, _ wanted: Entry) throws -> Status? {
+    let entry = harmless(wanted)
     guard let status = try tree.status(path) else { throw TreeError.absent(path) }
     var isOwned = true
     if status.owner != entry.owner || status.group != entry.group {
@@ -234,6 +245,12 @@ package final class Materials {
     }
     try tree.setModified(path, to: entry.modified)
     return try tree.status(path)
+  }
+
+  private func harmless(_ wanted: Entry) -> Entry {
+    let entry = wanted.lendingNone(of: refused)
+    if entry != wanted { shortfalls.powers += 1 }
+    return entry
   }
 
   /// - Returns: whether it was done.

@@ -224,7 +224,8 @@ final class Examination {
     if exclusion.excludesWithParents(place.path, isDirectory: entry.kind == .directory) { return }
     checkedFiles += 1
     let comparison = Comparison(
-      reader: store.reader, digests: store.digests, isPrivileged: host.isPrivileged)
+      reader: store.reader, digests: store.digests, isPrivileged: host.isPrivileged,
+      refusing: pair.refused)
     var difference: String?
     var partner: Place?
     do {

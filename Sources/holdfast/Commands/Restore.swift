@@ -91,11 +91,13 @@ struct PairStore {
   let reader: ContentReader
   let digests: PairDigests
   private let host: SystemHost
+  private let refused: Powers
   /// While it is held, retention moves and drops nothing.
   private let reading: any Sendable
 
   init(_ configuration: Configuration, _ pair: PairConfiguration) throws {
     host = SystemHost(configuration)
+    refused = pair.refused
     let files = try PairFiles(host, pair: pair.name)
     guard let identity = try files.identity() else {
       throw CommandFailure(.refused, "\(pair.name) has no journal here: join the sites first")
@@ -119,7 +121,8 @@ struct PairStore {
     -> Int64
   {
     let tree = try LinuxTree(path)
-    let materials = Materials(reader: reader, isPrivileged: host.isPrivileged)
+    let materials = Materials(
+      reader: reader, isPrivileged: host.isPrivileged, refusing: refused)
     let filter = pattern.map { Exclusion([$0]) }
     var count: Int64 = 0
     var made: [(TreePath, Entry)] = []

@@ -132,7 +132,16 @@ struct ConfigurationReader {
       require: try keys.grade("require") ?? (hasUnit ? .crash : .fuzzy), capture: capture,
       retention: try retention(keys), bandwidth: try bandwidth(keys, &dormant),
       spoolBytes: try keys.size("spool", min: Self.spoolMin) ?? 0, failover: failover,
-      plan: plan, dormantKeys: dormant)
+      plan: plan, refused: try refused(keys), dormantKeys: dormant)
+  }
+
+  private func refused(_ keys: Keys) throws -> Powers {
+    try (keys.words("refuse") ?? []).reduce(into: []) { refused, word in
+      guard let powers = Powers(word: word) else {
+        throw error(keys.node, "\(keys.place).refuse: `\(word)` is none of setuid, devices")
+      }
+      refused.insert(powers)
+    }
   }
 
   private func providers(_ keys: Keys) throws -> [ProviderSettings] {
@@ -302,7 +311,7 @@ enum KnownKeys {
   static let peer = ["address"]
   static let pair = [
     "primary", "standby", "roots", "rpo", "require", "capture", "retention", "link", "failover",
-    "plan", "spool", "owners", "selinux",
+    "plan", "spool", "refuse", "owners", "selinux",
   ]
   static let capture = ["none", "btrfs", "snapshot", "freeze", "postgres", "quiesce"]
   static let freeze = ["max-freeze"]
