@@ -41,6 +41,9 @@ package struct Status: Hashable, Sendable {
 
 /// See ``Status/stamp``.
 package struct Stamp: Hashable, Sendable {
+  /// Of what was never made here.
+  package static let none = Self(
+    device: 0, inode: 0, size: 0, modified: WallTime(nanos: 0), changed: WallTime(nanos: 0))
   package var device: UInt64
   package var inode: UInt64
   package var size: Int64

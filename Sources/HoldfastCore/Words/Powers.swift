@@ -31,4 +31,11 @@ extension Entry {
     entry.attributes.removeAll { $0.name == Self.capabilities }
     return entry
   }
+
+  /// As the other site has it, where this was made as its entry says but for what was refused here.
+  package func withPowers(of other: Entry, _ refused: Powers) -> Entry {
+    var whole = other
+    whole.linkGroup = linkGroup
+    return whole.lendingNone(of: refused) == self ? whole : self
+  }
 }

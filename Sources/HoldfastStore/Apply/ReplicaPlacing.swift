@@ -110,9 +110,15 @@ extension Replica {
       if try tree.status(place.path) != nil { try tree.remove(place.path, directory: false) }
       if try materials.make(tree, place.path, entry) {
         status = try materials.dress(tree, place.path, entry)
+      } else {
+        try catalog.put(place, CatalogRow(stamp: .none, entry: entry, isSettled: true))
       }
       touch(place)
     case .link(let first):
+      if entry.isDevice, try tree.status(first) == nil {
+        // Refused, as the first name was.
+        return try self.place(place, entry, .make, at: target, staged: nil)
+      }
       try link(tree, first, place)
       status = try tree.status(place.path)
       touch(place)

@@ -11,6 +11,8 @@ package final class Capture {
   private let watch: any Watch
   private let clock: any Timekeeper
   let probe: any Probe
+  /// Powers that nothing has here for having been refused, though the other site's points say so.
+  private let refused: Powers
   private let devices: [UInt64]
 
   /// What is read just now: the roots or pictures of them.
@@ -31,11 +33,14 @@ package final class Capture {
   private var known: Place?
   /// Objects whose names are in `linked`.
   private var noted: Set<Stamp> = []
+  private var keptAbsent: Set<Place> = []
 
   package init(
     trees: [any Tree], exclusions: [Exclusion], catalog: any Catalog, writer: PointWriter,
-    cutter: ContentCutter, watch: any Watch, clock: any Timekeeper, probe: any Probe
+    cutter: ContentCutter, watch: any Watch, clock: any Timekeeper, probe: any Probe,
+    refused: Powers = []
   ) throws {
+    self.refused = refused
     self.trees = trees
     self.exclusions = exclusions
     self.catalog = catalog
@@ -71,6 +76,7 @@ package final class Capture {
     linked = []
     known = nil
     noted = []
+    keptAbsent = []
     do {
       head = try catalog.head()
       readsAll = head.number == .none
@@ -252,6 +258,11 @@ package final class Capture {
   private func recordAbsent(_ place: Place) throws {
     if exclusion(place).excludesWithParents(place.path, isDirectory: false) { return }
     guard let row = try catalog.row(place) else { return }
+    if row.stamp == .none {
+      // Never made here: the other site's, and to go back to it.
+      if isWhole, keptAbsent.insert(place).inserted { try putWhole(place, row.entry) }
+      return
+    }
     try forgetAll(place)
     // The names that are left of a removed hard link may be one less.
     if row.entry.linkGroup != 0 { try noteLinks(place, row.stamp) }
@@ -300,9 +311,10 @@ package final class Capture {
     let began = picturedAt ?? clock.wall()
     let start = clock.now()
     defer { if forced.contains(place) { outcome.forcedTime += clock.now() - start } }
-    guard let (entry, stamp) = try readEntry(place, status) else {
+    guard let (found, stamp) = try readEntry(place, status) else {
       return status.kind == .directory && row == nil
     }
+    let entry = row.map { found.withPowers(of: $0.entry, refused) } ?? found
     let settled = isSettled(stamp, entry.kind, readAt: began)
     try catalog.put(place, CatalogRow(stamp: stamp, entry: entry, isSettled: settled))
     if isWhole {
