@@ -57,6 +57,57 @@ struct `A standby that refuses powers` {
   }
 }
 
+extension `A standby that refuses powers` {
+  @Test func `follows what becomes of them on the primary, and brings nothing back that is gone`() {
+    let pair = TestPair(extra: ["refuse: [setuid, devices]"])
+    Shell.run(
+      """
+      cd '\(pair.source)'; mkdir d e; mknod null c 1 3; ln null again; mknod d/zero c 1 5
+      mknod e/zero c 1 5; seq 9 > closed; chmod 4755 closed; seq 9 > open; chmod 755 open
+      """)
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    // Of what was never made everything may change, and it may go.
+    Shell.run(
+      "cd '\(pair.source)'; chmod 600 null; rm d/zero; rm -r e; chmod u-s closed; chmod u+s open")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(!pair.status("b").contains("somebody else"), "\(pair.story)")
+    #expect(
+      Shell.run("cd '\(pair.replica)'; find . -type b -o -type c -o -perm /6000").output == "")
+    #expect(pair.run("verify p", on: "b").code == 0)
+    let restored = pair.run("restore p --point 1 --to '\(pair.scratch("old"))'", on: "b")
+    #expect(restored.code == 0 && restored.output.contains("`refuse`"), "\(restored.output)")
+    Shell.run("cp -a '\(pair.source)' '\(pair.scratch("before"))'")
+    #expect(pair.run("switchover p --yes", on: "b").code == 0, "\(pair.story)")
+    // Another directory, in which nothing was refused.
+    Shell.run("cd '\(pair.replica)'; mkdir f; echo more > f/new")
+    #expect(pair.wait { pair.run("switchover p --yes", on: "a").code == 0 }, "\(pair.story)")
+    Shell.run(
+      "cd '\(pair.source)'; rm -r f; touch -r '\(pair.scratch("before"))' '\(pair.source)'")
+    #expect(Judge.differences(pair.scratch("before"), pair.source) == "")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.run("verify p", on: "b").code == 0)
+  }
+
+  @Test func `takes them from what stands there when it is told to`() {
+    let pair = TestPair()
+    Shell.run(
+      "cd '\(pair.source)'; mknod null c 1 3; seq 9 > lent; chmod 4755 lent; seq 9 > plain")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    let key = "refuse: [setuid, devices]"
+    Shell.run("sed -i 's/standby: b/standby: b\\n    \(key)/' '\(pair.configuration("b"))'")
+    pair.kill("b")
+    pair.start("b")
+    Shell.run("echo more > '\(pair.source)/plain'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let stands = Shell.run("cd '\(pair.replica)'; stat -c '%a %n' *").output
+    #expect(stands == "755 lent\n644 plain\n", "\(stands)")
+    #expect(pair.run("verify p", on: "b").code == 0)
+  }
+}
+
 @Suite(.serialized, .enabled(if: geteuid() == 0 && canDrop))
 struct `An agent without privileges` {
   @Test func `replicates all content, counts what it may not set, and lends nobody's powers`() {

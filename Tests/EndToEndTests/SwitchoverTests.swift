@@ -66,6 +66,33 @@ import Testing
   }
 }
 
+@Suite(.serialized) struct `Large files of a planned move` {
+  @Test func `are read only for a journal that does not hold them`() {
+    let pair = TestPair(extra: ["rpo: 1s"])
+    #expect(pair.begin(), "\(pair.story)")
+    // What is young is read again.
+    Shell.run("cd '\(pair.source)'; head -c 200M /dev/urandom > large; touch -d '1 hour ago' large")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    /// Moves the service from one site to the other, and says what they read.
+    func move(from old: String, to new: String, _ tree: String) -> [String: Int64] {
+      let before = pair.bytesRead(old)
+      let beforeNew = pair.bytesRead(new)
+      #expect(pair.wait { pair.run("switchover p --yes", on: new).code == 0 }, "\(pair.story)")
+      #expect(pair.wait { pair.status(old).contains("\"role\":\"standby\"") }, "\(pair.story)")
+      Shell.run("echo \(new) > '\(tree)/new'")
+      let synced = pair.run("sync p --wait applied --timeout 60s", on: new)
+      #expect(synced.code == 0, "\(synced.output)")
+      #expect(Judge.differences(pair.replica, pair.source) == "")
+      return [old: pair.bytesRead(old) - before, new: pair.bytesRead(new) - beforeNew]
+    }
+    let there = move(from: "a", to: "b", pair.replica)
+    #expect(there["b"] ?? .max < 32 << 20, "\(there)")
+    // The first journal of the old primary has to be filled; that of the other holds all of it.
+    let back = move(from: "b", to: "a", pair.source)
+    #expect(back.values.allSatisfy { $0 < 128 << 20 }, "\(back)")
+  }
+}
+
 @Suite(.serialized) struct `Past its commit point a planned move` {
   @Test(arguments: 1...3)
   func `goes forward though the new primary dies, and the old one too`(_ hit: Int) throws {

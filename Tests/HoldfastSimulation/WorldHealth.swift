@@ -27,7 +27,8 @@ extension World {
       if world.isMovedOfLate(site) { return }
       world.send(world.place(site), world.place(other)) { world in
         guard other.standing?.role == .standby, !world.isMovedOfLate(other) else { return }
-        other.illMovedAt = world.now
+        // Both have it on record.
+        (site.illMovedAt, other.illMovedAt) = (world.now, world.now)
         world.probes.insert(.illMoved)
         world.say(other.name, "is to take the ill service")
         world.orderSwitchover(other)

@@ -63,6 +63,7 @@ extension World {
   /// A promotion that the agent's end interrupted goes forward.
   func resumePromotion(_ site: SimulatedSite, to point: PointNumber) {
     probes.insert(.promotionResumed)
+    judgeBegun(site.record.reign)
     let decision = Promotion(resumedTo: point, promotionTerms)
     site.promotion = SimulatedPromotion(
       decision: decision, reign: site.record.reign, ground: .record, controllerRun: nil)
@@ -141,6 +142,7 @@ extension World {
     case .probe, .pin, .recall, .place, .complete:
       if isFull { return .failed("the disk is full") }
       if case .recall = order, let record = site.standing?.record {
+        if isLossy, chance.isTrue(oneIn: 5) { return .failed("no flush") }
         site.record = record
         site.promotingTo = nil
         say(site.name, "takes back what may be on its disk")
@@ -151,6 +153,10 @@ extension World {
     }
   }
 
+  private func judgeBegun(_ reign: Reign) {
+    if declined.contains(reign) { violations.append("a declined reign began") }
+  }
+
   private func commit(
     _ point: PointNumber, _ promotion: SimulatedPromotion, _ site: SimulatedSite, isFull: Bool
   ) -> Promotion.Event {
@@ -158,9 +164,7 @@ extension World {
     guard let record = site.standing?.record, record.part == .standby,
       record.reign.epoch < reign.epoch, !site.forgone.contains(reign), !isFull
     else { return .failed("not any more") }
-    if case .granted = promotion.ground, declined.contains(reign) {
-      violations.append("a declined reign began")
-    }
+    if case .granted = promotion.ground { judgeBegun(reign) }
     let isFailing = isLossy && chance.isTrue(oneIn: 10)
     if !isFailing || chance.isTrue(oneIn: 2) {
       site.record = RoleRecord(reign: reign, part: .primary)

@@ -50,8 +50,8 @@ package actor Pair {
   /// This site is being promoted, or was to be.
   var promoting: PromotionUnderWay?
   /// Reigns that its controller has given up: see ``forgo(_:)``. What was asked of one of them may
-  /// come long after the next was given up, too.
-  var forgone: Set<Reign> = []
+  /// come long after the next was given up, too. The newest last, at most ``Limits/forgoneMax``.
+  var forgone: [Reign] = []
   package var isAtMove: Bool {
     isMoving || isOrdered || promoting != nil || isReturning || (yielding?.isUnderWay ?? false)
   }

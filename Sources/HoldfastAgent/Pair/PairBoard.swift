@@ -48,7 +48,7 @@ package struct PairView: Sendable {
 
   /// What a hold is about; one reason at a time for each.
   package enum Hold: String, Sendable, Hashable, CaseIterable {
-    case root, replica, disk, peer, configuration, journal, spool, provider, change
+    case root, replica, promotion, disk, peer, configuration, journal, spool, provider, change
   }
 }
 

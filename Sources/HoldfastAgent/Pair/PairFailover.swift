@@ -150,7 +150,8 @@ extension Pair {
       answer.refusal = refusal.map { failure($0).message }
       return answer
     case .refused(let refusal): throw failure(refusal)
-    case .failed(let why): throw FailureAnswer(code: 3, "nothing was changed: \(why)")
+    case .failed(let why):
+      throw FailureAnswer(code: promoting.exitCode, "\(name) is not promoted: \(why)")
     case .recalling(let why):
       throw FailureAnswer(
         code: 1,

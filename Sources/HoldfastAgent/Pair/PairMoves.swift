@@ -103,7 +103,7 @@ extension Pair {
           code: 3,
           """
           the arbiter does not say yet that nobody serves: \(peer) holds its lease, or did a \
-          moment ago; if it is off, wait for one ttl and type it again
+          moment ago; if it is off, wait for two ttl and type it again
           """)
       }
       return theirs

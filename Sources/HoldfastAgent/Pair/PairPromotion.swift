@@ -13,8 +13,12 @@ struct PromotionUnderWay {
   var isFollowed = false
   /// What was taken, once it is known.
   var choice: Promotion.Choice?
+  /// What was on record before the commit; `nil`: nothing.
+  var before: PairFiles.Saved?
   /// From the commit point on: what is on record.
   var saved: PairFiles.Saved?
+  /// Of a failure that leads back: the command's.
+  var exitCode: Int32 = 1
 }
 
 /// Promoting this site: obeys ``Promotion``.
@@ -43,7 +47,7 @@ extension Pair {
       case .probe: try await applier?.probe()
       case .pin(let choice): try await pin(choice, work)
       case .commit(let point): try await commit(point, work)
-      case .recall: try recall()
+      case .recall: try recall(work)
       case .place(let point): try await place(point, work)
       case .complete: try complete(work)
       case .serve:
@@ -58,7 +62,14 @@ extension Pair {
       }
       return .done
     } catch {
-      return .failed(Self.reason(error, name))
+      let reason = Self.reason(error, name)
+      if let failure = error as? FailureAnswer, case .commit = order {
+        promoting?.exitCode = failure.code
+        return .forbidden(reason)
+      }
+      // What the replica's disk does not take is to be known of before the other site stops.
+      if order == .probe { promoting?.exitCode = 3 }
+      return .failed(reason)
     }
   }
 
@@ -112,6 +123,7 @@ extension Pair {
       record: RoleRecord(reign: reign, part: .primary), promoting: point,
       usedUpTo: max(view.peerCaptured, view.marks.captured, view.marks.durable),
       isPlanned: work.isPlanned)
+    promoting?.before = try files.role()
     try files.store(saved)
     promoting?.saved = saved
     forgone = []
@@ -123,20 +135,21 @@ extension Pair {
     host.probe.hit(.promoting)
   }
 
-  private func recall() throws {
+  private func recall(_ work: PromotionUnderWay) throws {
     guard let record = standing?.record else { throw CancellationError() }
-    try files.store(PairFiles.Saved(record: record))
-    board.hold(.replica, nil)
+    try files.store(work.before ?? PairFiles.Saved(record: record))
+    board.hold(.promotion, nil)
   }
 
   /// Doing it again changes nothing.
   private func place(_ point: PointNumber, _ work: PromotionUnderWay) async throws {
     showRole()
     enter("apply", work)
-    // A primary that lives hears of it at once.
-    await greet()
     // Gone only where the pair is being stopped meanwhile.
     guard let receiver, let applier, let saved = work.saved else { throw CancellationError() }
+    // A primary that lives hears of it at once.
+    await greet()
+    guard promoting?.reign == work.reign, !isStopped else { throw CancellationError() }
     try await receiver.hold()
     try await receiver.branch(
       from: point, above: max(board.view.peerCaptured, saved.usedUpTo), reign: work.reign)
@@ -171,14 +184,14 @@ extension Pair {
     switch work.decision.stage {
     case .recalling(let why):
       board.hold(
-        .replica,
+        .promotion,
         """
         a promotion to epoch \(work.reign.epoch) failed (\(why)), and what was on record before \
         cannot be written either: put that right, receiving goes on by itself
         """)
     case .waiting(_, let why):
       board.hold(
-        .replica,
+        .promotion,
         """
         the promotion to epoch \(work.reign.epoch) waits: \(why); put that right, it goes on by \
         itself

@@ -27,6 +27,8 @@ extension Pair {
     guard link != nil else {
       throw FailureAnswer(code: 4, "\(peer) is not connected: nothing can be brought from it")
     }
+    // One that waits for its disk is dropped.
+    if let promoting, !promoting.decision.isWaiting { throw otherMove }
     try await untilStopped()
     try begin("failback", by: by)
     do {
@@ -110,9 +112,11 @@ extension Pair {
   /// Tries until this site's journal holds its tree.
   func returnWhole(_ saved: PairFiles.Saved, _ returning: PairFiles.Returning) async {
     isReturning = true
+    var isAgain = false
     while !Task.isCancelled {
       do {
-        try await takeStock(saved, returning)
+        defer { isAgain = true }
+        try await takeStock(saved, returning, isAgain: isAgain)
         try files.store(saved.completed)
         return await follow()
       } catch is CancellationError {
@@ -147,7 +151,9 @@ extension Pair {
     }
   }
 
-  private func takeStock(_ saved: PairFiles.Saved, _ returning: PairFiles.Returning) async throws {
+  private func takeStock(
+    _ saved: PairFiles.Saved, _ returning: PairFiles.Returning, isAgain: Bool
+  ) async throws {
     guard let identity else { throw FailureAnswer(code: 1, "the pair's secret is missing") }
     moves.enter("take stock")
     board.update { $0.notes = ["takes stock of its tree, before anything is received"] }
@@ -168,7 +174,8 @@ extension Pair {
       let shipping = Task { try await shipper.run(link, tail: nil) }
       defer { shipping.cancel() }
       let stock = try await worker.takeStock(
-        of: returning.from, above: highest, holding: try await receiver.hints())
+        of: returning.from, above: highest, holding: try await receiver.hints(),
+        isAgain: isAgain)
       while try await receiver.newest()?.seal != stock.seal {
         if let failure = link.failure { throw failure }
         try await host.clock.sleep(until: host.clock.now() + Limits.roomEvery)
@@ -183,7 +190,10 @@ extension Pair {
       }
       try await worker.clearSpool(for: .none)
       let tops = try paths.map { try host.tree($0).status(.top)?.inode ?? 0 }
-      try ReplicaRecord(applied: stock.number, tops: tops).store(files.disk)
+      // What is its own lends what it always did.
+      try ReplicaRecord(
+        applied: stock.number, tops: tops, refused: configuration.refused
+      ).store(files.disk)
     } catch {
       await worker.close()
       await receiver.close()

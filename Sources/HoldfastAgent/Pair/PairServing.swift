@@ -44,10 +44,10 @@ extension Pair {
   ///   role whose flush failed is what the next start reads.
   package func forgo(_ reign: Reign) -> Bool {
     guard let record = standing?.record, record.part == .standby,
-      record.reign.epoch < reign.epoch, let saved = try? files.role(), saved.record == record,
-      forgone.count < Limits.forgoneMax
+      record.reign.epoch < reign.epoch, let saved = try? files.role(), saved.record == record
     else { return false }
-    forgone.insert(reign)
+    if !forgone.contains(reign) { forgone.append(reign) }
+    if forgone.count > Limits.forgoneMax { forgone.removeFirst() }
     return true
   }
 

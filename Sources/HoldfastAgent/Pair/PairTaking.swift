@@ -193,7 +193,7 @@ extension Pair {
   private func take(_ next: Reign, at point: PointNumber) async {
     promisesGiven.ended()
     // By its own word the other site never serves in place of this reign, whoever declined it.
-    forgone.remove(next)
+    forgone.removeAll { $0 == next }
     do {
       let request = FailoverRequest(
         point: point.rawValue, acceptLoss: true, otherSiteIsDown: true, preview: false)

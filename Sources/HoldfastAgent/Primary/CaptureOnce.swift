@@ -33,6 +33,7 @@ extension CaptureWorker {
       addTold(to: &work, moment, now)
       addLeft(to: &work, moment.cluster)
       _ = watch.takeCovered()
+      writer.trustsLists = refusedUpTo.map { board.view.marks.durable > $0 } ?? true
       writer.begin(number, isWhole: isWhole)
       let (outcome, read) = try capture.read(
         work, isWhole: isWhole, isInformed: isInformed, from: moment.pictures

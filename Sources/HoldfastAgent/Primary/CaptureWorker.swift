@@ -39,6 +39,9 @@ package actor CaptureWorker {
   /// A promotion is answered with a point of the new reign, whatever changed.
   var owesPoint = false
   var highest = PointNumber.none
+  /// No number up to which a whole point was refused is durable since: see
+  /// ``PointWriter/trustsLists``.
+  var refusedUpTo: PointNumber?
   var nextScan: Instant
   var nextSettling: Instant?
   /// What could not be read when it was looked at last: until it is, no point is one instant.
@@ -178,10 +181,12 @@ package actor CaptureWorker {
   ///   - reign: the tree was written in.
   ///   - highest: no number up to it is used.
   ///   - hints: prefixes of the names of all chunks that the journal holds.
+  ///   - isAgain: a stock was refused, so every large file is read.
   package func takeStock(
-    of reign: Reign, above highest: PointNumber, holding hints: [[UInt64]]
+    of reign: Reign, above highest: PointNumber, holding hints: [[UInt64]], isAgain: Bool
   ) throws -> Point {
     let now = host.clock.now()
+    if isAgain { refusedUpTo = highest }
     guard case .sound(let identities) = rootGuard.look(id: identity.id) else {
       throw SyncFailure(reason: rootGuard.look(id: identity.id).words)
     }
@@ -233,6 +238,7 @@ package actor CaptureWorker {
   package func startAnewAfterRefusal(parent: Seal) throws -> PointNumber {
     gate.proceed()
     highest = max(highest, gate.highest)
+    refusedUpTo = highest
     try startAnew(parent: parent)
     gate.expectHints(true)
     return highest

@@ -234,6 +234,7 @@ package actor ApplyWorker {
     guard let index else { return }
     let locks = try lock()
     defer { withExtendedLifetime(locks) {} }
+    try replica.refuseAnew()
     let wanted = try index.newest(atLeast: pair.require)
     // An intent that a crash left open is finished first, whatever came since.
     let isOpen = !replica.record.intents.isEmpty

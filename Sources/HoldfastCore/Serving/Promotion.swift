@@ -32,6 +32,8 @@ package struct Promotion: Hashable, Sendable {
     /// What was ordered last is done.
     case done
     case failed(String)
+    /// Of the commit: it was not even tried.
+    case forbidden(String)
     /// It is time to try again.
     case retry
   }
@@ -91,6 +93,9 @@ package struct Promotion: Hashable, Sendable {
     }
   }
 
+  /// Whether it waits for better times.
+  package var isWaiting: Bool { if case .waiting = stage { true } else { false } }
+
   /// Whether nothing is yet to come of it.
   package var isOver: Bool {
     switch stage {
@@ -117,6 +122,7 @@ package struct Promotion: Hashable, Sendable {
     case (.recalling(let why), .done): return end(.failed(why: why))
     case (.holding, .failed(let why)), (.probing, .failed(let why)), (.pinning, .failed(let why)):
       return end(.failed(why: why))
+    case (.committing, .forbidden(let why)): return end(.failed(why: why))
     case (.committing, .failed(let why)):
       // A flush that failed may have come to the disk, and to no disk twice in the same way.
       stage = .recalling(why: why)
@@ -128,7 +134,7 @@ package struct Promotion: Hashable, Sendable {
       return [.wait]
     case (.waiting(let point, _), .retry): return place(point)
     case (.done, _), (.looked, _), (.refused, _), (.failed, _): return []
-    case (_, .held), (_, .retry), (.holding, .done), (.waiting, _):
+    case (_, .held), (_, .retry), (_, .forbidden), (.holding, .done), (.waiting, _):
       // Of an order that is over.
       return []
     }

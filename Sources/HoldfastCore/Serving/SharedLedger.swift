@@ -237,6 +237,7 @@ package struct SharedLedger: Sendable {
     // Not one that was renewed since.
     change.conditions[leaseKey(told)] = values[leaseKey(told)]?.revision ?? 0
     change.removals = leaseKeys(told)
+    if !isPast, values[holderFirstKey] != nil { change.removals.append(holderFirstKey) }
     if !isPast, !record.isReleased {
       var next = record
       next.isReleased = true

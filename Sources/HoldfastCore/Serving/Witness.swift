@@ -272,6 +272,7 @@ extension Witness.Entry {
     }
     record.isReleased = true
     expiry = nil
+    holderFirst = min(holderFirst, now)
     return .released
   }
 

@@ -22,6 +22,11 @@ extension Entry {
 
   package var isDevice: Bool { kind == .characterDevice || kind == .blockDevice }
 
+  /// Whether it lends one of these.
+  package func lends(_ powers: Powers) -> Bool {
+    lendingNone(of: powers) != self || (isDevice && powers.contains(.devices))
+  }
+
   /// As it is where these powers are lent to nobody; a device stays what it is. A directory's
   /// setgid bit lends none.
   package func lendingNone(of refused: Powers) -> Entry {

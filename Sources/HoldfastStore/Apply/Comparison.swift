@@ -28,6 +28,7 @@ package final class Comparison {
       let isMade = isPrivileged && !refused.contains(.devices)
       return entry.isDevice && !isMade ? nil : "is missing"
     }
+    if entry.isDevice, refused.contains(.devices) { return "is a device, which is refused" }
     guard status.kind == entry.kind else { return "is another kind of object" }
     let isOwned = status.owner == entry.owner && status.group == entry.group
     if isPrivileged, !isOwned { return "owner" }

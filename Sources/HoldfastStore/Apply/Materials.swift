@@ -18,7 +18,7 @@ package final class Materials {
   /// Without privileges what is refused is counted, not an error.
   private let isPrivileged: Bool
   /// What no file that is made lends to anybody.
-  private let refused: Powers
+  let refused: Powers
   package private(set) var shortfalls = Shortfalls()
   /// See ``ContentReader/fetched``.
   var fetched: [ChunkName: [UInt8]] {

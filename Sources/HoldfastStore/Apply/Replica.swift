@@ -63,6 +63,9 @@ package final class Replica {
     record = known.tops.isEmpty || known.tops == tops ? known : ReplicaRecord()
   }
 
+  /// See ``refuseAnew()``.
+  var isRefusingAnew = false
+
   package var shortfalls: Shortfalls { materials.shortfalls }
 
   /// Makes the replica exactly `point`.

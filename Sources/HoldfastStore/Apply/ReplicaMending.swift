@@ -17,6 +17,24 @@ extension Replica {
     }
   }
 
+  /// Takes from what stands here the powers that were refused since it was made.
+  package func refuseAnew() throws(ApplyError) {
+    guard !materials.refused.isSubset(of: record.refused), record.intents.isEmpty,
+      record.applied != .none
+    else { return }
+    var places: [Place] = []
+    do {
+      try index.forEachEntry(at: record.applied) { place, entry in
+        if entry.lends(materials.refused) { places.append(place) }
+      }
+    } catch {
+      throw .store(error)
+    }
+    isRefusingAnew = true
+    defer { isRefusingAnew = false }
+    try mend(places)
+  }
+
   /// Makes places that are no longer what the applied point says so again. After a crash in
   /// between they are as damaged as they were, or mended.
   package func mend(_ damaged: [Place]) throws(ApplyError) {

@@ -115,13 +115,15 @@ extension Replica {
       }
       touch(place)
     case .link(let first):
-      if entry.isDevice, try tree.status(first) == nil {
-        // Refused, as the first name was.
+      if entry.isDevice, try tree.status(first) == nil || entry.lends(materials.refused) {
+        // Not made, as the first name was not.
         return try self.place(place, entry, .make, at: target, staged: nil)
       }
       try link(tree, first, place)
       status = try tree.status(place.path)
       touch(place)
+    case .dress where entry.isDevice && entry.lends(materials.refused):
+      return try self.place(place, entry, .make, at: target, staged: nil)
     case .dress:
       isKnown = try entry.linkGroup != 0 || knows(place)
       status = try materials.dress(tree, place.path, entry)

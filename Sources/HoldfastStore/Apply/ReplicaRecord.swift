@@ -9,13 +9,17 @@ package struct ReplicaRecord: Hashable, Sendable {
   package var intents: [PointNumber]
   /// Inodes of the replica's top directories, by root number: of others nothing is known.
   package var tops: [UInt64]
+  /// Powers that nothing lends that was made in the replica.
+  package var refused: Powers
 
   package init(
-    applied: PointNumber = .none, intents: [PointNumber] = [], tops: [UInt64] = []
+    applied: PointNumber = .none, intents: [PointNumber] = [], tops: [UInt64] = [],
+    refused: Powers = []
   ) {
     self.applied = applied
     self.intents = intents
     self.tops = tops
+    self.refused = refused
   }
 
   var encoded: [UInt8] {
@@ -25,6 +29,7 @@ package struct ReplicaRecord: Hashable, Sendable {
     for intent in intents { out.fixed(intent.rawValue) }
     out.variable(UInt64(tops.count))
     for top in tops { out.fixed(top) }
+    out.fixed(refused.rawValue)
     return out.bytes
   }
 
@@ -48,6 +53,7 @@ package struct ReplicaRecord: Hashable, Sendable {
     for _ in 0..<(try reader.count(max: Limits.rootsMax)) {
       record.tops.append(try reader.fixed())
     }
+    if !reader.isAtEnd { record.refused = Powers(rawValue: try reader.fixed()) }
     return record
   }
 

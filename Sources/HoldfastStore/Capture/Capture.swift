@@ -314,7 +314,9 @@ package final class Capture {
     guard let (found, stamp) = try readEntry(place, status) else {
       return status.kind == .directory && row == nil
     }
-    let entry = row.map { found.withPowers(of: $0.entry, refused) } ?? found
+    // What the other site's points say of it that was refused here is so until it is changed.
+    let isMade = row.map { $0.stamp == stamp } ?? false
+    let entry = row.map { isMade ? found.withPowers(of: $0.entry, refused) : found } ?? found
     let settled = isSettled(stamp, entry.kind, readAt: began)
     try catalog.put(place, CatalogRow(stamp: stamp, entry: entry, isSettled: settled))
     if isWhole {
@@ -333,8 +335,19 @@ package final class Capture {
     if let row, row.entry.kind == .directory, entry.kind != .directory {
       known = nil
       for child in try catalog.below(place).reversed() { try forget(child) }
+    } else if let row, row.entry.kind == .directory, !row.isSameDirectory(status) {
+      try forgetUnmade(in: place)
     }
     return entry.kind == .directory && row.map { !$0.isSameDirectory(status) } ?? true
+  }
+
+  /// Another directory stands there: what was never made in the one before is not in it.
+  private func forgetUnmade(in directory: Place) throws {
+    for name in try catalog.children(directory) {
+      guard let path = directory.path.appending(name) else { continue }
+      let place = Place(root: directory.root, path: path)
+      if try catalog.row(place)?.stamp == Stamp.none { try forget(place) }
+    }
   }
 
   private func hasParent(_ place: Place) throws -> Bool {

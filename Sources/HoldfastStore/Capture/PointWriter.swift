@@ -32,6 +32,11 @@ package final class PointWriter: ChunkSink {
   /// Asked before each batch, with whether compressing is what it waits for.
   package var effort: (_ isEncoderLate: Bool) -> CompressionEffort = { _ in .usual }
 
+  /// Whether who holds a list of chunks is taken to hold what it names, so that large files that
+  /// did not change are not read for a whole point. Where that is wrong the point is refused, and
+  /// the next is to be made without.
+  package var trustsLists = false
+
   private let encoder: BatchEncoder
   /// What is gathered, and what is being encoded meanwhile.
   private var batch = RecordBatch()
@@ -97,9 +102,9 @@ package final class PointWriter: ChunkSink {
   }
 
   /// Whether all of a file's content is known to be held by the standby. Of lists of chunks only
-  /// the file itself tells what they name.
+  /// the file itself tells what they name: see ``trustsLists``.
   package func holds(_ content: Content) throws -> Bool {
-    try content.depth == 0 && mayHold(content)
+    try (content.depth == 0 || trustsLists) && mayHold(content)
   }
 
   /// Whether nothing says that content is not held by the standby: of lists of chunks only their

@@ -184,7 +184,16 @@ package final class Ingest {
         continue
       }
       guard depth > 0, seen.insert(reference.name).inserted else { continue }
-      let list = try journal.record(at: position).plain
+      let list: [UInt8]
+      do throws(JournalError) {
+        list = try journal.record(at: position).plain
+      } catch {
+        guard case .damaged = error else { throw error }
+        // Until it comes again nobody is to take it for held.
+        try index.forgetChunk(reference.name)
+        if missing.count < Limits.missingNamesMax { missing.append(reference.name) }
+        continue
+      }
       try check(ChunkReference.list(list, covering: reference.length), depth - 1, &seen)
     }
   }

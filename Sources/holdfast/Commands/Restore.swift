@@ -45,11 +45,14 @@ struct Restore: AsyncParsableCommand {
     }
     try StateFiles.makeDirectory(to, mode: 0o755)
     var restored: Int64 = 0
+    var refused: Int64 = 0
     for (number, root) in settings.roots.enumerated() {
       let target = settings.roots.count == 1 ? to : to + root.path
       try StateFiles.makeDirectory(target, mode: 0o755)
-      restored += try store.restore(
+      let done = try store.restore(
         chosen, root: RootNumber(rawValue: number), to: target, only: path)
+      restored += done.made
+      refused += done.refused
     }
     guard restored > 0 || path == nil else {
       throw CommandFailure(
@@ -57,6 +60,10 @@ struct Restore: AsyncParsableCommand {
     }
     print(
       "restored \(restored) entries of point \(chosen.number) (\(chosen.time.rfc3339)) to \(to)")
+    if refused > 0 {
+      print(
+        "\(refused) of the point's lend no powers there, or were not made: `refuse`, as configured")
+    }
   }
 
   private func choose(_ rows: [PointRow]) throws -> Point {
@@ -116,9 +123,9 @@ struct PairStore {
     reader = ContentReader(journal: journal, index: index, digests: digests, verifying: true)
   }
 
-  /// - Returns: how many entries were made.
+  /// - Returns: how many entries were made, and how many lend no powers for having been refused.
   func restore(_ point: Point, root: RootNumber, to path: String, only pattern: String?) throws
-    -> Int64
+    -> (made: Int64, refused: Int64)
   {
     let tree = try LinuxTree(path)
     let materials = Materials(
@@ -154,19 +161,22 @@ struct PairStore {
       }
       guard isWanted else { return }
       try makeParents(path)
-      count += 1
       if entry.linkGroup != 0, let (first, same) = links[entry.linkGroup], same == entry {
-        return try tree.link(first, as: path)
+        try tree.link(first, as: path)
+        count += 1
+        return
       }
       if entry.kind == .regular {
         _ = try materials.build(tree, path, entry)
-      } else if try materials.make(tree, path, entry) {
+      } else {
+        guard try materials.make(tree, path, entry) else { return }
         _ = try materials.dress(tree, path, entry)
       }
+      count += 1
       if entry.linkGroup != 0 { links[entry.linkGroup] = (path, entry) }
     }
     for (path, entry) in made.reversed() { _ = try materials.dress(tree, path, entry) }
     try tree.flush()
-    return count
+    return (count, materials.shortfalls.powers)
   }
 }
