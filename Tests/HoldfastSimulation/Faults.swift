@@ -275,7 +275,7 @@ extension World {
 
   /// Faults end, and a person who reads the runbook does what it says.
   /// - Parameter isBroken: of one site the disk stays full, unless the other yields to it by its
-  ///   own word, or its own reign has begun, which nobody takes back.
+  ///   own word, or its own reign has begun, or may have, which nobody takes back.
   package func calm(isBroken: Bool = false) {
     isLossy = false
     heal()
@@ -292,7 +292,7 @@ extension World {
         // All who could let it serve have heard of the other's epoch by now.
         if other.promotion == nil { site.isHeldOff = false }
         world.rejoin(site)
-        if other.yield?.point != nil || site.promotingTo != nil {
+        if other.yield?.point != nil || site.promotingTo != nil || site.isRecalling {
           site.fullUntil = world.now
         }
         if site.supervisor?.service == .failed { world.tell(site, .startOrdered) }

@@ -114,6 +114,10 @@ package final class SimulatedSite {
 
   func isAgentStanding(_ now: Int64) -> Bool { agentStandsUntil.map { $0 > now } ?? false }
 
+  /// What may be on its disk of a reign is to be taken back.
+  var isRecalling: Bool {
+    if case .recalling = promotion?.decision.stage { true } else { false }
+  }
   var isPromoting: Bool { promotion?.decision.isPromoting ?? false }
 
   func report(_ now: Instant) -> AgentReport? {

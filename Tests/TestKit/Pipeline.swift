@@ -73,6 +73,38 @@ package final class Pipeline {
     return point
   }
 
+  /// Captures all that is there as a point that builds on the newest of the standby, by what that
+  /// says it holds.
+  package func captureWhole(trustingLists isTrusting: Bool) throws {
+    number = number.next
+    try catalog.forgetKnown()
+    var prefixes: [UInt64] = []
+    try index.forEachChunkPrefix { prefixes += $0 }
+    try catalog.learn(prefixes)
+    writer.trustsLists = isTrusting
+    writer.begin(number, isWhole: true)
+    var (_, next) = try capture.read(CaptureWork(), isWhole: true, isInformed: true)
+    let point = try writer.seal(
+      parent: ingest.newest?.seal ?? .none, time: SystemClock().wall(),
+      verdict: Verdict(grade: .crash), tree: next.tree, totals: next.totals)
+    next.number = number
+    next.seal = point.seal
+    try catalog.setHead(next)
+    try catalog.commit()
+  }
+
+  /// Carries what the spool has into the journal, and takes it as a standby takes what comes.
+  /// - Throws: ``Ingest/Refusal``.
+  package func deliver() throws {
+    let before = journal.segments.mapValues(\.size)
+    try carry()
+    for segment in journal.segments.keys.sorted() {
+      try journal.scan(segment, from: before[segment] ?? 0) { position, bytes, record in
+        _ = try ingest.take(position, bytes, record)
+      }
+    }
+  }
+
   /// Captures one empty directory at a place that the caller makes up.
   package func capture(_ place: Place) throws {
     number = number.next
@@ -90,6 +122,11 @@ package final class Pipeline {
 
   /// Carries what the spool has into the journal, and the index up to it.
   package func ship() throws {
+    try carry()
+    try ingest.catchUp(journalID: RandomID(high: 9, low: 9)) { _ in }
+  }
+
+  private func carry() throws {
     for piece in spool.segments.keys.sorted() {
       guard let info = spool.segments[piece] else { continue }
       if shipped[piece] == nil {
@@ -107,7 +144,6 @@ package final class Pipeline {
       shipped[piece] = info.size
     }
     try journal.flush()
-    try ingest.catchUp(journalID: RandomID(high: 9, low: 9)) { _ in }
   }
 
   /// Opens the standby's side anew, as after a crash.
