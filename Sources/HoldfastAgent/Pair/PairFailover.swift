@@ -151,7 +151,9 @@ extension Pair {
       return answer
     case .refused(let refusal): throw failure(refusal)
     case .failed(let why):
-      throw FailureAnswer(code: promoting.exitCode, "\(name) is not promoted: \(why)")
+      // Behind the choice its pin stays.
+      let what = promoting.choice == nil ? "nothing was changed" : "\(name) is not promoted"
+      throw FailureAnswer(code: promoting.exitCode, "\(what): \(why)")
     case .recalling(let why):
       throw FailureAnswer(
         code: 1,
