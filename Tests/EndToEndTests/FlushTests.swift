@@ -77,6 +77,29 @@ struct `A flush that fails` {
     #expect(pair.kept("b").contains { $0.point == first })
   }
 
+  @Test func `of a promotion's record leads back, once what was there before is durable`() throws {
+    let (pair, first) = begun()
+    let order = "failover p --yes --accept-loss --other-site-is-down"
+    let folder = pair.scratch("state-b/pairs/p")
+    try pair.hurt("b", with: "fsync:error=EIO", on: folder, log: pair.scratch("flushes")) {
+      // Its rename is done, and may come to the disk or not.
+      let moved = pair.run(order, on: "b")
+      #expect(moved.code == 1, "\(moved.output) \(pair.story)")
+      #expect(moved.output.contains("until it is nothing is received here"), "\(moved.output)")
+      #expect(pair.run(order, on: "b").code == 3)
+      let held = pair.wait { pair.status("b").contains("what was on record before") }
+      #expect(held && pair.status("b").contains("\"role\":\"standby\""), "\(pair.story)")
+    }
+    Shell.run("echo 2 > '\(pair.source)/b'")
+    #expect(pair.wait { pair.sync() > first }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    pair.kill("b")
+    pair.start("b")
+    #expect(pair.wait { pair.status("b").contains("\"role\":\"standby\"") }, "\(pair.story)")
+    let moved = pair.run(order + " --json", on: "b")
+    #expect(moved.code == 0 && moved.output.contains("\"epoch\":2"), "\(moved.output)")
+  }
+
   @Test func `on the primary makes no point, and the next one holds all of it`() throws {
     let (pair, first) = begun()
     let log = pair.scratch("flushes")
