@@ -13,7 +13,7 @@ package final class SQLiteCatalog: Catalog {
       modified INTEGER, changed INTEGER, settled INTEGER, body BLOB,
       PRIMARY KEY(root, parent, name)) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS file_object ON file(root, device, inode);
-    CREATE INDEX IF NOT EXISTS file_unsettled ON file(root) WHERE settled = 0;
+    CREATE INDEX IF NOT EXISTS file_open ON file(root) WHERE settled & 1 = 0;
     """
   private static let knownSchema = "CREATE TABLE IF NOT EXISTS known(prefix INTEGER PRIMARY KEY)"
   /// In a file of its own, since it is committed as chunks are written, not as points are sealed:
@@ -83,13 +83,18 @@ package final class SQLiteCatalog: Catalog {
   private let selectKnown: Prepared
   private let insertKnown: Prepared
 
+  // Bits of the column `settled`.
+  private static let settled: Int64 = 1
+  private static let harmless: Int64 = 2
+
   private static func decode(_ row: Row) throws -> CatalogRow {
     let body: Data = row[6]
     let stamp = Stamp(
       device: UInt64(bitPattern: row[0]), inode: UInt64(bitPattern: row[1]), size: row[2],
       modified: WallTime(nanos: row[3]), changed: WallTime(nanos: row[4]))
     return CatalogRow(
-      stamp: stamp, entry: try Entry(decoding: Array(body)), isSettled: row[5] == 1)
+      stamp: stamp, entry: try Entry(decoding: Array(body)), isSettled: row[5] & settled != 0,
+      isHarmless: row[5] & harmless != 0)
   }
 
   package func row(_ place: Place) throws(IndexError) -> CatalogRow? {
@@ -101,7 +106,9 @@ package final class SQLiteCatalog: Catalog {
           stamp: Stamp(
             device: row.bits(0), inode: row.bits(1), size: row.number(2),
             modified: WallTime(nanos: row.number(3)), changed: WallTime(nanos: row.number(4))),
-          entry: try Entry(decoding: row.bytes(6)), isSettled: row.number(5) == 1)
+          entry: try Entry(decoding: row.bytes(6)),
+          isSettled: row.number(5) & Self.settled != 0,
+          isHarmless: row.number(5) & Self.harmless != 0)
       } catch {
         throw .unusable("entry of \(place): \(error)")
       }
@@ -114,7 +121,8 @@ package final class SQLiteCatalog: Catalog {
       .count(place.root.rawValue), .bytes(place.path.parent.bytes), .bytes(place.path.name),
       .bits(row.stamp.device), .bits(row.stamp.inode), .number(row.stamp.size),
       .number(row.stamp.modified.nanos), .number(row.stamp.changed.nanos),
-      .number(row.isSettled ? 1 : 0), .bytes(row.entry.encoded))
+      .number((row.isSettled ? Self.settled : 0) | (row.isHarmless ? Self.harmless : 0)),
+      .bytes(row.entry.encoded))
   }
 
   package func remove(_ place: Place) throws(IndexError) {
@@ -179,7 +187,7 @@ package final class SQLiteCatalog: Catalog {
   }
 
   package func unsettled() throws(IndexError) -> [Place] {
-    try find("SELECT root, parent, name FROM file WHERE settled = 0", [])
+    try find("SELECT root, parent, name FROM file WHERE settled & \(Self.settled) = 0", [])
   }
 
   private func find(

@@ -19,6 +19,8 @@ package final class SQLiteIndex: Index {
     var id: RandomID
     /// Whether mentions are kept: a whole attempt over a tree that was not empty.
     var keepsMentions: Bool
+    /// What it names and nobody here holds.
+    var lacking: [ChunkName] = []
   }
 
   private static let schema = """
@@ -90,6 +92,7 @@ package final class SQLiteIndex: Index {
       let keepsMentions = try reader.fixed(UInt8.self) == 1
       running = TreeDigest(sum: try reader.digest())
       attemptState = Attempt(number: number, id: id, keepsMentions: keepsMentions)
+      while !reader.isAtEnd { attemptState?.lacking.append(ChunkName(try reader.digest())) }
     } catch {
       throw .unusable("attempt: \(error)")
     }
@@ -102,6 +105,7 @@ package final class SQLiteIndex: Index {
     out.raw(attempt.id.bytes)
     out.fixed(attempt.keepsMentions ? UInt8(1) : 0)
     out.digest(running.sum)
+    for name in attempt.lacking { out.digest(name.digest) }
     try db.setMeta("attempt", out.bytes)
   }
 
@@ -227,6 +231,13 @@ package final class SQLiteIndex: Index {
   package func attempt() throws(IndexError) -> (number: PointNumber, id: RandomID)? {
     attemptState.map { ($0.number, $0.id) }
   }
+
+  package func lack(_ name: ChunkName) throws(IndexError) {
+    guard let count = attemptState?.lacking.count, count < Limits.missingNamesMax else { return }
+    attemptState?.lacking.append(name)
+  }
+
+  package func lacking() throws(IndexError) -> [ChunkName] { attemptState?.lacking ?? [] }
 
   package func attemptDigest() throws(IndexError) -> TreeDigest {
     try closeUnmentioned()

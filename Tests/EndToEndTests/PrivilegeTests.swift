@@ -51,6 +51,8 @@ struct `A standby that refuses powers` {
     Shell.run("touch -r '\(pair.source)/large' '\(pair.scratch("before"))/large'")
     #expect(pair.run("switchover p --yes", on: "b").code == 0, "\(pair.story)")
     Shell.run("echo more > '\(pair.replica)/new'")
+    // What is its own lends what it did.
+    #expect(pair.wait { pair.run("verify p", on: "a").code == 0 }, "\(pair.story)")
     #expect(pair.wait { pair.run("switchover p --yes", on: "a").code == 0 }, "\(pair.story)")
     Shell.run("rm '\(pair.source)/new'; touch -r '\(pair.scratch("before"))' '\(pair.source)'")
     #expect(Judge.differences(pair.scratch("before"), pair.source) == "")

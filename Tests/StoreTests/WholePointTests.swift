@@ -64,6 +64,29 @@ import Testing
     #expect(Judge.differences(pipeline.source, pipeline.scratch("restored")) == "")
   }
 
+  @Test func `that was refused does not come back with a new index`() throws {
+    let (pipeline, pieces) = try shipped()
+    try pipeline.index.forgetChunk(pieces[0])
+    try pipeline.captureWhole(trustingLists: true)
+    #expect(throws: Ingest.Refusal.missing([pieces[0]])) { try pipeline.deliver() }
+    try pipeline.captureWhole(trustingLists: false)
+    try pipeline.deliver()
+    let newest = try #require(pipeline.ingest.newest)
+    try pipeline.reopen(removingIndex: true)
+    #expect(pipeline.ingest.newest == newest)
+  }
+
+  @Test func `that lacks a piece is refused by who takes its end after a restart, too`() throws {
+    let (pipeline, pieces) = try shipped()
+    let before = try #require(pipeline.ingest.newest)
+    try pipeline.index.forgetChunk(pieces[0])
+    try pipeline.captureWhole(trustingLists: true)
+    try pipeline.deliver(hasSeal: false)
+    #expect(try pipeline.index.lacking() == [pieces[0]])
+    try pipeline.reopen()
+    #expect(pipeline.ingest.newest == before && pipeline.ingest.refused > before.number)
+  }
+
   @Test func `is refused where a list is damaged, which comes again`() throws {
     let (pipeline, _) = try shipped()
     let list = try #require(try newest(pipeline).content.references.first).name

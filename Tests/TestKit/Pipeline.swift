@@ -23,6 +23,7 @@ package final class Pipeline {
   package private(set) var journal: Journal
   package private(set) var ingest: Ingest
   private var shipped: [UInt64: Int64] = [:]
+  private var refused: Set<RandomID> = []
   private var number = PointNumber.none
   package private(set) var points: [Point] = []
 
@@ -94,12 +95,15 @@ package final class Pipeline {
   }
 
   /// Carries what the spool has into the journal, and takes it as a standby takes what comes.
+  /// - Parameter hasSeal: otherwise the standby dies before it comes.
   /// - Throws: ``Ingest/Refusal``.
-  package func deliver() throws {
+  package func deliver(hasSeal: Bool = true) throws {
     let before = journal.segments.mapValues(\.size)
     try carry()
+    defer { if let attempt = ingest.refusedAttempt { refused.insert(attempt) } }
     for segment in journal.segments.keys.sorted() {
       try journal.scan(segment, from: before[segment] ?? 0) { position, bytes, record in
+        if !hasSeal, record.header.kind == .seal { return try index.commit(upTo: position) }
         _ = try ingest.take(position, bytes, record)
       }
     }
@@ -158,7 +162,8 @@ package final class Pipeline {
     journal = try Journal(
       disk: try LinuxDisk(scratch(folder + "/journal")), secret: secret
     ) { _, _ in }
-    ingest = try Ingest(journal: journal, index: index, digests: digests, roots: 1)
+    ingest = try Ingest(
+      journal: journal, index: index, digests: digests, roots: 1, refused: refused)
     try ingest.catchUp(journalID: RandomID(high: 9, low: 9)) { _ in }
   }
 

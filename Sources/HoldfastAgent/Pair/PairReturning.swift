@@ -84,17 +84,20 @@ extension Pair {
   ///   past this one.
   func become(standbyOf reign: Reign, tree: TreeDigest?) async throws {
     guard let record = standing?.record, !isReturning else { return }
+    // One that waited would take its own way afterwards.
+    promotionTask?.cancel()
+    promoting = nil
     let used = try files.role()?.usedUpTo ?? .none
     try files.store(
       PairFiles.Saved(
         record: RoleRecord(reign: reign, part: .standby),
         usedUpTo: max(used, board.view.marks.captured),
         returning: PairFiles.Returning(from: record.reign, tree: tree)))
+    try files.store(superseded: nil)
+    try files.store(nil as PairFiles.Yield?)
     isReturning = true
     isAgreed = false
     yieldTask?.cancel()
-    try files.store(superseded: nil)
-    try files.store(nil as PairFiles.Yield?)
     await stop()
     isStopped = false
     yielding = nil
@@ -115,13 +118,14 @@ extension Pair {
     var isAgain = false
     while !Task.isCancelled {
       do {
-        defer { isAgain = true }
         try await takeStock(saved, returning, isAgain: isAgain)
         try files.store(saved.completed)
         return await follow()
       } catch is CancellationError {
         return
       } catch {
+        // It may have been refused.
+        if error is LinkError { isAgain = true }
         board.hold(
           .replica,
           """

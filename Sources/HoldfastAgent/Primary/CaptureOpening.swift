@@ -49,7 +49,7 @@ extension CaptureWorker {
         trees: try paths.map { try host.tree($0) },
         exclusions: pair.roots.map { Exclusion($0.exclude) }, catalog: catalog, writer: writer,
         cutter: ContentCutter(secret: identity.secret), watch: watch, clock: host.clock,
-        probe: host.probe, refused: pair.refused)
+        probe: host.probe)
     }
     board.update { $0.watch = watch.kind }
   }

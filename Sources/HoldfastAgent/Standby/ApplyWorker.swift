@@ -294,6 +294,11 @@ package actor ApplyWorker {
 
   /// Makes the replica exactly this point, forward or back; the catalog then describes it.
   package func move(to number: PointNumber) throws {
+    try place(number)
+    try replica?.refuseAnew()
+  }
+
+  private func place(_ number: PointNumber) throws {
     isAdvancing = false
     try prepare()
     // What was read before may be older than what is durable.

@@ -87,11 +87,31 @@ extension ReceiveWorker {
     return id
   }
 
+  private static let refusedName = "refused"
+
+  /// Attempts that were refused, the newest last.
+  private func loadRefused() throws -> [RandomID] {
+    let disk = try host.disk(["pairs", pair, "journal"])
+    let bytes = try disk.contents(of: Self.refusedName) ?? []
+    return stride(from: 0, to: bytes.count - 15, by: 16).compactMap { start in
+      RandomID(bytes[start..<start + 16])
+    }
+  }
+
+  /// Before the primary hears of it: whatever is sealed after it does not build on it, and is not
+  /// to be taken for what does.
+  func noteRefused(_ attempt: RandomID) throws {
+    let disk = try host.disk(["pairs", pair, "journal"])
+    let all = (try loadRefused() + [attempt]).suffix(Limits.refusedAttemptsMax)
+    try disk.replace(Self.refusedName, with: all.flatMap(\.bytes))
+  }
+
   func openIndex(_ journal: Journal, fresh: Bool) throws {
     let digests = PairDigests(identity.secret)
     let index = try host.index(pair: pair, isReader: false) { digests.entry($0, $1) }
     let ingest = try Ingest(
-      journal: journal, index: index, digests: self.digests, roots: roots)
+      journal: journal, index: index, digests: self.digests, roots: roots,
+      refused: Set(try loadRefused()))
     var damaged: [RecordPosition] = []
     try ingest.catchUp(journalID: journalID) {
       damaged.append($0)

@@ -152,6 +152,7 @@ package actor ReceiveWorker {
     if let refusal {
       // What the index names must be durable before it.
       try flush()
+      if let attempt = ingest.refusedAttempt { try noteRefused(attempt) }
       if case .missing(let names) = refusal {
         answer.refusal = Refusal(
           missing: names, reason: "\(names.count) chunks are missing", point: ingest.refused)

@@ -5,10 +5,13 @@ package struct CatalogRow: Hashable, Sendable {
   /// Whether equal stamps prove equal content: the file was neither racily clean nor young when
   /// it was read.
   package var isSettled: Bool
-  package init(stamp: Stamp, entry: Entry, isSettled: Bool) {
+  /// Made here without powers that the entry lends: see ``Entry/withPowers(of:)``.
+  package var isHarmless: Bool
+  package init(stamp: Stamp, entry: Entry, isSettled: Bool, isHarmless: Bool = false) {
     self.stamp = stamp
     self.entry = entry
     self.isSettled = isSettled
+    self.isHarmless = isHarmless
   }
 }
 

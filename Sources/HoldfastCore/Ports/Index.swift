@@ -53,6 +53,10 @@ package protocol Index: AnyObject {
   ) throws(IndexError)
   /// The chunk is held no more: its record is damaged.
   func forgetChunk(_ name: ChunkName) throws(IndexError)
+  /// The open attempt names this chunk, and it is not held; of so many at most
+  /// ``Limits/missingNamesMax`` are kept. Committed with the attempt.
+  func lack(_ name: ChunkName) throws(IndexError)
+  func lacking() throws(IndexError) -> [ChunkName]
   /// Calls `body` with the prefixes of all names, in no order, in portions.
   func forEachChunkPrefix(_ body: ([UInt64]) throws -> Void) throws
 

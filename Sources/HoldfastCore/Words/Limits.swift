@@ -86,6 +86,8 @@ package enum Limits {
   /// granted, and for so long it then leaves it to the other.
   package static let promotionTriedFor = Duration.seconds(30)
   package static let promotionTriedAgainAfter = Duration.seconds(60)
+  /// Attempts that a standby remembers having refused, for when its index is rebuilt.
+  package static let refusedAttemptsMax = 1024
   /// Reigns that an agent never begins, kept until its next start or promotion.
   package static let forgoneMax = 256
   package static let agentAnswersWithin = Duration.seconds(5)

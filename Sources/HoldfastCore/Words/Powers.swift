@@ -37,10 +37,10 @@ extension Entry {
     return entry
   }
 
-  /// As the other site has it, where this was made as its entry says but for what was refused here.
-  package func withPowers(of other: Entry, _ refused: Powers) -> Entry {
+  /// As the other site has it, where it is still what was made of that entry with powers refused.
+  package func withPowers(of other: Entry) -> Entry {
     var whole = other
     whole.linkGroup = linkGroup
-    return whole.lendingNone(of: refused) == self ? whole : self
+    return whole.lendingNone(of: .setuid) == self ? whole : self
   }
 }

@@ -28,13 +28,20 @@ package final class Comparison {
       let isMade = isPrivileged && !refused.contains(.devices)
       return entry.isDevice && !isMade ? nil : "is missing"
     }
-    if entry.isDevice, refused.contains(.devices) { return "is a device, which is refused" }
     guard status.kind == entry.kind else { return "is another kind of object" }
     let isOwned = status.owner == entry.owner && status.group == entry.group
     if isPrivileged, !isOwned { return "owner" }
-    if entry.kind != .symlink, status.mode != entry.mode(isOwned: isOwned) { return "mode" }
+    // What was there before it was refused, as on a site that served, lends what it did.
+    if entry.kind != .symlink, status.mode != entry.mode(isOwned: isOwned),
+      status.mode != wanted.mode(isOwned: isOwned)
+    {
+      return "mode"
+    }
     if status.modified != entry.modified { return "time" }
-    if isPrivileged, try attributes(tree, path) != entry.attributes { return "attributes" }
+    if isPrivileged {
+      let present = try attributes(tree, path)
+      if present != entry.attributes, present != wanted.attributes { return "attributes" }
+    }
     switch entry.kind {
     case .symlink: return try tree.target(path) == entry.target ? nil : "target"
     case .regular:

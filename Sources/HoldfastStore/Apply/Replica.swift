@@ -63,9 +63,6 @@ package final class Replica {
     record = known.tops.isEmpty || known.tops == tops ? known : ReplicaRecord()
   }
 
-  /// See ``refuseAnew()``.
-  var isRefusingAnew = false
-
   package var shortfalls: Shortfalls { materials.shortfalls }
 
   /// Makes the replica exactly `point`.
@@ -178,6 +175,7 @@ package final class Replica {
       probe.hit(.applying)
       try self.place(place, new, action, at: target, staged: staged)
     }
+    if isForced { try forgetUnmade(at: target) }
     try finish(point)
   }
 

@@ -17,22 +17,42 @@ extension Replica {
     }
   }
 
-  /// Takes from what stands here the powers that were refused since it was made.
+  /// Takes from what stands here the powers that were refused since it was made. Cut short it is
+  /// done again.
   package func refuseAnew() throws(ApplyError) {
-    guard !materials.refused.isSubset(of: record.refused), record.intents.isEmpty,
-      record.applied != .none
-    else { return }
-    var places: [Place] = []
+    let refused = materials.refused
+    guard !refused.isSubset(of: record.refused), record.intents.isEmpty else { return }
     do {
-      try index.forEachEntry(at: record.applied) { place, entry in
-        if entry.lends(materials.refused) { places.append(place) }
+      guard let point = try index.point(record.applied)?.point.number else { return }
+      changed = []
+      var places: [(Place, Entry)] = []
+      try index.forEachEntry(at: point) { place, entry in
+        if entry.lends(refused), !isExcluded(place, entry) { places.append((place, entry)) }
       }
+      for (place, entry) in places {
+        let tree = tree(place)
+        guard let status = try tree.status(place.path), status.kind == entry.kind else { continue }
+        if entry.isDevice {
+          try self.place(place, entry, .make, at: point, staged: nil)
+        } else {
+          let row = try catalog.row(place)
+          let dressed = try materials.dress(tree, place.path, entry)
+          try record(place, entry, dressed, isKnown: row?.isSettled ?? false, at: point)
+        }
+      }
+      try settle(at: point)
+      try flushChanged()
+      try catalog.commit()
+      var done = record
+      done.refused = refused
+      try done.store(disk)
+      record = done
     } catch {
-      throw .store(error)
+      touched = []
+      linked = []
+      try? catalog.rollback()
+      throw error as? ApplyError ?? .store(error)
     }
-    isRefusingAnew = true
-    defer { isRefusingAnew = false }
-    try mend(places)
   }
 
   /// Makes places that are no longer what the applied point says so again. After a crash in

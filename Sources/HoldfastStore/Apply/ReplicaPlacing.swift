@@ -64,7 +64,13 @@ extension Replica {
   /// Takes away what stands where nothing, or another kind of object, is to be.
   func clear(_ place: Place, _ new: Entry?) throws {
     let tree = tree(place)
-    guard let status = try tree.status(place.path) else { return }
+    guard let status = try tree.status(place.path) else {
+      // Never made, and not to be any more.
+      if new?.isDevice != true, try catalog.row(place)?.stamp == Stamp.none {
+        try catalog.remove(place)
+      }
+      return
+    }
     if let new, (new.kind == .directory) == (status.kind == .directory) { return }
     if place.path.isTop { return }
     if status.kind == .directory {
@@ -159,7 +165,11 @@ extension Replica {
     // A node or symbolic link cannot be flushed by itself.
     if entry.kind != .regular, entry.kind != .directory { changed = nil }
     if let status {
-      try catalog.put(place, CatalogRow(stamp: status.stamp, entry: entry, isSettled: isKnown))
+      let isHarmless = entry.lendingNone(of: materials.refused) != entry
+      try catalog.put(
+        place,
+        CatalogRow(
+          stamp: status.stamp, entry: entry, isSettled: isKnown, isHarmless: isHarmless))
     }
     if entry.linkGroup != 0 { linked.insert(place) }
     try settleIfMany(at: target)

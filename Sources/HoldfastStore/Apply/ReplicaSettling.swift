@@ -62,23 +62,22 @@ extension Replica {
   func finish(_ point: Point) throws {
     try settle(at: point.number)
     for tree in trees { try clearStaging(tree) }
-    try forgetUnmade(at: point.number)
     try flushChanged()
     try catalog.setHead(
       CatalogHead(
         number: point.number, seal: point.seal, tree: point.tree, totals: point.totals,
         grade: point.grade))
     try catalog.commit()
-    let isAll = isRefusingAnew || record.applied == .none
+    let isFirst = record.applied == .none
     let done = ReplicaRecord(
       applied: point.number, tops: tops,
-      refused: isAll ? materials.refused : record.refused.intersection(materials.refused))
+      refused: isFirst ? materials.refused : record.refused.intersection(materials.refused))
     try done.store(disk)
     record = done
   }
 
   /// What was never made, and the point does not have, no catalog has.
-  private func forgetUnmade(at target: PointNumber) throws {
+  func forgetUnmade(at target: PointNumber) throws {
     for root in trees.indices {
       let places = try catalog.places(
         root: RootNumber(rawValue: root), device: Stamp.none.device, inode: Stamp.none.inode)

@@ -11,8 +11,6 @@ package final class Capture {
   private let watch: any Watch
   private let clock: any Timekeeper
   let probe: any Probe
-  /// Powers that nothing has here for having been refused, though the other site's points say so.
-  private let refused: Powers
   private let devices: [UInt64]
 
   /// What is read just now: the roots or pictures of them.
@@ -37,10 +35,8 @@ package final class Capture {
 
   package init(
     trees: [any Tree], exclusions: [Exclusion], catalog: any Catalog, writer: PointWriter,
-    cutter: ContentCutter, watch: any Watch, clock: any Timekeeper, probe: any Probe,
-    refused: Powers = []
+    cutter: ContentCutter, watch: any Watch, clock: any Timekeeper, probe: any Probe
   ) throws {
-    self.refused = refused
     self.trees = trees
     self.exclusions = exclusions
     self.catalog = catalog
@@ -256,7 +252,11 @@ package final class Capture {
   }
 
   private func recordAbsent(_ place: Place) throws {
-    if exclusion(place).excludesWithParents(place.path, isDirectory: false) { return }
+    if exclusion(place).excludesWithParents(place.path, isDirectory: false) {
+      // As what is excluded since it was captured.
+      if try catalog.row(place)?.stamp == Stamp.none { try forgetAll(place) }
+      return
+    }
     guard let row = try catalog.row(place) else { return }
     if row.stamp == .none {
       // Never made here: the other site's, and to go back to it.
@@ -315,10 +315,12 @@ package final class Capture {
       return status.kind == .directory && row == nil
     }
     // What the other site's points say of it that was refused here is so until it is changed.
-    let isMade = row.map { $0.stamp == stamp } ?? false
-    let entry = row.map { isMade ? found.withPowers(of: $0.entry, refused) : found } ?? found
+    let harmless = row.flatMap { $0.isHarmless ? $0.entry : nil }
+    let entry = harmless.map { found.withPowers(of: $0) } ?? found
     let settled = isSettled(stamp, entry.kind, readAt: began)
-    try catalog.put(place, CatalogRow(stamp: stamp, entry: entry, isSettled: settled))
+    try catalog.put(
+      place,
+      CatalogRow(stamp: stamp, entry: entry, isSettled: settled, isHarmless: entry != found))
     if isWhole {
       try putWhole(place, entry)
     } else if row?.entry != entry {

@@ -29,12 +29,22 @@ package final class Ingest {
   private var snapshot: RecordPosition?
   /// What was once sealed stays a point though a disk has lost some of its content.
   private var isCatchingUp = false
-  private var missing: [ChunkName] = []
+  /// Set where only the end of the journal is taken in: what lacks content there was refused, or
+  /// would have been.
+  private var isAtTail = false
+  /// Attempts that were sealed and refused: the journal alone does not tell them from points.
+  private let refusedAttempts: Set<RandomID>
   /// The point that was refused last.
   package private(set) var refused = PointNumber.none
+  package private(set) var refusedAttempt: RandomID?
 
   /// - Parameter roots: how many the pair has; the other side may name no other.
-  package init(journal: Journal, index: any Index, digests: PairDigests, roots: Int) throws {
+  ///   - refused: attempts that no catching up makes points of.
+  package init(
+    journal: Journal, index: any Index, digests: PairDigests, roots: Int,
+    refused: Set<RandomID> = []
+  ) throws {
+    refusedAttempts = refused
     self.roots = roots
     self.journal = journal
     self.index = index
@@ -62,6 +72,7 @@ package final class Ingest {
       snapshot = try newestSnapshot()
     }
     isCatchingUp = true
+    isAtTail = start > .start
     defer {
       snapshot = nil
       isCatchingUp = false
@@ -168,7 +179,6 @@ package final class Ingest {
 
   private func open(_ head: ChangesHead) throws {
     if let open = try index.attempt(), open.id == head.attempt { return }
-    missing = []
     try index.beginAttempt(head.number, id: head.attempt, whole: head.isWhole)
   }
 
@@ -180,7 +190,7 @@ package final class Ingest {
   ) throws {
     for reference in references where reference.name != .hole {
       guard let position = try index.chunk(reference.name) else {
-        if missing.count < Limits.missingNamesMax { missing.append(reference.name) }
+        try index.lack(reference.name)
         continue
       }
       guard depth > 0, seen.insert(reference.name).inserted else { continue }
@@ -188,10 +198,10 @@ package final class Ingest {
       do throws(JournalError) {
         list = try journal.record(at: position).plain
       } catch {
-        guard case .damaged = error else { throw error }
+        if case .disk = error { throw error }
         // Until it comes again nobody is to take it for held.
         try index.forgetChunk(reference.name)
-        if missing.count < Limits.missingNamesMax { missing.append(reference.name) }
+        try index.lack(reference.name)
         continue
       }
       try check(ChunkReference.list(list, covering: reference.length), depth - 1, &seen)
@@ -203,8 +213,10 @@ package final class Ingest {
     let point = record.point
     // An attempt without changes never opened.
     try open(ChangesHead(attempt: record.attempt, number: point.number, isWhole: false))
+    let missing = try index.lacking()
     do throws(Refusal) {
-      if !missing.isEmpty, !isCatchingUp { throw .missing(missing) }
+      if !missing.isEmpty, !isCatchingUp || isAtTail { throw .missing(missing) }
+      if refusedAttempts.contains(record.attempt) { throw .missing([]) }
       let expected = newest?.seal ?? .none
       guard point.parent == expected else {
         throw .parent(expected: expected, got: point.parent)
@@ -212,6 +224,7 @@ package final class Ingest {
       guard point.number > highest else { throw .invalid("number goes back") }
     } catch {
       refused = point.number
+      refusedAttempt = record.attempt
       try index.abandonAttempt()
       throw error
     }
