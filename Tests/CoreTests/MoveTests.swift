@@ -142,7 +142,8 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
     #expect(found.first?.contains("step 1: something listens on port 8080") == true)
     #expect(found.last?.contains("1024 MiB free here and 8192 MiB on b") == true)
     let small = ["free 1": "1", "size 1": "1"]
-    #expect(PlanLint.findings(pair, here: there, there: small, other: "b").isEmpty)
+    let theirs = PlanLint.findings(pair, here: there, there: small, other: "b")
+    #expect(theirs.count == 1 && theirs[0].contains("has 0 MiB free on b"), "\(theirs)")
   }
 
   @Test func `warns of a loss that no failover can be within`() {
@@ -172,6 +173,8 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
     let alone = PlanLint.findings(
       pair, here: ["user db": "101"], there: ["user db": "missing"], other: "b")
     #expect(alone.contains { $0.contains("missing on b") && $0.contains("101") }, "\(alone)")
+    let old = ["hierarchy cgroup2": "missing"]
+    #expect(PlanLint.findings(pair, here: old, there: old, other: "b").count == 2)
     let sound = ["unit db.service": "there", "interface eth0": "there", "user db": "101"]
     #expect(PlanLint.findings(pair, here: sound, there: sound, other: "b").isEmpty)
   }

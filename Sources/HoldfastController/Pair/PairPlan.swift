@@ -5,6 +5,15 @@ import Logging
 extension PairController {
   func start(_ run: PlanProgress.Run) {
     trouble = nil
+    if pair.failover.hasArbiter, let lack = service.shortcomings.first {
+      trouble = """
+        nothing is started here under a lease, for what runs could not be ended with it: \(lack); \
+        put that right, then type: holdfast start \(name)
+        """
+      world.log.critical("\(name): \(trouble ?? "")")
+      Task { self.tell(.startFailed) }
+      return
+    }
     plan.steps = PlanRun(pair.plan.map(\.onFailure))
     planner.run { [service, weak self] in
       guard service.allow({ run.isWanted }) else { return }

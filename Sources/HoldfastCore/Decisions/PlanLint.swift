@@ -61,6 +61,14 @@ package enum PlanLint {
   ) -> [String] {
     let place = host.map { "on \($0)" } ?? "here"
     var found: [String] = []
+    if facts["hierarchy cgroup2"] == "missing" {
+      found.append(
+        """
+        pairs.\(pair.name): there is no cgroup hierarchy of version 2 \(place), by which a service \
+        is ended with its lease: with an arbiter nothing is started there; boot with \
+        systemd.unified_cgroup_hierarchy=1
+        """)
+    }
     for (index, step) in pair.plan.enumerated() {
       let at = "pairs.\(pair.name).plan, step \(index + 1)"
       switch step.kind {
@@ -108,9 +116,12 @@ package enum PlanLint {
       else { continue }
       let place = "pairs.\(pair.name).roots: the filesystem of \(root.path)"
       func show(_ bytes: Int64) -> String { "\(bytes >> 20) MiB" }
-      if free < Limits.freeBytesReserve {
-        found.append("\(place) has \(show(free)) free here: enlarge it")
-      } else if size < theirSize, free < theirFree / 2 {
+      for (free, host) in [(free, "here"), (theirFree, "on \(other)")]
+      where free < Limits.freeBytesReserve {
+        found.append("\(place) has \(show(free)) free \(host): enlarge it")
+      }
+      if free < Limits.freeBytesReserve { continue }
+      if size < theirSize, free < theirFree / 2 {
         found.append(
           """
           \(place) has \(show(free)) free here and \(show(theirFree)) on \(other): the service \

@@ -105,6 +105,8 @@ package protocol Arbiter: Sendable {
 
 /// The service of a pair on this host. All calls block.
 package protocol ServiceHost: Sendable {
+  /// What this host lacks for ``fence()``: what cannot be ended is not to be started under a lease.
+  var shortcomings: [String] { get }
   /// Has the service manager start the plan's units only between ``allow(_:)`` and ``fence()`` or
   /// ``stop()``.
   func bind() throws(StepError)

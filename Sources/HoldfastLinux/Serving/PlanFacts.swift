@@ -3,9 +3,9 @@ import Glibc
 package import HoldfastCore
 
 /// What a plan would find on this host, as facts that two hosts can compare: `unit X`, `enabled X`,
-/// `user X`, `package X`, `interface X`, `port N`, `owner X`, `group X`, and of each root by its
-/// place in the configuration `size N` and `free N`, in bytes. Runs systemctl and the package
-/// manager; blocks.
+/// `user X`, `package X`, `interface X`, `port N`, `owner X`, `group X`, `hierarchy cgroup2`, and
+/// of each root by its place in the configuration `size N` and `free N`, in bytes. Runs systemctl and
+/// the package manager; blocks.
 package enum PlanFacts {
   private static let within = Duration.seconds(10)
 
@@ -25,6 +25,9 @@ package enum PlanFacts {
         facts["port \(port)"] = ports?.contains(port) == true ? "taken" : "free"
       case .exec: break
       }
+    }
+    if !pair.units.isEmpty {
+      facts["hierarchy cgroup2"] = Cgroups() == nil ? "missing" : "there"
     }
     for (index, root) in roots.enumerated() {
       var space = statvfs()
