@@ -4,8 +4,8 @@ package import HoldfastCore
 
 /// What a plan would find on this host, as facts that two hosts can compare: `unit X`, `enabled X`,
 /// `user X`, `package X`, `interface X`, `port N`, `owner X`, `group X`, `hierarchy cgroup2`, and
-/// of each root by its place in the configuration `size N` and `free N`, in bytes. Runs systemctl and
-/// the package manager; blocks.
+/// of each root by its place in the configuration `size N` and `free N`, in bytes. Runs systemctl
+/// and the package manager; blocks.
 package enum PlanFacts {
   private static let within = Duration.seconds(10)
 
