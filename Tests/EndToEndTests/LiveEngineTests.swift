@@ -212,7 +212,8 @@ struct `A live database` {
         let counts = (answer.last ?? "").split(separator: "|").compactMap { Int($0) }
         #expect(counts.count == 2 && counts[0] == 0, "point \(point.point): \(answer)")
         let acknowledged = Shell.run(
-          "awk -F'|' 'NF == 2 && $2 <= \"\(point.time)\" { n = $1 } END { print n + 0 }' '\(ledger)'")
+          "awk -F'|' 'NF == 2 && $2 <= \"\(point.time)\" { n = $1 } END { print n + 0 }' '\(ledger)'"
+        )
         let promised = Int(acknowledged.output.filter(\.isNumber)) ?? .max
         #expect(counts.last ?? 0 >= promised, "point \(point.point), \(promised) promised")
       }
