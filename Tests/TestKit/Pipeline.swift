@@ -151,8 +151,12 @@ package final class Pipeline {
   }
 
   /// Opens the standby's side anew, as after a crash.
-  /// - Parameter folder: a copy of that side, taken at the crash.
-  package func reopen(_ folder: String = "b", removingIndex: Bool = false) throws {
+  /// - Parameters:
+  ///   - folder: a copy of that side, taken at the crash.
+  ///   - isDurable: what the index took in counts as durable, so that damage there is no torn end.
+  package func reopen(
+    _ folder: String = "b", removingIndex: Bool = false, isDurable: Bool = false
+  ) throws {
     let path = scratch(folder + "/index.sqlite")
     if removingIndex {
       for suffix in ["", "-wal", "-shm"] { _ = unsafe unlink(path + suffix) }
@@ -160,7 +164,8 @@ package final class Pipeline {
     let digests = digests
     index = try SQLiteIndex(path: path) { digests.entry($0, $1) }
     journal = try Journal(
-      disk: try LinuxDisk(scratch(folder + "/journal")), secret: secret
+      disk: try LinuxDisk(scratch(folder + "/journal")), secret: secret,
+      durable: isDurable ? try index.covered()?.upTo : .start
     ) { _, _ in }
     ingest = try Ingest(
       journal: journal, index: index, digests: digests, roots: 1, refused: refused)
