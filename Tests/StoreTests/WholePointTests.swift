@@ -85,6 +85,8 @@ import Testing
     #expect(try pipeline.index.lacking() == [pieces[0]])
     try pipeline.reopen()
     #expect(pipeline.ingest.newest == before && pipeline.ingest.refused > before.number)
+    // What is to be noted, so that no new index takes it for a point.
+    #expect(pipeline.ingest.refusedAtTail != nil)
   }
 
   @Test func `is refused where a list is damaged, which comes again`() throws {

@@ -119,6 +119,7 @@ extension ReceiveWorker {
       board.update { $0.notes = ["reading the journal: \(bytes >> 20) MiB"] }
     }
     if !damaged.isEmpty { holdDamaged(damaged) }
+    if let attempt = ingest.refusedAtTail { try noteRefused(attempt) }
     board.update { $0.notes = [] }
     if !fresh, let newest = ingest.newest, try index.attempt() == nil {
       // What SQLite cannot see: a flipped bit in a row.

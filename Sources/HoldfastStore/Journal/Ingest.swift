@@ -37,6 +37,8 @@ package final class Ingest {
   /// The point that was refused last.
   package private(set) var refused = PointNumber.none
   package private(set) var refusedAttempt: RandomID?
+  /// The same, where a catching up of the journal's end alone refused it for lack of content.
+  package private(set) var refusedAtTail: RandomID?
 
   /// - Parameter roots: how many the pair has; the other side may name no other.
   ///   - refused: attempts that no catching up makes points of.
@@ -225,6 +227,7 @@ package final class Ingest {
     } catch {
       refused = point.number
       refusedAttempt = record.attempt
+      if case .missing = error, isCatchingUp, isAtTail { refusedAtTail = record.attempt }
       try index.abandonAttempt()
       throw error
     }
