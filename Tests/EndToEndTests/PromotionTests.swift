@@ -46,6 +46,32 @@ import Testing
     #expect(pair.run("points p", on: "b").output.contains("branch"), "\(pair.story)")
   }
 
+  @Test func `that an earlier boot began, a site waits for the other's word, or a person's`() {
+    let pair = TestPair()
+    Shell.run("echo one > '\(pair.source)/file'")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    pair.kill("b")
+    pair.start("b", probe: "promoting:1")
+    #expect(pair.wait { pair.status("b").contains("\"connected\":true") }, "\(pair.story)")
+    pair.kill("a")
+    _ = pair.run("failover p --yes --accept-loss --other-site-is-down", on: "b")
+    #expect(pair.end("b") == 128 + SIGKILL)
+    // Its record is of another boot than this one.
+    let role = "'\(pair.state("b"))/pairs/p/role'"
+    let isFound = Shell.run(
+      "boot=$(cat /proc/sys/kernel/random/boot_id); grep -aq $boot \(role) && "
+        + "sed -i s/$boot/$(echo $boot | tr 0-9a-f 1-9a-f0)/ \(role)")
+    #expect(isFound.code == 0, "\(isFound.output)")
+    pair.start("b")
+    #expect(pair.wait { pair.status("b").contains("\"role\":\"unknown\"") }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "", "\(pair.story)")
+    #expect(pair.run("sync p", on: "b").code == 3)
+    #expect(pair.run("resume p --yes", on: "b").code == 0, "\(pair.story)")
+    #expect(pair.run("sync p", on: "b").code == 0, "\(pair.story)")
+    #expect(pair.status("b").contains("\"epoch\":2"), "\(pair.story)")
+  }
+
   @Test func `to an older point the loss is told, and no number is used twice`() throws {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")

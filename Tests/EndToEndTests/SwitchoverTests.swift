@@ -134,7 +134,9 @@ import Testing
     #expect(pair.end("b") == 128 + SIGKILL)
     let plain = pair.run("resume p --yes", on: "a")
     #expect(plain.code == 3 && plain.output.contains("--other-site-is-down"), "\(plain.output)")
-    #expect(pair.run("resume p --yes --other-site-is-down", on: "a").code == 0)
+    let taken = pair.run("resume p --yes --other-site-is-down --json", on: "a")
+    #expect(taken.code == 0 && taken.output.contains(#""kind":"resume""#), "\(taken.output)")
+    #expect(taken.output.contains(#""name":"epoch""#), "\(taken.output)")
     #expect(pair.status("a").contains("\"epoch\":3"), "\(pair.story)")
     Shell.run("echo two > '\(pair.source)/file'")
     #expect(pair.run("sync p", on: "a").code == 0, "\(pair.story)")
@@ -169,6 +171,9 @@ import Testing
     #expect(pair.wait { pair.status("a").contains("was promoted") }, "\(pair.story)")
     let back = pair.run("failback p --yes --json", on: "a")
     #expect(back.code == 0, "\(back.output) \(pair.story)")
+    for phase in ["take stock", "final point", "lease"] {
+      #expect(back.output.contains("\"name\":\"\(phase)\""), "\(phase): \(back.output)")
+    }
     #expect(pair.status("a").contains("\"role\":\"primary\""), "\(pair.story)")
     #expect(Judge.differences(pair.replica, pair.source) == "", "\(pair.story)")
     // Content that it held did not travel.

@@ -54,8 +54,19 @@ extension World {
   }
 
   /// One thing after the other goes wrong, at moments drawn from the seed.
-  package func trouble(for duration: Duration) {
+  /// - Parameter falseWord: when a person is wrong about the other site, or brings both sites back
+  ///   from backups; `nil`: never.
+  package func trouble(for duration: Duration, falseWord: Duration? = nil) {
     let end = now + duration.nanos
+    if let falseWord {
+      at(falseWord.nanos) { world in
+        switch world.chance.below(4) {
+        case 0: world.sayBothFalsely()
+        case 1: world.bringBackSplit()
+        default: world.sayFalsely(world.chance.pick(world.sites))
+        }
+      }
+    }
     func next() {
       after(chance.duration(.milliseconds(200)...terms.ttl)) { world in
         guard world.now < end else { return }
@@ -70,7 +81,7 @@ extension World {
     let site = chance.pick(sites)
     // Also where the times are not what they should be.
     let pauseMax = LeaseTerms(ttl: terms.ttl).pauseMax
-    switch chance.below(31) {
+    switch chance.below(34) {
     case 0: cut([.left, .right], [.right, .left])
     case 1: cut([.left, .witness], [.witness, .left])
     case 2: cut([.right, .witness], [.witness, .right])
@@ -119,6 +130,8 @@ extension World {
     case 27: withdraw(site)
     case 28: configure(site)
     case 29: sicken(for: chance.duration(.seconds(4)...(.seconds(40))))
+    case 30: resumeRightly(site)
+    case 31, 32: resumeLost(site)
     default: rejoin(site)
     }
   }
@@ -199,12 +212,16 @@ extension World {
     watchWord(site)
   }
 
-  private func watchWord(_ site: SimulatedSite) {
+  func watchWord(_ site: SimulatedSite) {
     after(terms.ttl) { world in
       let other = world.other(site)
       guard other.isHeldOff else { return }
       // What a person said is forgotten with the processes that heard it.
-      if !site.runs, !site.isByWord, site.promotion == nil { other.isHeldOff = false }
+      if !site.runs, !site.isByWord, site.promotion == nil, site.resumption == nil,
+        !site.isPersonWaiting
+      {
+        other.isHeldOff = false
+      }
       world.watchWord(site)
     }
   }
@@ -278,6 +295,7 @@ extension World {
   ///   own word, or its own reign has begun, or may have, which nobody takes back.
   package func calm(isBroken: Bool = false) {
     isLossy = false
+    calmFrom = now
     heal()
     let site = chance.pick(sites)
     if isBroken { fillDisk(site, for: .seconds(3600)) }
@@ -290,7 +308,9 @@ extension World {
       for site in world.sites {
         let other = world.other(site)
         // All who could let it serve have heard of the other's epoch by now.
-        if other.promotion == nil { site.isHeldOff = false }
+        if other.promotion == nil, other.resumption == nil, !other.isPersonWaiting {
+          site.isHeldOff = false
+        }
         world.rejoin(site)
         if other.yield?.point != nil || site.promotingTo != nil || site.isRecalling {
           site.fullUntil = world.now

@@ -16,6 +16,8 @@ package final class SimulatedSite {
   var promiseTerm: Duration?
   /// The point that its tree is to become, where the record says primary and the tree is not ready.
   var promotingTo: PointNumber?
+  /// The boot that it began in.
+  var promotingBoot = 0
   var superseded: Reign?
   /// See ``AgentReport/hasPromised``.
   var hasPromised = true
@@ -48,6 +50,10 @@ package final class SimulatedSite {
   var agentStandsUntil: Int64?
   /// A person who has made sure that this host is off lets nobody start it.
   var isHeldOff = false
+  /// A person waits to have it go on, with the other host off.
+  var isPersonWaiting = false
+  /// What the order to go on that was typed last came to at once.
+  var lastResumption: Resumption.Stage?
   /// Until when its agent fails whenever it is to promote it, by the true time.
   var fullUntil: Int64 = 0
   /// The truth that nobody in the world can see: something here answers and writes.
@@ -67,6 +73,9 @@ package final class SimulatedSite {
   var longerUntil = Instant(nanos: .min)
   var lastHeard: Instant?
   var isByWord = false
+  var resumption: SimulatedResumption?
+  /// What its controller last told its agent of the arbiter.
+  var arbiterView: Resumption.ArbiterView?
   var yielding: Yielding?
   var taking: Taking?
   package internal(set) var supervisor: Supervisor?

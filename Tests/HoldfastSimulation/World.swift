@@ -22,6 +22,11 @@ package final class World {
     case leftToPromised, gaveUpPlanned
     case promotionResumed, commitFailed
     case illMoved, illDamped, fencedOther, fencingFailed, fenceHung
+    case promotedBeforeBoot, resumed, resumedAnew, resumeRefused, resumeFailed
+    case split, splitRepaired
+
+    /// Not by any order, not even by one on a false word.
+    package static let ofBackups: Set<Probe> = [.split, .splitRepaired]
   }
 
   package let terms: LeaseTerms
@@ -57,6 +62,12 @@ package final class World {
   /// Directions that nothing passes.
   var cuts: Set<[Place]> = []
   var isLossy = true
+  /// A person has said that a site was down which was not: until some time after calm has come both
+  /// may serve.
+  var isWordFalse = false
+  var calmFrom: Int64?
+  /// Records came from elsewhere than from what was decided.
+  var isBroughtBack = false
 
   package init(
     seed: UInt64, terms: LeaseTerms, isAutomatic: Bool, arbiter: ArbiterKind = .witness,
@@ -146,12 +157,14 @@ package final class World {
       say("==", names.isEmpty ? "nobody serves" : "\(names.joined(separator: " and ")) serves")
     }
     for site in sites where site.isServing {
-      guard let tree = plannedTrees[site.record.reign], other(site).tree > tree else { continue }
+      guard let tree = plannedTrees[site.record.reign], other(site).tree > tree, !isWordFalse
+      else { continue }
       if other(site).record.reign.epoch < site.record.reign.epoch {
         violations.append("a planned move lost \(other(site).tree - tree) writes")
       }
     }
-    if serving == [true, true] { violations.append("both sites serve") }
+    let areTwoAllowed = isWordFalse && calmFrom.map { now < $0 + terms.ttl.nanos * 6 } ?? true
+    if serving == [true, true], !areTwoAllowed { violations.append("both sites serve") }
     for site in sites {
       if site.isServing, site.promotingTo != nil {
         violations.append("\(site.name) serves a tree that is not ready")
@@ -162,7 +175,7 @@ package final class World {
       epochs[site.index] = epoch
     }
     let (left, right) = (sites[0].standing?.record.reign, sites[1].standing?.record.reign)
-    if let left, let right, left.epoch == right.epoch, left != right {
+    if let left, let right, left.epoch == right.epoch, left != right, !isBroughtBack {
       violations.append("two reigns of one epoch")
     }
   }
@@ -172,6 +185,9 @@ package final class World {
     guard let site = serving.first, serving.count == 1 else { return nil }
     return site.tree - other(site).tree
   }
+
+  /// Whether both sites are of one reign.
+  package var isAgreed: Bool { sites[0].standing?.record.reign == sites[1].standing?.record.reign }
 
   package var serving: [SimulatedSite] { sites.filter(\.isServing) }
 

@@ -7,9 +7,11 @@ extension World {
     site.agentRun += 1
     site.agentStandsUntil = nil
     site.standing = Standing(
-      record: site.record, superseded: site.superseded,
-      yielded: site.yield?.point == nil ? nil : site.yield?.next)
+      record: site.record, superseded: site.newer(site.superseded),
+      yielded: site.yield?.point == nil ? nil : site.newer(site.yield?.next))
     site.promotion = nil
+    site.resumption = nil
+    site.arbiterView = nil
     site.isHeld = false
     site.forgone = []
     site.isByWord = false
@@ -71,7 +73,7 @@ extension World {
   }
 
   /// - Returns: false where the agent died of it.
-  private func obey(_ orders: [Standing.Order], _ site: SimulatedSite) -> Bool {
+  func obey(_ orders: [Standing.Order], _ site: SimulatedSite) -> Bool {
     for order in orders {
       if isCut {
         killAgent(site)
@@ -83,6 +85,7 @@ extension World {
       case .refuse(.superseded(_, let reign)):
         if site.superseded == nil { say(site.name, "learns of epoch \(reign.epoch)") }
         site.superseded = reign
+      case .refuse(.split): probes.insert(.split)
       case .refuse: break
       }
     }
@@ -143,15 +146,33 @@ extension World {
   /// A person gives the site that was promoted past to the pair as its standby.
   func rejoin(_ site: SimulatedSite) {
     guard !site.runs, site.isUp, site.pausedUntil == nil, !site.isAgentStanding(now),
-      let reign = site.superseded,
-      case .superseded = site.standing?.refusal, other(site).record.reign == reign,
-      other(site).record.part == .primary
+      let reign = site.standing?.refusal?.rejoined, other(site).standing?.record.reign == reign,
+      other(site).record == RoleRecord(reign: reign, part: .primary)
     else { return }
     site.record = RoleRecord(reign: reign, part: .standby)
     site.promotingTo = nil
     site.superseded = nil
+    site.yield = nil
+    if case .split = site.standing?.refusal { probes.insert(.splitRepaired) }
     probes.insert(.rejoined)
     say(site.name, "is adopted as standby of epoch \(reign.epoch)")
     startAgent(site)
+  }
+}
+
+extension Standing.Refusal {
+  /// The other site's reign, which a person may have this one follow.
+  fileprivate var rejoined: Reign? {
+    switch self {
+    case .superseded(_, let reign), .split(_, let reign): reign
+    case .yielded, .stale, .sameParts: nil
+    }
+  }
+}
+
+extension SimulatedSite {
+  /// What is on the disk of an epoch that is not above its own does not count.
+  fileprivate func newer(_ reign: Reign?) -> Reign? {
+    reign.flatMap { $0.epoch > record.reign.epoch ? $0 : nil }
   }
 }

@@ -175,6 +175,7 @@ extension World {
   /// - Returns: whether this one becomes its standby by itself.
   func turns(_ site: SimulatedSite, _ theirs: RoleRecord) -> Bool {
     guard site.standing?.record.part == .primary, theirs.part == .primary,
+      let mine = site.standing?.record.reign, theirs.reign.epoch > mine.epoch,
       site.yield?.next == theirs.reign
     else { return false }
     say(site.name, "becomes standby of epoch \(theirs.reign.epoch)")

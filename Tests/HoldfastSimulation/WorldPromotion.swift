@@ -79,7 +79,13 @@ extension World {
       if isCut { return killAgent(site) }
       switch order {
       case .release: site.isHeld = false
-      case .serve: endPromotion(site, .promoted)
+      case .serve:
+        endPromotion(site, .promoted)
+        let isEarlier = !settings.hasArbiter && site.promotingBoot != site.boots
+        if isEarlier, let now = site.standing, now.refusal == nil {
+          probes.insert(.promotedBeforeBoot)
+          site.standing = Standing(record: now.record)
+        }
       case .wait:
         endPromotion(site, .notPromoted)
         tellLater(site, Limits.pairRetry...Limits.pairRetry) { _ in .retry }
@@ -169,6 +175,7 @@ extension World {
     if !isFailing || chance.isTrue(oneIn: 2) {
       site.record = RoleRecord(reign: reign, part: .primary)
       site.promotingTo = point
+      site.promotingBoot = site.boots
       site.isPlanned = promotion.ground.isPlanned
     }
     if isFailing {

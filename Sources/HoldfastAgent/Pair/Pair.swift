@@ -49,6 +49,9 @@ package actor Pair {
   var isStalled = false
   /// This site is being promoted, or was to be.
   var promoting: PromotionUnderWay?
+  /// A person has had this site go on, and that failed half-way.
+  var resuming: ResumptionUnderWay?
+  var resumeTask: Task<Void, Never>?
   /// Reigns that its controller has given up: see ``forgo(_:)``. What was asked of one of them may
   /// come long after the next was given up, too. The newest last, at most ``Limits/forgoneMax``.
   var forgone: [Reign] = []
@@ -171,6 +174,7 @@ package actor Pair {
     promotionTask?.cancel()
     yieldTask?.cancel()
     returnTask?.cancel()
+    resumeTask?.cancel()
     for task in tasks { task.cancel() }
     capture?.wake.set()
     applier?.wake.set()
@@ -179,8 +183,10 @@ package actor Pair {
     tasks = []
     await promotionTask?.value
     await returnTask?.value
+    await resumeTask?.value
     await shipTask?.value
-    (promotionTask, returnTask, shipTask, promoting) = (nil, nil, nil, nil)
+    (promotionTask, returnTask, resumeTask, shipTask) = (nil, nil, nil, nil)
+    (promoting, resuming) = (nil, nil)
     // Whoever opens the same files next must find them closed.
     await capture?.close()
     await applier?.close()

@@ -86,6 +86,8 @@ package struct PairFiles: Sendable {
     package var record: RoleRecord
     /// A promotion whose epoch is durable and whose tree is not yet ready: the way is forward.
     package var promoting: PointNumber?
+    /// Of a promotion under way: the boot of this host that it began in.
+    package var boot: String?
     /// Of a promoted site: no point up to this number is its own to use, for the other site may
     /// have captured one that never came here.
     package var usedUpTo = PointNumber.none
@@ -168,14 +170,19 @@ package struct PairFiles: Sendable {
     let usedUpTo = reader.isAtEnd ? .none : PointNumber(rawValue: try reader.fixed())
     let isPlanned = reader.isAtEnd ? false : try reader.fixed(UInt8.self) == 1
     var returning: Returning?
-    if !reader.isAtEnd {
+    var boot: String?
+    if isPromoting {
+      if !reader.isAtEnd {
+        boot = String(decoding: try reader.counted(max: Limits.bootNameMax), as: UTF8.self)
+      }
+    } else if !reader.isAtEnd {
       let from = Reign(epoch: Epoch(rawValue: try reader.fixed()), id: try reader.random())
       let tree = TreeDigest(sum: try reader.digest())
       returning = Returning(from: from, tree: tree == TreeDigest() ? nil : tree)
     }
     return Saved(
       record: RoleRecord(reign: reign, part: part), promoting: isPromoting ? point : nil,
-      usedUpTo: usedUpTo, returning: returning, isPlanned: isPlanned)
+      boot: boot, usedUpTo: usedUpTo, returning: returning, isPlanned: isPlanned)
   }
 
   package func store(_ saved: Saved) throws(DiskError) {
@@ -187,7 +194,9 @@ package struct PairFiles: Sendable {
     out.fixed(saved.promoting?.rawValue ?? 0)
     out.fixed(saved.usedUpTo.rawValue)
     out.fixed(saved.isPlanned ? UInt8(1) : 0)
-    if let returning = saved.returning {
+    if saved.promoting != nil {
+      if let boot = saved.boot { out.counted(Array(boot.utf8)) }
+    } else if let returning = saved.returning {
       out.fixed(returning.from.epoch.rawValue)
       out.raw(returning.from.id.bytes)
       out.digest((returning.tree ?? TreeDigest()).sum)

@@ -3,7 +3,7 @@ import HoldfastStore
 
 /// What people order of a pair.
 extension Pair {
-  // MARK: Adopt and resume
+  // MARK: Adopt
 
   /// Marks this site's trees as this pair's.
   /// - Parameter otherKey: of the pair's other site; `nil` before the sites were joined.
@@ -60,69 +60,6 @@ extension Pair {
     showRole()
     if standing?.record.part == .primary { await greet() }
     return "marked for pair \(name): \(paths.joined(separator: ", "))"
-  }
-
-  /// A person says that this site goes on as what it was.
-  package func resume(_ request: ResumeRequest) async throws -> String {
-    guard let before = standing else {
-      throw FailureAnswer(code: 3, "nothing to resume: type: holdfast adopt \(name)")
-    }
-    if request.otherSiteIsDown, let lost = try lostReign(before) {
-      let answer = try await takeBack(after: lost)
-      try await untilResumed()
-      return answer
-    }
-    if let refusal = before.refusal { throw FailureAnswer(code: 3, "\(refusal)") }
-    isByWord = request.otherSiteIsDown && before.record.part == .primary
-    try await obey(standing?.on(.resume) ?? [])
-    if standing?.record.part == .primary { await greet() }
-    try await untilResumed()
-    return "\(name): \(standing?.role.rawValue ?? "unknown") in epoch \(before.record.reign.epoch)"
-  }
-
-  /// The reign above this site's own that the other may have been lost with: yielded to, begun past
-  /// this site, or granted and never begun; `nil`: there is none.
-  /// - Throws: that the other site is not lost.
-  private func lostReign(_ standing: Standing) throws -> Reign? {
-    switch standing.refusal {
-    case .yielded(let next): return next
-    case .superseded(_, let theirs), .split(_, let theirs):
-      guard standing.record.part == .primary else { return nil }
-      guard link == nil else {
-        throw FailureAnswer(
-          code: 3,
-          """
-          \(peer) is connected, so it is not lost: to come back, type: holdfast failback \(name)
-          """)
-      }
-      let service = heardService(board.view, host.clock.now())
-      if let service, service.arbiterSilent != true, configuration.failover.hasArbiter,
-        service.heldByOther != false
-      {
-        throw FailureAnswer(
-          code: 3,
-          """
-          the arbiter does not say yet that nobody serves: \(peer) holds its lease, or did a \
-          moment ago; if it is off, wait for two ttl and type it again
-          """)
-      }
-      return theirs
-    case .stale, .sameParts: return nil
-    case nil:
-      guard standing.record.part == .primary,
-        let vacant = heardService(board.view, host.clock.now())?.vacant?.value,
-        vacant.epoch > standing.record.reign.epoch
-      else { return nil }
-      return vacant
-    }
-  }
-
-  /// Where the service may start at once; an arbiter may take its time.
-  private func untilResumed() async throws {
-    guard standing?.role == .primary, isByWord || !configuration.failover.hasArbiter,
-      needsController, heardService(board.view, host.clock.now()) != nil
-    else { return }
-    try await untilServed()
   }
 
   // MARK: Sync

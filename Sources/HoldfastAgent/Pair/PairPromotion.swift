@@ -9,6 +9,9 @@ struct PromotionUnderWay {
   let isPlanned: Bool
   /// The service may start though no arbiter grants it.
   let isByWord: Bool
+  /// Without an arbiter: it began in an earlier boot of this host, of which whoever ordered it, or
+  /// what the other site yielded, says nothing any more. It serves once the other site was heard of.
+  var isOfEarlierBoot = false
   /// It is a move of its own, whose phases are told.
   var isFollowed = false
   /// What was taken, once it is known.
@@ -120,7 +123,7 @@ extension Pair {
     }
     let view = board.view
     let saved = PairFiles.Saved(
-      record: RoleRecord(reign: reign, part: .primary), promoting: point,
+      record: RoleRecord(reign: reign, part: .primary), promoting: point, boot: host.boot,
       usedUpTo: max(view.peerCaptured, view.marks.captured, view.marks.durable),
       isPlanned: work.isPlanned)
     promoting?.before = try files.role()
@@ -174,8 +177,14 @@ extension Pair {
       view.marks.captured = max(view.marks.captured, view.marks.applied)
     }
     startCapture()
-    await capture?.serve(
-      standing?.record.reign ?? .none, highest: highest.next, isPromoted: true)
+    if work.isOfEarlierBoot, let now = standing, now.refusal == nil {
+      standing = Standing(record: now.record)
+      board.update { $0.marks.captured = max($0.marks.captured, highest.next) }
+      if configuration.failover.onBoot == .resume { try? await obey(standing?.on(.resume) ?? []) }
+    } else {
+      await capture?.serve(
+        standing?.record.reign ?? .none, highest: highest.next, isPromoted: true)
+    }
     showRole()
   }
 
@@ -224,8 +233,10 @@ extension Pair {
   /// A promotion that a crash or a disk interrupted goes forward.
   func finishPromotion(_ saved: PairFiles.Saved, to point: PointNumber) async {
     let decision = Promotion(resumedTo: point, promotionTerms)
+    let isOfThisBoot = !host.boot.isEmpty && saved.boot == host.boot
     promoting = PromotionUnderWay(
       decision: decision, reign: saved.record.reign, isPlanned: saved.isPlanned, isByWord: false,
+      isOfEarlierBoot: !configuration.failover.hasArbiter && !isOfThisBoot,
       saved: saved)
     let prior = Reign(epoch: Epoch(rawValue: saved.record.reign.epoch.rawValue - 1), id: .none)
     standing = Standing(record: RoleRecord(reign: prior, part: .standby))

@@ -87,6 +87,7 @@ extension Pair {
     // One that waited would take its own way afterwards.
     promotionTask?.cancel()
     promoting = nil
+    dropResumption()
     let used = try files.role()?.usedUpTo ?? .none
     try files.store(
       PairFiles.Saved(

@@ -56,7 +56,7 @@ extension Pair {
     if let yielding, yielding.isUnderWay { return "\(site) is at another planned move already" }
     if isPromoting { return "\(site) is not done with its promotion to \(standing.record.reign)" }
     let view = board.view
-    for hold in [PairView.Hold.root, .spool, .journal, .change, .configuration] {
+    for hold in [PairView.Hold.root, .spool, .journal, .change, .configuration, .promotion] {
       if let reason = view.held[hold] { return "on \(site): \(reason)" }
     }
     if needsController, heardService(view, host.clock.now()) == nil {
@@ -237,38 +237,6 @@ extension Pair {
     try await obey(standing?.on(.yielded(next)) ?? [])
     finish()
     saysYielded()
-  }
-
-  /// A person says that the site which this one has yielded to, which was promoted past it, or
-  /// which was granted a reign that it never began, is lost: this one reigns anew, from its own
-  /// tree.
-  func takeBack(after next: Reign) async throws -> String {
-    // Its tree is not ready.
-    guard promoting == nil else { throw otherMove }
-    let reign = Reign(epoch: next.epoch.next, id: RandomID(host.dice))
-    var used = max(board.view.marks.captured, try files.role()?.usedUpTo ?? .none)
-    let isPast =
-      switch standing?.refusal {
-      case .superseded, .split: true
-      case .yielded, .stale, .sameParts, nil: false
-      }
-    if isPast { used = PointNumber(rawValue: used.rawValue + Limits.pointsUnheard) }
-    try files.store(
-      PairFiles.Saved(record: RoleRecord(reign: reign, part: .primary), usedUpTo: used))
-    try files.store(nil as PairFiles.Yield?)
-    try files.store(superseded: nil)
-    yielding = nil
-    isPlanned = false
-    isByWord = configuration.failover.hasArbiter
-    _ = standing?.on(.promoted(reign))
-    board.hold(.peer, nil)
-    startCapture()
-    await capture?.serve(reign, highest: used, isPromoted: true)
-    showRole()
-    await greet()
-    let lost =
-      isPast ? "; what \(peer) wrote in epoch \(next.epoch) is not in it: keep that site off" : ""
-    return "\(name): primary in epoch \(reign.epoch), from this site's own tree\(lost)"
   }
 
   // MARK: What others are told

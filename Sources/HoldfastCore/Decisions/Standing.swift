@@ -37,7 +37,7 @@ package struct Standing: Equatable, Sendable {
   }
 
   /// Why the two sites cannot work together; said on both.
-  package enum Refusal: Equatable, Sendable, CustomStringConvertible {
+  package enum Refusal: Hashable, Sendable, CustomStringConvertible {
     /// The other site's epoch is higher: this one was promoted past.
     case superseded(mine: Reign, theirs: Reign)
     /// The other site's epoch is lower.

@@ -50,7 +50,7 @@ package struct Supervisor: Sendable {
   var wordCountsFrom = Instant(nanos: .min)
   private var nextPromiseAsk = Instant(nanos: .min)
   /// Whether the last question got no answer at all.
-  var isArbiterLost = false
+  package internal(set) var isArbiterLost = false
   var isPromoting = false
   /// Since when the agent was to promote this site to the reign that was granted.
   var promotingSince: Instant?

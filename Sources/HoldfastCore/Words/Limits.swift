@@ -61,6 +61,8 @@ package enum Limits {
   package static let witnessPairsMax = 1024
   /// Nobody was ever promoted so often: what a peer says beyond it is a lie.
   package static let epochMax: UInt64 = 1 << 48
+  /// Bytes of what names a boot of a host.
+  package static let bootNameMax = 256
   /// More than a site captures while the other hears nothing of it.
   package static let pointsUnheard: UInt64 = 1 << 24
   /// Nor has anybody captured so many points.

@@ -131,7 +131,7 @@ struct Resume: AsyncParsableCommand {
     help: "You have made sure that the other site is down: serve here, though no arbiter answers.")
   var otherSiteIsDown = false
   @Flag(name: .long, help: "Do not ask.") var yes = false
-  @Flag(name: .long, help: "One JSON object, as of status.") var json = false
+  @Flag(name: .long, help: "One JSON object: the move on record.") var json = false
 
   func run() async throws {
     let client = try AgentClient(options)
@@ -151,8 +151,7 @@ struct Resume: AsyncParsableCommand {
       try await client.post(TextAnswer.self, "/pairs/\(pair)/resume", request)
     }
     guard json else { return print(answer.message) }
-    let status = try await client.get(StatusAnswer.self, "/status")
-    print(String(decoding: JSON.encode(status), as: UTF8.self))
+    print(String(decoding: JSON.encode(try await Moving.last(client, pair)), as: UTF8.self))
   }
 }
 

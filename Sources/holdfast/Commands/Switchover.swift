@@ -14,7 +14,11 @@ struct Switchover: AsyncParsableCommand {
     try await Self.move(try AgentClient(options), pair, yes: yes, json: json)
   }
 
-  static func move(_ client: AgentClient, _ pair: String, yes: Bool, json: Bool) async throws {
+  /// - Parameter before: the phases that led here, of a move of another kind.
+  static func move(
+    _ client: AgentClient, _ pair: String, yes: Bool, json: Bool,
+    after before: [MoveReport.Phase] = []
+  ) async throws {
     let row = try await Moving.row(client, pair)
     let hasPlan = client.configuration.pair(pair)?.plan.isEmpty == false
     let target = row.role == "standby" ? client.configuration.site : row.peer.site
@@ -27,9 +31,10 @@ struct Switchover: AsyncParsableCommand {
     guard yes || (!json && Terminal.agree("Move it now?")) else {
       throw CommandFailure(.refused, "nothing was changed: add --yes to answer in a script")
     }
-    let answer = try await Moving.following(client, pair) {
+    var answer = try await Moving.following(client, pair) {
       try await client.post(FailoverAnswer.self, "/pairs/\(pair)/switchover")
     }
+    answer.phases.insert(contentsOf: before, at: 0)
     if json { return print(String(decoding: JSON.encode(answer), as: UTF8.self)) }
     print("\(pair) is primary on \(target): point \(answer.point), epoch \(answer.epoch)")
     if !hasPlan { print("Its tree is writable. Start the service on \(target).") }
@@ -54,6 +59,7 @@ struct Failback: AsyncParsableCommand {
   func run() async throws {
     let client = try AgentClient(options)
     let row = try await Moving.row(client, pair)
+    var way: MoveReport?
     if row.role != "standby" {
       if !json {
         print(
@@ -71,17 +77,19 @@ struct Failback: AsyncParsableCommand {
         Terminal.complain(answer.message)
         try await Self.inStep(client, pair)
       }
+      way = try await Moving.last(client, pair)
     } else {
       try await Self.inStep(client, pair)
     }
     if asStandby {
       if json {
-        let status = try await client.get(StatusAnswer.self, "/status")
-        return print(String(decoding: JSON.encode(status), as: UTF8.self))
+        // It was standby already.
+        guard let way else { return try await Moving.printStatus(client) }
+        return print(String(decoding: JSON.encode(way), as: UTF8.self))
       }
       return print("\(pair): this site follows; to serve here, type: holdfast switchover \(pair)")
     }
-    try await Switchover.move(client, pair, yes: yes, json: json)
+    try await Switchover.move(client, pair, yes: yes, json: json, after: way?.phases ?? [])
   }
 
   /// Returns once the replica here is what the other site captured last.
@@ -120,6 +128,18 @@ enum Moving {
       throw CommandFailure(.usage, "there is no pair \(pair) here")
     }
     return row
+  }
+
+  /// The move on record that began last.
+  static func last(_ client: AgentClient, _ pair: String) async throws -> MoveReport {
+    let moves = try await client.get(MovesAnswer.self, "/pairs/\(pair)/moves").moves
+    if let last = moves.first { return last }
+    throw CommandFailure(.failed, "no move of \(pair) is on record: see holdfast status \(pair)")
+  }
+
+  static func printStatus(_ client: AgentClient) async throws {
+    let status = try await client.get(StatusAnswer.self, "/status")
+    print(String(decoding: JSON.encode(status), as: UTF8.self))
   }
 
   /// Tells each phase with its time while the order is carried out.
