@@ -302,6 +302,9 @@ package nonisolated struct Holdfast_PairHello: Sendable {
   /// The journal holds nothing at all: there is nothing to give hints of.
   package var isEmptyJournal: Bool = false
 
+  /// The service may run on this side, or begin to.
+  package var mayServe: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1232,7 +1235,7 @@ nonisolated extension Holdfast_Hello: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension Holdfast_PairHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PairHello"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{3}pair_id\0\u{1}epoch\0\u{1}reign\0\u{1}part\0\u{1}agreement\0\u{1}agreed\0\u{1}journal\0\u{1}durable\0\u{3}durable_seal\0\u{3}tail_segment\0\u{3}tail_size\0\u{1}highest\0\u{1}applied\0\u{3}is_empty_journal\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pair\0\u{3}pair_id\0\u{1}epoch\0\u{1}reign\0\u{1}part\0\u{1}agreement\0\u{1}agreed\0\u{1}journal\0\u{1}durable\0\u{3}durable_seal\0\u{3}tail_segment\0\u{3}tail_size\0\u{1}highest\0\u{1}applied\0\u{3}is_empty_journal\0\u{3}may_serve\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1255,6 +1258,7 @@ nonisolated extension Holdfast_PairHello: SwiftProtobuf.Message, SwiftProtobuf._
       case 13: try { try decoder.decodeSingularUInt64Field(value: &self.highest) }()
       case 14: try { try decoder.decodeSingularUInt64Field(value: &self.applied) }()
       case 15: try { try decoder.decodeSingularBoolField(value: &self.isEmptyJournal) }()
+      case 16: try { try decoder.decodeSingularBoolField(value: &self.mayServe) }()
       default: break
       }
     }
@@ -1306,6 +1310,9 @@ nonisolated extension Holdfast_PairHello: SwiftProtobuf.Message, SwiftProtobuf._
     if self.isEmptyJournal != false {
       try visitor.visitSingularBoolField(value: self.isEmptyJournal, fieldNumber: 15)
     }
+    if self.mayServe != false {
+      try visitor.visitSingularBoolField(value: self.mayServe, fieldNumber: 16)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1325,6 +1332,7 @@ nonisolated extension Holdfast_PairHello: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs.highest != rhs.highest {return false}
     if lhs.applied != rhs.applied {return false}
     if lhs.isEmptyJournal != rhs.isEmptyJournal {return false}
+    if lhs.mayServe != rhs.mayServe {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

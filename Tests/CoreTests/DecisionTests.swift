@@ -96,18 +96,18 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
   }
   @Test func `is confirmed by the standby of the same reign`() {
     var standing = Standing(record: primary)
-    #expect(standing.on(.peer(standby)) == [.serve])
+    #expect(standing.on(.peer(standby, mayServe: false)) == [.serve])
     #expect(standing.role == .primary)
   }
   @Test func `takes the first reign from the primary, durably before it follows`() {
     var standing = Standing(record: RoleRecord(reign: .none, part: .standby))
-    #expect(standing.on(.peer(primary)) == [.persist(standby), .follow])
+    #expect(standing.on(.peer(primary, mayServe: false)) == [.persist(standby), .follow])
   }
   @Test func `is refused once the other was promoted, and resume does not help`() {
     var standing = Standing(record: primary)
     let promoted = RoleRecord(reign: reign(2, 8), part: .primary)
     let refusal = Standing.Refusal.superseded(mine: reign(1, 7), theirs: reign(2, 8))
-    #expect(standing.on(.peer(promoted)) == [.refuse(refusal)])
+    #expect(standing.on(.peer(promoted, mayServe: false)) == [.refuse(refusal)])
     #expect(standing.role == .unknown)
     #expect(standing.on(.resume) == [])
     #expect(standing.role == .unknown)
@@ -115,13 +115,21 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
   @Test func `refuses a stale primary and serves on`() {
     var standing = Standing(record: standby)
     _ = standing.on(.promoted(reign(2, 8)))
-    let orders = standing.on(.peer(primary))
+    let orders = standing.on(.peer(primary, mayServe: false))
     #expect(orders == [.refuse(.stale(mine: reign(2, 8), theirs: reign(1, 7)))])
+    #expect(standing.role == .primary)
+  }
+  @Test func `waits for the end of a service that a person had go on in an old reign`() {
+    var standing = Standing(record: RoleRecord(reign: reign(2, 8), part: .primary))
+    let stale = Standing.Order.refuse(.stale(mine: reign(2, 8), theirs: reign(1, 7)))
+    #expect(standing.on(.peer(primary, mayServe: true)) == [stale])
+    #expect(standing.role == .unknown)
+    #expect(standing.on(.peer(primary, mayServe: false)) == [.serve, stale])
     #expect(standing.role == .primary)
   }
   @Test func `is split where two were promoted to one number`() {
     var standing = Standing(record: RoleRecord(reign: reign(2, 8), part: .primary))
-    _ = standing.on(.peer(RoleRecord(reign: reign(2, 9), part: .primary)))
+    _ = standing.on(.peer(RoleRecord(reign: reign(2, 9), part: .primary), mayServe: false))
     #expect(standing.role == .split)
   }
   @Test func `persists a promotion before it serves`() {

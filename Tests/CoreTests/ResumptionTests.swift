@@ -73,7 +73,7 @@ private let fresh = RandomID(high: 0, low: 9)
 
   private func met(_ standing: Standing, _ theirs: RoleRecord) -> Standing {
     var standing = standing
-    _ = standing.on(.peer(theirs))
+    _ = standing.on(.peer(theirs, mayServe: false))
     return standing
   }
 

@@ -74,6 +74,9 @@ package final class SimulatedSite {
   var lastHeard: Instant?
   var isByWord = false
   var resumption: SimulatedResumption?
+  /// See the agent's `mayServe`.
+  var stoppedHeard = 0
+  var maySay: Bool { standing?.role == .primary || isPromoting || stoppedHeard < 2 }
   /// What its controller last told its agent of the arbiter.
   var arbiterView: Resumption.ArbiterView?
   var yielding: Yielding?

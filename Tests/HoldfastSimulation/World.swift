@@ -22,7 +22,7 @@ package final class World {
     case leftToPromised, gaveUpPlanned
     case promotionResumed, commitFailed
     case illMoved, illDamped, fencedOther, fencingFailed, fenceHung
-    case promotedBeforeBoot, resumed, resumedAnew, resumeRefused, resumeFailed
+    case promotedBeforeBoot, waitedForEnd, resumed, resumedAnew, resumeRefused, resumeFailed
     case split, splitRepaired
 
     /// Not by any order, not even by one on a false word.

@@ -11,6 +11,7 @@ extension World {
       yielded: site.yield?.point == nil ? nil : site.newer(site.yield?.next))
     site.promotion = nil
     site.resumption = nil
+    site.stoppedHeard = 0
     site.arbiterView = nil
     site.isHeld = false
     site.forgone = []
@@ -45,10 +46,11 @@ extension World {
       if isLive { site.tree += 1 }
       let tree = site.tree
       let isPrimary = site.standing?.role == .primary
+      let mayServe = site.maySay
       send(place(site), place(other)) { world in
         guard other.isUp, other.standing != nil else { return }
         if world.turns(other, record) { return }
-        let isAgreed = world.agrees(other, with: record)
+        let isAgreed = world.agrees(other, with: record, mayServe: mayServe)
         guard other.standing != nil else { return }
         if isLive { other.lastHeard = other.clock.local(world.now) }
         guard isPrimary, isAgreed, !other.isHeld else { return }
@@ -65,8 +67,14 @@ extension World {
 
   /// What the other site says of itself.
   /// - Returns: whether this one takes its points from then on.
-  func agrees(_ site: SimulatedSite, with theirs: RoleRecord) -> Bool {
-    let orders = site.standing?.on(.peer(theirs)) ?? []
+  func agrees(_ site: SimulatedSite, with theirs: RoleRecord, mayServe: Bool) -> Bool {
+    let before = site.standing
+    let orders = site.standing?.on(.peer(theirs, mayServe: mayServe)) ?? []
+    if mayServe, before?.role == .unknown, site.standing?.role == .unknown,
+      case .refuse(.stale) = orders.first
+    {
+      probes.insert(.waitedForEnd)
+    }
     let isRefused = orders.contains { if case .refuse = $0 { true } else { false } }
     guard obey(orders, site), let standing = site.standing else { return false }
     return standing.role == .standby && standing.refusal == nil && !isRefused
@@ -74,6 +82,7 @@ extension World {
 
   /// - Returns: false where the agent died of it.
   func obey(_ orders: [Standing.Order], _ site: SimulatedSite) -> Bool {
+    if !orders.isEmpty { site.stoppedHeard = 0 }
     for order in orders {
       if isCut {
         killAgent(site)

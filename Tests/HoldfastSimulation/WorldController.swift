@@ -95,6 +95,7 @@ extension World {
       guard site.controllerRun == run else { return }
       if site.inbox == nil, site.standing != nil, isAnswering {
         world.hearWord(site, site.supervisor?.yieldingTo, site.supervisor?.yield)
+        site.stoppedHeard = site.supervisor?.service == .stopped ? site.stoppedHeard + 1 : 0
         site.arbiterView = site.supervisor.map {
           Resumption.ArbiterView(
             isSilent: $0.isArbiterLost, vacant: $0.vacant, isHeldByOther: $0.isHeldByOther)

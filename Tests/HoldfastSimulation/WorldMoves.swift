@@ -121,7 +121,9 @@ extension World {
     after(by: .agent(site), chance.duration(.milliseconds(20)...(.milliseconds(300)))) { world in
       guard site.agentRun == run, case .finishing = site.yielding?.stage else { return }
       let other = world.other(site)
-      guard world.isWhole(site, other), !other.isHeld, world.agrees(other, with: site.record) else {
+      guard world.isWhole(site, other), !other.isHeld,
+        world.agrees(other, with: site.record, mayServe: site.maySay)
+      else {
         return world.finish(site, run)
       }
       world.receive(site.tree, by: site.record.reign, at: other)

@@ -47,6 +47,11 @@ package actor Pair {
   var isOrdered = false
   /// This site's disk took no more: what comes is not looked at until the next hello.
   var isStalled = false
+  /// How often in a row the controller has said that nothing of the service runs here, since this
+  /// agent began or this site's role changed.
+  var stoppedHeard = 0
+  /// The other site was greeted since.
+  var isEndSaid = false
   /// This site is being promoted, or was to be.
   var promoting: PromotionUnderWay?
   /// A person has had this site go on, and that failed half-way.
@@ -315,6 +320,7 @@ package actor Pair {
   // MARK: Role
 
   func obey(_ orders: [Standing.Order]) async throws {
+    if !orders.isEmpty { (stoppedHeard, isEndSaid) = (0, false) }
     for order in orders {
       switch order {
       case .persist(let record): try files.store(PairFiles.Saved(record: record))

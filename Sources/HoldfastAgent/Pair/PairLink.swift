@@ -74,6 +74,7 @@ extension Pair {
     hello.set(
       standing?.record
         ?? RoleRecord(reign: .none, part: isPrimaryByConfiguration ? .primary : .standby))
+    hello.mayServe = mayServe
     for (key, value) in configuration.agreement {
       var agreed = Holdfast_AgreedKey()
       agreed.key = key
@@ -138,7 +139,7 @@ extension Pair {
     guard let part = standing?.record.part else { return }
     if isReturning {
       // It is known whose standby this is, and that it does not serve.
-      _ = standing?.on(.peer(theirs))
+      _ = standing?.on(.peer(theirs, mayServe: hello.mayServe))
       return
     }
     if try isPlanned(theirs) {
@@ -171,7 +172,7 @@ extension Pair {
   func settle(
     _ hello: Holdfast_PairHello, _ theirs: RoleRecord, _ link: any Link
   ) async throws -> Bool {
-    let orders = standing?.on(.peer(theirs)) ?? []
+    let orders = standing?.on(.peer(theirs, mayServe: hello.mayServe)) ?? []
     try await obey(orders)
     let isRefused = orders.contains { if case .refuse = $0 { true } else { false } }
     isAgreed = standing?.refusal == nil && !isRefused

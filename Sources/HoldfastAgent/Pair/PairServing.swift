@@ -22,6 +22,22 @@ extension Pair {
       promised: promisesGiven.hasPromised)
   }
 
+  /// Whether the service may run here, or begin to. What the controller says it may have said before
+  /// it heard of this site's role: the second time it knew.
+  var mayServe: Bool {
+    standing?.role == .primary || isPromoting || (needsController && stoppedHeard < 2)
+  }
+
+  /// Who waits for the end of the service here is told.
+  func hear(service: String) async {
+    stoppedHeard = service == "\(Supervisor.Service.stopped)" ? min(2, stoppedHeard + 1) : 0
+    let isAwaited = if case .superseded = standing?.refusal { true } else { false }
+    if isAwaited, stoppedHeard == 2, !isEndSaid {
+      isEndSaid = true
+      await greet()
+    }
+  }
+
   /// Of a promotion now; `nil`: nothing is to be promoted without a person.
   private func loss(_ now: Instant) -> Duration? {
     let view = board.view

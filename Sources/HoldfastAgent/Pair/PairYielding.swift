@@ -85,6 +85,7 @@ extension Pair {
   /// What the controller said of the yield that it is asked for.
   func heard(_ word: ServingRequest) async {
     if let facts = word.facts { await tell(facts: facts) }
+    await hear(service: word.service)
     guard let yielding, let told = word.yield, told.reign.value == yielding.next else { return }
     switch Supervisor.Yield(rawValue: told.word) {
     case .stopped, .nothingRuns:

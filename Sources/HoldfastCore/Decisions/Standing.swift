@@ -16,8 +16,8 @@ package struct RoleRecord: Hashable, Sendable {
 /// past never serves again by itself.
 package struct Standing: Equatable, Sendable {
   package enum Event: Equatable, Sendable {
-    /// The peer answered with its durable record.
-    case peer(RoleRecord)
+    /// The peer answered with its durable record, and whether its service may run, or begin to.
+    case peer(RoleRecord, mayServe: Bool)
     /// A person typed `holdfast resume`, or the configuration says `on-boot: resume`.
     case resume
     /// The arbiter granted the lease of this reign to this site.
@@ -61,7 +61,7 @@ package struct Standing: Equatable, Sendable {
       case .stale(let mine, let theirs):
         """
         the other site came back with epoch \(theirs.epoch), here is \(mine.epoch): it stays out; \
-        keep its service stopped
+        keep its service stopped, which this site waits for where it does not serve yet
         """
       case .split(let mine, let theirs):
         """
@@ -126,12 +126,12 @@ package struct Standing: Equatable, Sendable {
     case .granted(let reign):
       guard refusal == nil, record.part == .primary, record.reign == reign else { return [] }
       return settle()
-    case .peer(let theirs):
-      return met(theirs)
+    case .peer(let theirs, let mayServe):
+      return met(theirs, mayServe)
     }
   }
 
-  private mutating func met(_ theirs: RoleRecord) -> [Order] {
+  private mutating func met(_ theirs: RoleRecord, _ mayServe: Bool) -> [Order] {
     let mine = record.reign
     // Only the reign that was yielded to, or a later one, ends that.
     if case .yielded(let next) = refusal, theirs.reign.epoch < next.epoch { return [] }
@@ -146,8 +146,10 @@ package struct Standing: Equatable, Sendable {
       return refuse(.superseded(mine: mine, theirs: theirs.reign), as: .unknown)
     }
     if theirs.reign.epoch < mine.epoch {
-      // Its record proves that this reign is the newest of the two sites.
-      let orders = record.part == .primary ? settle() : []
+      // Its record proves that this reign is the newest of the two sites. On a person's word it may
+      // serve in the old one: it ends that once it hears of the new, and says so.
+      let isWaiting = mayServe && role == .unknown
+      let orders = record.part == .primary && !isWaiting ? settle() : []
       return orders + [.refuse(.stale(mine: mine, theirs: theirs.reign))]
     }
     if theirs.reign != mine {
