@@ -39,14 +39,19 @@ extension PairController {
     return nil
   }
 
-  /// Tells the agent, and it the other site, what the plan would find here.
+  /// Tells the agent, and it the other site, what the plan would find here: now and then, and once
+  /// the service runs, whose packages are seen then.
   func lookForFacts() async {
     while !Task.isCancelled {
       let found = await withCheckedContinuation { continuation in
         checker.run { [service] in continuation.resume(returning: service.facts()) }
       }
       facts = (found, false)
-      try? await world.clock.sleep(until: world.clock.now() + Limits.factsEvery)
+      let end = world.clock.now() + Limits.factsEvery
+      let isRunning = supervisor.service == .running
+      while !Task.isCancelled, world.clock.now() < end,
+        (supervisor.service == .running) == isRunning
+      { try? await world.clock.sleep(until: world.clock.now() + Limits.healthEvery) }
     }
   }
 

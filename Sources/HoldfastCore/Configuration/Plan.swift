@@ -35,20 +35,23 @@ package struct PlanStep: Hashable, Sendable {
 
 extension PlanStep.Check {
   /// The port that it wants something to listen on, on this host itself.
-  package var localPort: Int? {
+  /// - Parameter plan: whose addresses are this host's where it serves.
+  package func localPort(in plan: [PlanStep]) -> Int? {
+    let own = plan.compactMap { step in
+      if case .address(let text, _) = step.kind { text.prefix { $0 != "/" } } else { nil }
+    }
+    func isLocal(_ host: String) -> Bool {
+      host == "localhost" || host == "::1" || host.hasPrefix("127.") || own.contains(host[...])
+    }
     switch self {
-    case .tcp(let place): return Self.isLocal(place.host) ? place.port : nil
+    case .tcp(let place): return isLocal(place.host) ? place.port : nil
     case .http(let url):
       guard url.hasPrefix("http://") else { return nil }
       let authority = url.dropFirst("http://".count).prefix { $0 != "/" }
       let place = HostPort(String(authority)) ?? HostPort(host: String(authority), port: 80)
-      return Self.isLocal(place.host) ? place.port : nil
+      return isLocal(place.host) ? place.port : nil
     case .exec: return nil
     }
-  }
-
-  private static func isLocal(_ host: String) -> Bool {
-    host == "localhost" || host == "::1" || host.hasPrefix("127.")
   }
 }
 

@@ -43,11 +43,15 @@ package enum PlanLint {
             """)
         }
       case "package":
-        if let their = theirs[name], their != value {
-          found.append(
-            "pairs.\(pair.name): \(what) is \(value) here and \(their) on \(other): make them equal"
-          )
-        }
+        guard let their = theirs[name], their != value else { continue }
+        found.append(
+          value == "missing"
+            ? """
+            pairs.\(pair.name): package \(what), which the service runs on \(other), is missing \
+            here: install \(their)
+            """
+            : "pairs.\(pair.name): \(what) is \(value) here and \(their) on \(other): make them equal"
+        )
       default: break
       }
     }
@@ -88,7 +92,7 @@ package enum PlanLint {
           found.append("\(at): there is no interface \(device) \(place): ip link")
         }
       case .check(let check):
-        if let port = check.localPort, facts["port \(port)"] == "taken" {
+        if let port = check.localPort(in: pair.plan), facts["port \(port)"] == "taken" {
           found.append(
             """
             \(at): something listens on port \(port) \(place) already, and the service does not \

@@ -8,6 +8,11 @@ package import HoldfastCore
 /// and the package manager; blocks.
 package enum PlanFacts {
   private static let within = Duration.seconds(10)
+  /// Of each unit's that are looked at.
+  private static let processesMax = 64
+  /// Of each root: entries that are looked at, and names that are told.
+  private static let entriesMax = 4096
+  private static let ownersMax = 32
 
   /// - Parameter roots: whose owners' names matter: numbers alone travel.
   package static func look(_ pair: PairConfiguration, roots: [String]) -> [String: String] {
@@ -19,7 +24,7 @@ package enum PlanFacts {
       case .address(_, let device):
         facts["interface \(device)"] = unsafe if_nametoindex(device) == 0 ? "missing" : "there"
       case .check(let check):
-        guard !pair.units.isEmpty, let port = check.localPort else { continue }
+        guard !pair.units.isEmpty, let port = check.localPort(in: pair.plan) else { continue }
         // Where the service runs it is the service itself.
         if ports == nil { ports = isActive(pair.units) ? [] : listening() }
         facts["port \(port)"] = ports?.contains(port) == true ? "taken" : "free"
@@ -36,23 +41,55 @@ package enum PlanFacts {
         facts["size \(index + 1)"] = "\(UInt64(space.f_blocks) * block)"
         facts["free \(index + 1)"] = "\(UInt64(space.f_bavail) * block)"
       }
-      var answer = stat()
-      guard unsafe lstat(root, &answer) == 0 else { continue }
-      if let entry = unsafe getpwuid(answer.st_uid) {
-        facts["owner \(unsafe String(cString: entry.pointee.pw_name))"] = "\(answer.st_uid)"
-      }
-      if let entry = unsafe getgrgid(answer.st_gid) {
-        facts["group \(unsafe String(cString: entry.pointee.gr_name))"] = "\(answer.st_gid)"
-      }
+      facts.merge(owners(in: root)) { old, _ in old }
     }
     return facts
   }
 
-  /// With the numbers that names have here which only the other host named.
+  /// Of a root and what lies directly in it.
+  private static func owners(in root: String) -> [String: String] {
+    var (users, groups): (Set<uid_t>, Set<gid_t>) = ([], [])
+    func look(_ path: String) {
+      var answer = stat()
+      guard unsafe lstat(path, &answer) == 0 else { return }
+      users.insert(answer.st_uid)
+      groups.insert(answer.st_gid)
+    }
+    look(root)
+    if let folder = unsafe opendir(root) {
+      defer { unsafe _ = closedir(folder) }
+      var left = entriesMax
+      while left > 0, let entry = unsafe readdir(folder) {
+        left -= 1
+        let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+          unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 1) {
+            unsafe String(cString: $0)
+          }
+        }
+        if name != "..", name != ".holdfast" { look("\(root)/\(name)") }
+      }
+    }
+    var facts: [String: String] = [:]
+    for user in users.sorted().prefix(ownersMax) {
+      guard let entry = unsafe getpwuid(user) else { continue }
+      facts["owner \(unsafe String(cString: entry.pointee.pw_name))"] = "\(user)"
+    }
+    for group in groups.sorted().prefix(ownersMax) {
+      guard let entry = unsafe getgrgid(group) else { continue }
+      facts["group \(unsafe String(cString: entry.pointee.gr_name))"] = "\(group)"
+    }
+    return facts
+  }
+
+  /// With the numbers that names have here which only the other host named, and the versions of the
+  /// packages that it runs.
   package static func completed(
     _ here: [String: String], with theirs: [String: String]
   ) -> [String: String] {
     var all = here
+    let packages = theirs.keys.filter { all[$0] == nil && $0.hasPrefix("package ") }
+      .map { String($0.dropFirst("package ".count)) }.filter(isPackage)
+    for (name, version) in versions(of: packages) { all["package \(name)"] = version }
     for name in theirs.keys where all[name] == nil {
       let words = name.split(separator: " ").map(String.init)
       guard words.count == 2 else { continue }
@@ -67,6 +104,38 @@ package enum PlanFacts {
       }
     }
     return all
+  }
+
+  /// Nothing else than a name goes into a command.
+  private static func isPackage(_ name: String) -> Bool {
+    let isPlain = name.unicodeScalars.allSatisfy {
+      $0.isASCII
+        && ($0.properties.isAlphabetic || ("0"..."9").contains($0)
+          || "+.-_".unicodeScalars.contains($0))
+    }
+    return isPlain && !name.isEmpty && !name.hasPrefix("-")
+  }
+
+  private static func versions(of packages: [String]) -> [String: String] {
+    guard !packages.isEmpty else { return [:] }
+    let names = packages.joined(separator: " ")
+    let lines = output(
+      """
+      if command -v dpkg-query >/dev/null; then
+        dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\\n' \(names) 2>/dev/null
+      elif command -v rpm >/dev/null; then
+        rpm -q --qf '%{NAME} %{VERSION}-%{RELEASE} installed\\n' \(names) | grep ' installed$'
+      else exit; fi
+      echo .
+      """)
+    // Without a package manager nothing is known.
+    guard lines.last == "." else { return [:] }
+    var found = Dictionary(packages.map { ($0, "missing") }) { old, _ in old }
+    for line in lines {
+      let words = line.split(separator: " ").map(String.init)
+      if words.count == 3, words[2] == "installed" { found[words[0]] = words[1] }
+    }
+    return found
   }
 
   private static func isActive(_ units: [String]) -> Bool {
@@ -106,11 +175,19 @@ package enum PlanFacts {
       fi
       file=$(systemctl show -P FragmentPath -- '\(unit)')
       [ -n "$file" ] || exit 0
+      # What runs is often of another package than its unit, as PostgreSQL's server is.
+      group=$(systemctl show -P ControlGroup -- '\(unit)')
+      for process in $(head -n \(processesMax) "/sys/fs/cgroup$group/cgroup.procs" 2>/dev/null); do
+        for word in $(tr '\\0' ' ' < /proc/$process/cmdline 2>/dev/null); do
+          case $word in /*) [ ! -f "$word" ] || [ ! -x "$word" ] || file="$file $word"; break ;; esac
+        done
+      done
+      files=$(echo $file | tr ' ' '\\n' | sort -u)
       if command -v dpkg-query >/dev/null; then
-        package=$(dpkg-query -S "$file" 2>/dev/null | head -n 1 | cut -d: -f1)
-        [ -z "$package" ] || dpkg-query -W -f 'Package=${Package} ${Version}\\n' "$package"
+        packages=$(dpkg-query -S $files 2>/dev/null | cut -d: -f1 | sort -u)
+        [ -z "$packages" ] || dpkg-query -W -f 'Package=${Package} ${Version}\\n' $packages
       elif command -v rpm >/dev/null; then
-        rpm -qf --qf 'Package=%{NAME} %{VERSION}-%{RELEASE}\\n' "$file"
+        rpm -qf --qf 'Package=%{NAME} %{VERSION}-%{RELEASE}\\n' $files | sort -u
       fi
       """)
     var facts: [String: String] = [:]
