@@ -9,8 +9,9 @@ struct PromotionUnderWay {
   let isPlanned: Bool
   /// The service may start though no arbiter grants it.
   let isByWord: Bool
-  /// Without an arbiter: it began in an earlier boot of this host, of which whoever ordered it, or
-  /// what the other site yielded, says nothing any more. It serves once the other site was heard of.
+  /// Without an arbiter: it began in an earlier boot of this host, of which whoever ordered it,
+  /// or what the other site yielded, says nothing any more. It serves once the other site was
+  /// heard of.
   var isOfEarlierBoot = false
   /// It is a move of its own, whose phases are told.
   var isFollowed = false

@@ -22,8 +22,8 @@ extension Pair {
       promised: promisesGiven.hasPromised)
   }
 
-  /// Whether the service may run here, or begin to. What the controller says it may have said before
-  /// it heard of this site's role: the second time it knew.
+  /// Whether the service may run here, or begin to. What the controller says it may have said
+  /// before it heard of this site's role: the second time it knew.
   var mayServe: Bool {
     standing?.role == .primary || isPromoting || (needsController && stoppedHeard < 2)
   }

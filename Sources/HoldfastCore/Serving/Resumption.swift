@@ -11,8 +11,8 @@ package struct Resumption: Equatable, Sendable {
     package var hasArbiter: Bool
     /// `nil`: the controller here says nothing.
     package var arbiter: ArbiterView?
-    /// The other site's reign to come, of a planned move that this site was at: whether it has begun
-    /// is not known here.
+    /// The other site's reign to come, of a planned move that this site was at: whether it has
+    /// begun is not known here.
     package var offered: Reign?
     /// Of a reign that has begun here, the tree is not ready yet.
     package var isPromoting: Bool
