@@ -62,7 +62,7 @@ import Testing
     if count >= 1000 { #expect(missed.isEmpty) }
   }
 
-  @Test func `false words and backups of the state part the sites only until the runbook is followed`() {
+  @Test func `false words and old backups part sites only until the runbook is followed`() {
     let first = Self.number("HOLDFAST_SEED", 1)
     let count = Self.number("HOLDFAST_SEEDS", 1000) / 4
     var reached: Set<World.Probe> = []
