@@ -66,6 +66,8 @@ package final class World {
   /// may serve.
   var isWordFalse = false
   var calmFrom: Int64?
+  /// Whoever ordered them was told that they do not begin.
+  var failed: Set<Reign> = []
   /// Records came from elsewhere than from what was decided.
   var isBroughtBack = false
 
@@ -173,6 +175,9 @@ package final class World {
       guard let epoch = site.standing?.record.reign.epoch else { continue }
       if epoch < epochs[site.index] { violations.append("\(site.name)'s epoch fell to \(epoch)") }
       epochs[site.index] = epoch
+      if let reign = site.standing?.record.reign, failed.contains(reign) {
+        violations.append("\(site.name) reigns as was said to have failed")
+      }
     }
     let (left, right) = (sites[0].standing?.record.reign, sites[1].standing?.record.reign)
     if let left, let right, left.epoch == right.epoch, left != right, !isBroughtBack {

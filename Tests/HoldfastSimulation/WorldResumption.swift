@@ -4,6 +4,8 @@ import HoldfastCore
 struct SimulatedResumption {
   var decision: Resumption
   let before: RoleRecord
+  /// That it was to begin.
+  var reign: Reign?
 }
 
 /// People who have a site go on, over the same decisions as the real ones: agents die and disks
@@ -91,7 +93,11 @@ extension World {
         }
       }
     }
-    if site.resumption?.decision.isOver == true { site.resumption = nil }
+    guard site.resumption?.decision.isOver == true else { return }
+    if case .failed = site.resumption?.decision.stage, let reign = site.resumption?.reign {
+      failed.insert(reign)
+    }
+    site.resumption = nil
   }
 
   private func tellLater(
@@ -106,6 +112,7 @@ extension World {
   }
 
   private func commit(_ record: RoleRecord, _ site: SimulatedSite) -> Resumption.Event {
+    site.resumption?.reign = record.reign
     let isFailing = now < site.fullUntil || (isLossy && chance.isTrue(oneIn: 10))
     if !isFailing || (now >= site.fullUntil && chance.isTrue(oneIn: 2)) {
       site.record = record

@@ -129,16 +129,15 @@ package actor PairController {
       world.log.critical("\(name): \(error)")
       tell(.began(handover: nil, intent: nil))
     }
-    let polling = Task { await self.poll() }
-    let checking = Task { await self.check() }
-    let looking = Task { await self.lookForFacts() }
+    let tasks = [
+      Task { await self.poll() }, Task { await self.check() },
+      Task { await self.lookForFacts() }, Task { await self.keepAnnouncing() },
+    ]
     while !Task.isCancelled {
       tick()
       try? await world.clock.sleep(until: world.clock.now() + Limits.superviseEvery)
     }
-    polling.cancel()
-    checking.cancel()
-    looking.cancel()
+    for task in tasks { task.cancel() }
   }
 
   /// Ends the service here, whatever it is at; where no arbiter counts on that, it runs on.

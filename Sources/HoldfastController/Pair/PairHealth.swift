@@ -55,6 +55,24 @@ extension PairController {
     }
   }
 
+  /// While the service runs: who missed where its addresses are, or heard an old owner that was late,
+  /// is told again.
+  func keepAnnouncing() async {
+    var next = world.clock.now()
+    while !Task.isCancelled {
+      try? await world.clock.sleep(until: world.clock.now() + Limits.healthEvery)
+      let now = world.clock.now()
+      guard supervisor.service == .running, now >= next else { continue }
+      next = now + Limits.announceEvery
+      await withCheckedContinuation { continuation in
+        checker.run { [service] in
+          service.announce()
+          continuation.resume()
+        }
+      }
+    }
+  }
+
   func moveAway() {
     guard !isMovingAway else { return }
     isMovingAway = true
@@ -70,9 +88,10 @@ extension PairController {
   func fenceOther() {
     guard let command = pair.failover.fence else { return tell(.otherFenced(true)) }
     world.log.notice("\(name): makes sure that the other host is off: \(command.command)")
+    let epoch = supervisor.report?.record.reign.epoch ?? .none
     checker.run { [service, weak self] in
       var failure: StepError?
-      do throws(StepError) { try service.fenceOther(command) } catch { failure = error }
+      do throws(StepError) { try service.fenceOther(command, in: epoch) } catch { failure = error }
       let outcome = failure
       Task { await self?.otherFenced(outcome) }
     }

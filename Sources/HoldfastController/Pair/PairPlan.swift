@@ -15,8 +15,9 @@ extension PairController {
       return
     }
     plan.steps = PlanRun(pair.plan.map(\.onFailure))
+    let epoch = supervisor.report?.record.reign.epoch ?? .none
     planner.run { [service, weak self] in
-      guard service.allow({ run.isWanted }) else { return }
+      guard service.allow(in: epoch, { run.isWanted }) else { return }
       Task { await self?.tell(run, .allowed) }
     }
   }

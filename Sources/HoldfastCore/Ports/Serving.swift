@@ -128,15 +128,21 @@ package protocol ServiceHost: Sendable {
   /// it is done with it, something is allowed again, or ``Limits/sweptWithin`` has passed.
   func sweep()
   /// The service may be started from now on; before, and after ``fence()``, by nobody.
-  /// - Parameter isWanted: asked where no fencing can come between.
+  /// - Parameters:
+  ///   - epoch: what commands are told of it.
+  ///   - isWanted: asked where no fencing can come between.
   /// - Returns: whether it was.
-  func allow(_ isWanted: () -> Bool) -> Bool
+  func allow(in epoch: Epoch, _ isWanted: () -> Bool) -> Bool
   /// Ends what the plan started in order, from the last step to the first.
   /// - Throws: what did not end within its time. What ended before stays so.
   func stop() throws(StepError)
   /// Makes sure that the other host is off, by a command of the administrator's.
   /// - Throws: what it printed, or that it took too long.
-  func fenceOther(_ command: FenceCommand) throws(StepError)
+  /// - Parameter epoch: the one that begins here.
+  func fenceOther(_ command: FenceCommand, in epoch: Epoch) throws(StepError)
+  /// Tells the segments of the plan's addresses once more where they are, for those who missed it,
+  /// or heard another host since; nothing where the service may not run.
+  func announce()
   /// What the plan would find on this host.
   func facts() -> [String: String]
   /// Does one step; doing it again changes nothing.

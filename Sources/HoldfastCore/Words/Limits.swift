@@ -115,6 +115,8 @@ package enum Limits {
   package static let movesKept = 200
   /// Between two rounds of a plan's checks while the service runs.
   package static let healthEvery = Duration.seconds(2)
+  /// How often those who have an address's old owner are corrected, at worst.
+  package static let announceEvery = Duration.seconds(10)
   /// Rounds that fail one after the other before a service is ill.
   package static let illRoundsMax = 3
   /// A service that was moved because it was ill is not moved for that again before.

@@ -21,7 +21,8 @@ package final class LinuxService: ServiceHost {
   private let budget: Duration
   private let commands: LinuxSnapshots
   private let clock = SystemClock()
-  private let environment: [String: String]
+  /// What commands of the plan are told.
+  private let environment: Mutex<[String: String]>
   private let lastResort: LastResort?
   /// Between ``allow(_:)`` and ``fence()`` or ``stop()``.
   private let isAllowed = Mutex(false)
@@ -78,7 +79,7 @@ package final class LinuxService: ServiceHost {
     budget = record.terms.stopBudget
     self.lastResort = record.endsHost ? lastResort : nil
     commands = LinuxSnapshots(folder: folder)
-    environment = ["HOLDFAST_PAIR": name]
+    environment = Mutex(["HOLDFAST_PAIR": name])
     prepare()
   }
 
@@ -127,7 +128,8 @@ package final class LinuxService: ServiceHost {
     }
   }
 
-  package func allow(_ isWanted: () -> Bool) -> Bool {
+  package func allow(in epoch: Epoch, _ isWanted: () -> Bool) -> Bool {
+    know(epoch)
     let isDone = isAllowed.withLock { isAllowed in
       guard isWanted(), record.store(control: control, pair: name) else { return false }
       isEnded.store(false, ordering: .sequentiallyConsistent)
@@ -286,15 +288,27 @@ package final class LinuxService: ServiceHost {
     }
   }
 
+  package func announce() {
+    for step in steps {
+      guard mayStart, case .address(let text, let device) = step.kind else { continue }
+      ServiceAddress(text, device: device)?.announce()
+    }
+  }
+
   package func facts() -> [String: String] { lookForFacts() }
 
-  package func fenceOther(_ fence: FenceCommand) throws(StepError) {
+  private func know(_ epoch: Epoch) {
+    environment.withLock { $0["HOLDFAST_EPOCH"] = "\(epoch)" }
+  }
+
+  package func fenceOther(_ fence: FenceCommand, in epoch: Epoch) throws(StepError) {
+    know(epoch)
     try command(fence.command, fence.within)
   }
 
   private func command(_ text: String, _ within: Duration) throws(StepError) {
     do throws(ProviderError) {
-      try commands.run(text, environment: environment, within: within)
+      try commands.run(text, environment: environment.withLock { $0 }, within: within)
     } catch {
       throw StepError(error.reason)
     }
