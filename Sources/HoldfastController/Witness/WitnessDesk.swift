@@ -11,6 +11,7 @@ package actor WitnessDesk {
 
   private let disk: any Disk
   private let clock: any Timekeeper
+  private let probe: any Probe
   private var witness: Witness
   /// Of each site the newest link: what still comes by one before it means nothing any more.
   private var sessions: [Fingerprint: UInt64] = [:]
@@ -22,9 +23,11 @@ package actor WitnessDesk {
 
   /// - Parameter executor: a thread that may block.
   package init(
-    disk: any Disk, clock: any Timekeeper, executor: any SerialExecutor
+    disk: any Disk, clock: any Timekeeper, executor: any SerialExecutor,
+    probe: any Probe = NoProbe()
   ) throws {
     self.disk = disk
+    self.probe = probe
     self.clock = clock
     self.executor = executor
     let records = try disk.list().map { name in
@@ -69,6 +72,13 @@ package actor WitnessDesk {
   /// - Parameter site: the key that the link proved.
   package func answer(_ ask: ArbiterAsk, from site: Fingerprint) throws(Lost) -> ArbiterAnswer {
     let orders = witness.on(ask.request, from: site, ask.statement, now: clock.now())
+    let place: ProbePlace? =
+      switch ask.request {
+      case .acquire: .acquiring
+      case .release: .releasing
+      case .ask, .renew, .decline: nil
+      }
+    if let place { probe.hit(place) }
     for order in orders {
       switch order {
       case .persist(let record):
@@ -77,7 +87,9 @@ package actor WitnessDesk {
         } catch {
           throw Lost(description: "\(error)")
         }
-      case .answer(let answer): return answer
+      case .answer(let answer):
+        if let place { probe.hit(place) }
+        return answer
       }
     }
     preconditionFailure("no answer to \(ask)")

@@ -46,6 +46,9 @@ package enum ProbePlace: String, Sendable {
   case moving
   /// What a controller begins and ends.
   case wanting, starting, running, stopping, stopped
+  /// A witness is asked for a reign's lease, or given one back: before it is on record, and after,
+  /// before it is answered.
+  case acquiring, releasing
 }
 
 package struct NoProbe: Probe {

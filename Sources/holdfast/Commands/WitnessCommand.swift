@@ -19,7 +19,8 @@ struct WitnessCommand: AsyncParsableCommand {
     let configuration = try options.load()
     LoggingSystem.bootstrap { StandardErrorLog(label: $0) }
     let log = Logger(label: "witness")
-    let systemd = Systemd(environment: ProcessInfo.processInfo.environment)
+    let environment = ProcessInfo.processInfo.environment
+    let systemd = Systemd(environment: environment)
     let lock = try StateFiles.lock(configuration.state)
     defer { withExtendedLifetime(lock) {} }
     let network = try Network(key: try StateFiles.key(configuration))
@@ -30,7 +31,7 @@ struct WitnessCommand: AsyncParsableCommand {
     do {
       desk = try WitnessDesk(
         disk: try host.disk([Self.folder]), clock: host.clock,
-        executor: host.executor("witness"))
+        executor: host.executor("witness"), probe: KillProbe.wanted(environment))
     } catch {
       throw CommandFailure(.damaged, "\(error)")
     }
