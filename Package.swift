@@ -134,7 +134,8 @@ let package = Package(
     .testTarget(
       name: "PortTests",
       dependencies: [
-        "TestKit", "HoldfastController", "HoldfastCore", "HoldfastLinux", "HoldfastWire",
+        "TestKit", "HoldfastController", "HoldfastCore", "HoldfastLinux", "HoldfastSimulation",
+        "HoldfastWire",
       ],
       swiftSettings: settings),
     .testTarget(name: "TidyTests", swiftSettings: settings),

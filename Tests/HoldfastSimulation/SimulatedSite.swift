@@ -72,11 +72,18 @@ package final class SimulatedSite {
   /// Until when promises of agents before this one may count.
   var longerUntil = Instant(nanos: .min)
   var lastHeard: Instant?
+  /// Of the witness, the question that it took last, and by which controller.
+  var (heardRun, heardNumber): (Int, Supervisor.RequestNumber) = (0, 0)
+  /// Of the store, that was asked last.
+  var newestInquiry: Supervisor.RequestNumber?
   var isByWord = false
   var resumption: SimulatedResumption?
   /// See the agent's `mayServe`.
   var stoppedHeard = 0
-  var maySay: Bool { standing?.role == .primary || isPromoting || stoppedHeard < 2 }
+  var mayServe: Bool {
+    guard standing?.record.part == .primary else { return false }
+    return standing?.role == .primary || isPromoting || stoppedHeard < 2
+  }
   /// What its controller last told its agent of the arbiter.
   var arbiterView: Resumption.ArbiterView?
   var yielding: Yielding?

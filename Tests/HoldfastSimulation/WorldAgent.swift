@@ -46,7 +46,7 @@ extension World {
       if isLive { site.tree += 1 }
       let tree = site.tree
       let isPrimary = site.standing?.role == .primary
-      let mayServe = site.maySay
+      let mayServe = site.mayServe
       send(place(site), place(other)) { world in
         guard other.isUp, other.standing != nil else { return }
         if world.turns(other, record) { return }

@@ -169,11 +169,15 @@ extension World {
       }
       if arbiter == .store {
         let end = site.clock.local(now) + site.terms.timeout
+        site.newestInquiry = number
         ask(
           Inquiry(
             site: site, request: request, statement: statement, number: number, run: run, end: end))
       } else {
         send(place(site), .witness) { world in
+          // A link keeps the order, and the witness takes nothing by one that another followed.
+          guard (site.heardRun, site.heardNumber) <= (run, number) else { return }
+          (site.heardRun, site.heardNumber) = (run, number)
           world.hear(request, statement, from: site, number, run: run)
         }
       }

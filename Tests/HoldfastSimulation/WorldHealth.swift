@@ -64,7 +64,8 @@ extension World {
 
   /// What a compulsory command is for.
   func judgeStart(_ site: SimulatedSite) {
-    let reign = site.record.reign
+    // The one that its controller starts for: its agent may have begun the next a moment ago.
+    guard let reign = site.supervisor?.report?.record.reign else { return }
     guard settings.fencing == .required, reign.epoch > Epoch(rawValue: 1), !site.isPlanned,
       !fencedFor.contains(reign)
     else { return }

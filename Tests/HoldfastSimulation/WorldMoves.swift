@@ -122,7 +122,7 @@ extension World {
       guard site.agentRun == run, case .finishing = site.yielding?.stage else { return }
       let other = world.other(site)
       guard world.isWhole(site, other), !other.isHeld,
-        world.agrees(other, with: site.record, mayServe: site.maySay)
+        world.agrees(other, with: site.record, mayServe: site.mayServe)
       else {
         return world.finish(site, run)
       }

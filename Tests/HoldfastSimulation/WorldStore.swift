@@ -28,6 +28,7 @@ extension World {
 
   private func decide(_ inquiry: Inquiry, _ values: [String: SharedValue]) {
     let site = inquiry.site
+    guard site.newestInquiry == inquiry.number else { return }
     let step: SharedLedger.Step
     do {
       step = try SharedLedger(site: site.key, inquiry.statement, values: values)

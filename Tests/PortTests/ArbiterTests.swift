@@ -2,6 +2,7 @@ import Glibc
 import HoldfastController
 import HoldfastCore
 import HoldfastLinux
+import HoldfastSimulation
 import HoldfastWire
 import TestKit
 import Synchronization
@@ -317,6 +318,55 @@ private final class SlowDisk: Disk {
       wrong = await ask(try cluster.store(other))
     }
     #expect(wrong?.contains("is this etcd") == true, "\(wrong ?? "")")
+  }
+}
+
+/// A store whose first answer waits until it is let go.
+private actor HeldStore: SharedStore {
+  private var store = SimulatedStore()
+  private var held: [CheckedContinuation<Void, Never>] = []
+  private var holds = false
+  private let clock = SystemClock()
+
+  func hold() { holds = true }
+  var isHolding: Bool { !held.isEmpty }
+  func letGo() {
+    for waiter in held { waiter.resume() }
+    held = []
+  }
+  func values(below prefix: String) async throws(SharedStoreError) -> [String: SharedValue] {
+    if holds {
+      holds = false
+      await withCheckedContinuation { held.append($0) }
+    }
+    return store.seen(clock.now()).filter { $0.key.hasPrefix(prefix) }
+  }
+  func commit(_ change: SharedChange) async throws(SharedStoreError) -> Bool {
+    store.commit(change, counted: clock.now(), now: clock.now())
+  }
+}
+
+@Suite struct `An arbiter out of a store` {
+  @Test func `gives nothing back that was asked for again since`() async throws {
+    let store = HeldStore()
+    func arbiter(_ site: Fingerprint) -> SharedStoreArbiter {
+      SharedStoreArbiter(site: site, store: store, clock: SystemClock())
+    }
+    let (left, right) = Asker.pair(arbiter(key(1)), key(1), arbiter(key(2)), key(2))
+    _ = await left.ask(.renew)
+    _ = await right.ask(.ask)
+    #expect(isGranted(await left.ask(.renew, until: isGranted).answer))
+    // Asked first, and read behind what was asked second.
+    await store.hold()
+    let given = Task { await left.ask(.release) }
+    while await !store.isHolding { await Task.yield() }
+    #expect(isGranted(await left.ask(.renew)))
+    await store.letGo()
+    #expect(await given.value == nil)
+    #expect(isHeld(await right.ask(.ask)))
+    // In its turn it is given back.
+    #expect(await left.ask(.release) == .released)
+    #expect(await right.ask(.ask) == .free(reign(1)))
   }
 }
 

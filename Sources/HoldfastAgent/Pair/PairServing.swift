@@ -25,7 +25,8 @@ extension Pair {
   /// Whether the service may run here, or begin to. What the controller says it may have said
   /// before it heard of this site's role: the second time it knew.
   var mayServe: Bool {
-    standing?.role == .primary || isPromoting || (needsController && stoppedHeard < 2)
+    guard standing?.record.part == .primary else { return false }
+    return standing?.role == .primary || isPromoting || (needsController && stoppedHeard < 2)
   }
 
   /// Who waits for the end of the service here is told.

@@ -6,6 +6,9 @@ package actor SharedStoreArbiter: Arbiter {
   private let store: any SharedStore
   private let clock: any Timekeeper
   package private(set) var trouble: String?
+  /// Of each pair the question that was asked last.
+  private var newest: [RandomID: UInt64] = [:]
+  private var lastNumber: UInt64 = 0
 
   /// - Parameter site: this one's key, by which the store's records name it.
   package init(site: Fingerprint, store: any SharedStore, clock: any Timekeeper) {
@@ -35,6 +38,9 @@ package actor SharedStoreArbiter: Arbiter {
     let prefix = SharedLedger.prefix(of: statement.pair)
     // Who asked waits no longer, and may want something else by then.
     let end = clock.now() + LeaseTerms(ttl: statement.ttl).timeout
+    lastNumber += 1
+    let number = lastNumber
+    newest[statement.pair] = number
     for _ in 0..<Limits.sharedTriesMax {
       let ledger: SharedLedger
       do {
@@ -43,6 +49,9 @@ package actor SharedStoreArbiter: Arbiter {
       } catch let error as CodingError {
         throw SharedStoreError.wrong("a value below \(prefix) is not ours (\(error))")
       }
+      // What was asked since may be done already: this one, read behind it, would undo it. What was
+      // read before it rests on what it changed, and is not done.
+      guard newest[statement.pair] == number else { return nil }
       let step = try ledger.decide(request)
       if case .answer(let answer) = step { return answer }
       guard clock.now() < end else { throw SharedStoreError.slow("the store took too long") }

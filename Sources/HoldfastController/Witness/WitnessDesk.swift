@@ -13,8 +13,13 @@ package actor WitnessDesk {
   private let clock: any Timekeeper
   private let probe: any Probe
   private var witness: Witness
+  private struct Session {
+    let number: UInt64
+    /// Of each pair the question that came last.
+    var asked: [RandomID: UInt64] = [:]
+  }
   /// Of each site the newest link: what still comes by one before it means nothing any more.
-  private var sessions: [Fingerprint: UInt64] = [:]
+  private var sessions: [Fingerprint: Session] = [:]
   private var lastSession: UInt64 = 0
   private let executor: any SerialExecutor
   package nonisolated var unownedExecutor: UnownedSerialExecutor {
@@ -51,18 +56,28 @@ package actor WitnessDesk {
   /// - Returns: by which it is to be named.
   func begin(_ site: Fingerprint) -> UInt64 {
     lastSession += 1
-    sessions[site] = lastSession
+    sessions[site] = Session(number: lastSession)
     return lastSession
   }
 
-  func isNewest(_ session: UInt64, of site: Fingerprint) -> Bool { sessions[site] == session }
+  func isNewest(_ session: UInt64, of site: Fingerprint) -> Bool {
+    sessions[site]?.number == session
+  }
 
-  /// - Returns: `nil` where the site has a newer link.
+  /// - Returns: `nil` where the site has a newer link, or has asked something else of the pair since:
+  ///   to give back behind what was renewed would end a lease that is served under.
   /// - Throws: see ``Lost``.
   func answer(
     _ ask: ArbiterAsk, from site: Fingerprint, by session: UInt64
   ) throws(Lost) -> ArbiterAnswer? {
-    isNewest(session, of: site) ? try answer(ask, from: site) : nil
+    let pair = ask.statement.pair
+    guard isNewest(session, of: site), sessions[site]?.asked[pair] ?? 0 < ask.number else {
+      return nil
+    }
+    // A stranger names as many as it likes.
+    if sessions[site]?.asked.count ?? 0 >= Limits.witnessPairsMax { sessions[site]?.asked = [:] }
+    sessions[site]?.asked[pair] = ask.number
+    return try answer(ask, from: site)
   }
 
   func end(_ session: UInt64, of site: Fingerprint) {

@@ -70,7 +70,8 @@ package struct Supervisor: Sendable {
   package internal(set) var yield: Yield?
   /// The reign in which the other host need not be fenced.
   var settled: Reign?
-  var isFencingOther = false
+  /// The reign whose other host a command is making sure of.
+  var fencingFor: Reign?
   var nextFencing = Instant(nanos: .min)
   /// The newest reign at which this site asked for the next: see ``nobodyHolds(_:_:_:)``.
   var askedAt: Reign?

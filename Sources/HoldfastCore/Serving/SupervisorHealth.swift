@@ -12,8 +12,8 @@ extension Supervisor {
       orders.append(.settle(reign))
       return true
     }
-    if !isFencingOther, now >= nextFencing {
-      isFencingOther = true
+    if fencingFor == nil, now >= nextFencing {
+      fencingFor = reign
       orders.append(.fenceOther)
     }
     return false
@@ -22,8 +22,9 @@ extension Supervisor {
   mutating func otherFenced(
     _ isOff: Bool, _ now: Instant, _ orders: inout [Order]
   ) {
-    isFencingOther = false
-    guard let reign = report?.record.reign else { return }
+    let begun = fencingFor
+    fencingFor = nil
+    guard let reign = report?.record.reign, reign == begun else { return }
     guard isOff || settings.fencing == .wanted else {
       nextFencing = now + Limits.fenceAgainAfter
       return
