@@ -55,8 +55,8 @@ extension PairController {
     }
   }
 
-  /// While the service runs: who missed where its addresses are, or heard an old owner that was late,
-  /// is told again.
+  /// While the service runs: who missed where its addresses are, or heard an old owner that was
+  /// late, is told again.
   func keepAnnouncing() async {
     var next = world.clock.now()
     while !Task.isCancelled {

@@ -64,8 +64,8 @@ package actor WitnessDesk {
     sessions[site]?.number == session
   }
 
-  /// - Returns: `nil` where the site has a newer link, or has asked something else of the pair since:
-  ///   to give back behind what was renewed would end a lease that is served under.
+  /// - Returns: `nil` where the site has a newer link, or has asked something else of the pair
+  ///   since: to give back behind what was renewed would end a lease that is served under.
   /// - Throws: see ``Lost``.
   func answer(
     _ ask: ArbiterAsk, from site: Fingerprint, by session: UInt64
