@@ -234,6 +234,27 @@ private func report(
     #expect(!other.tell(.agent(yielded), 11_040).contains(.fenceOther))
   }
 
+  @Test func `runs a failed plan again only once the other host is off in a reign that is new`() {
+    var told = Told()
+    told.supervisor = Supervisor(
+      SupervisionSettings(
+        terms: LeaseTerms(ttl: .seconds(10)), isAutomatic: false, maxLoss: .seconds(30),
+        hasArbiter: false, fencing: .required))
+    _ = told.tell(.began(handover: nil, intent: nil), 0)
+    _ = told.tell(.agent(report(.primary, .primary)), 20)
+    #expect(told.tell(.otherFenced(true), 30).contains(.start))
+    _ = told.tell(.startFailed, 40)
+    // A person has it go on in a reign of its own.
+    let next = Reign(epoch: Epoch(rawValue: 3), id: RandomID(high: 0, low: 3))
+    _ = told.tell(.agent(report(.primary, .primary, next)), 50)
+    #expect(told.tell(.startOrdered, 60) == [.fenceOther])
+    // What was begun for another reign says nothing of this one.
+    #expect(!told.tell(.otherFenced(false), 70).contains(.start))
+    #expect(told.tick(11_000).contains(.fenceOther))
+    let off = told.tell(.otherFenced(true), 11_010)
+    #expect(off.first == .settle(next) && off.last == .start)
+  }
+
   @Test func `moves an ill service once three rounds of checks have failed`() {
     var told = Told(
       supervisor: Supervisor(

@@ -25,8 +25,9 @@ extension Pair {
     dropResumption()
     resuming = ResumptionUnderWay(decision: decision, before: before)
     try await follow(decision.first)
-    let answer = try outcome(of: resuming?.decision.stage)
-    if resuming?.decision.isOver == true { resuming = nil }
+    let followed = resuming?.decision
+    if followed?.isOver == true { resuming = nil }
+    let answer = try outcome(of: followed)
     try await untilResumed()
     return answer
   }
@@ -116,13 +117,13 @@ extension Pair {
     }
   }
 
-  private func outcome(of stage: Resumption.Stage?) throws -> String {
-    switch stage {
+  private func outcome(of decision: Resumption?) throws -> String {
+    switch decision?.stage {
     case .goesOn:
       let epoch = standing?.record.reign.epoch ?? .none
       return "\(name): \(standing?.role.rawValue ?? "unknown") in epoch \(epoch)"
     case .begun(let reign):
-      let lost = resuming?.decision.lost?.epoch ?? .none
+      let lost = decision?.lost?.epoch ?? .none
       return """
         \(name): primary in epoch \(reign.epoch), from this site's own tree; what \(peer) wrote in \
         epoch \(lost) is not in it: keep that site off

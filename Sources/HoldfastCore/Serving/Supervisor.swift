@@ -73,6 +73,8 @@ package struct Supervisor: Sendable {
   /// The reign whose other host a command is making sure of.
   var fencingFor: Reign?
   var nextFencing = Instant(nanos: .min)
+  /// See ``Event/startOrdered``.
+  private var isStartWanted = false
   /// The newest reign at which this site asked for the next: see ``nobodyHolds(_:_:_:)``.
   var askedAt: Reign?
   /// Rounds of checks that failed, one after the other.
@@ -142,8 +144,9 @@ package struct Supervisor: Sendable {
     case .failoverOrdered(let point): failover(isOrdered: true, point, &orders)
     case .failoverWithdrawn:
       if let intent, intent.cause != .planned, !intent.isWithdrawn { withdraw(now, &orders) }
-    case .startOrdered: if service == .failed, !isSuspended { run(&orders) }
+    case .startOrdered: isStartWanted = service == .failed
     }
+    startAgain(now, &orders)
     guardLease(now, &orders)
     start(now, &orders)
     return orders
@@ -376,6 +379,19 @@ package struct Supervisor: Sendable {
     guard isAlone(report, now, &orders) else { return }
     // One that is over bounds nothing that runs on a person's word.
     if let lease, lease.fenceAt <= now { self.lease = nil }
+    run(&orders)
+  }
+
+  /// A plan that failed runs once more on a person's word; where the other host is to be fenced for
+  /// this reign and was not, after that.
+  private mutating func startAgain(_ now: Instant, _ orders: inout [Order]) {
+    guard isStartWanted else { return }
+    guard service == .failed, let report else {
+      isStartWanted = false
+      return
+    }
+    guard !isSuspended, isAlone(report, now, &orders) else { return }
+    isStartWanted = false
     run(&orders)
   }
 
