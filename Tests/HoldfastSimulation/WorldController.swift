@@ -95,6 +95,12 @@ extension World {
       guard site.controllerRun == run else { return }
       if site.inbox == nil, site.standing != nil, isAnswering {
         world.hearWord(site, site.supervisor?.yieldingTo, site.supervisor?.yield)
+        if world.settings.hasArbiter, site.supervisor?.service == .running,
+          site.supervisor?.lease != nil, site.standing?.role == .primary,
+          site.yielding?.isUnderWay != true, site.yield?.point == nil
+        {
+          site.yield = nil
+        }
         site.stoppedHeard = site.supervisor?.service == .stopped ? site.stoppedHeard + 1 : 0
         site.arbiterView = site.supervisor.map {
           Resumption.ArbiterView(

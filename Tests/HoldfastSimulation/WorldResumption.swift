@@ -61,7 +61,8 @@ extension World {
     let decision = Resumption(
       Resumption.Facts(
         standing: standing, isOtherDown: isOtherDown, isConnected: isWhole(site, other(site)),
-        hasArbiter: settings.hasArbiter, arbiter: site.arbiterView, offered: site.yield?.next,
+        hasArbiter: settings.hasArbiter, arbiter: site.arbiterView,
+        offered: settings.hasArbiter ? site.yield?.next : nil,
         isPromoting: false,
         usedUpTo: .none),
       fresh: chance.id())

@@ -67,6 +67,8 @@ package actor Pair {
   package nonisolated let moves: MoveBoard
   /// In a planned move: this site's part as the old primary, or as the new one.
   var yielding: Yielding?
+  /// A planned move that came to nothing may be on record.
+  var mayHaveOffered = true
   /// Whether the controller has stopped the service for it in order.
   var isStoppedInOrder = false
   var yieldTask: Task<Void, Never>?

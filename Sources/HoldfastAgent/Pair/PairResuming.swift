@@ -19,7 +19,7 @@ extension Pair {
         standing: standing, isOtherDown: request.otherSiteIsDown, isConnected: link != nil,
         hasArbiter: configuration.failover.hasArbiter,
         arbiter: heardService(board.view, host.clock.now())?.arbiter,
-        offered: try files.yield()?.next, isPromoting: promoting != nil,
+        offered: try offered, isPromoting: promoting != nil,
         usedUpTo: max(board.view.marks.captured, before.usedUpTo)),
       fresh: RandomID(host.dice))
     dropResumption()
@@ -30,6 +30,11 @@ extension Pair {
     let answer = try outcome(of: followed)
     try await untilResumed()
     return answer
+  }
+
+  /// Without an arbiter nobody reigns by an offer, but by the durable yield.
+  private var offered: Reign? {
+    get throws { configuration.failover.hasArbiter ? try files.yield()?.next : nil }
   }
 
   /// What it left to do is another's now.

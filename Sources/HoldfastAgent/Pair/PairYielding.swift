@@ -29,6 +29,7 @@ extension Pair {
       to: next, hasService: needsController, hasArbiter: configuration.failover.hasArbiter,
       now: host.clock.now())
     yielding = fresh
+    mayHaveOffered = true
     isStoppedInOrder = false
     await obey(fresh.first)
     yieldTask = Task { [host] in
@@ -82,10 +83,22 @@ extension Pair {
     await obey(orders)
   }
 
+  /// The service runs here again under a lease: what was offered was not granted, and is not.
+  private func forgetOffer(_ word: ServingRequest) {
+    guard mayHaveOffered, configuration.failover.hasArbiter, standing?.role == .primary,
+      !isYielding, word.service == "\(Supervisor.Service.running)", word.leaseSeconds ?? 0 > 0
+    else { return }
+    mayHaveOffered = false
+    if let yield = try? files.yield(), yield.point == nil {
+      try? files.store(nil as PairFiles.Yield?)
+    }
+  }
+
   /// What the controller said of the yield that it is asked for.
   func heard(_ word: ServingRequest) async {
     if let facts = word.facts { await tell(facts: facts) }
     await hear(service: word.service)
+    forgetOffer(word)
     guard let yielding, let told = word.yield, told.reign.value == yielding.next else { return }
     switch Supervisor.Yield(rawValue: told.word) {
     case .stopped, .nothingRuns:
