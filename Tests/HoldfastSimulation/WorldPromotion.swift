@@ -41,6 +41,9 @@ extension World {
     let agentRun = site.agentRun
     // Who asked an agent that dies over it is told that the connection broke.
     func refuse(_ world: World) {
+      if site.agentRun == agentRun, site.taking?.next == reign {
+        world.tellTaking(site, .notPromoted("another promotion is under way"))
+      }
       if site.controllerRun == run { world.tell(site, .notPromoted) }
     }
     after(by: .agent(site), chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
