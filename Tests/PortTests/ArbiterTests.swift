@@ -227,10 +227,6 @@ private final class ServedWitness {
   }
 
   func stop() async { await own.shutdown() }
-
-  func end() async {
-    for network in networks + [own] { await network.shutdown() }
-  }
 }
 
 /// A disk that takes its time where it is told to.
@@ -411,7 +407,6 @@ private actor HeldStore: SharedStore {
     let again = await left.ask(.renew) { $0 != nil }
     #expect(again.answer == .refused(.unheard))
     Shell.run("pkill -CONT -P \(relay.number)")
-    await served.end()
   }
 
   @Test func `that answers too late is not taken at its word for what is asked next`() async throws
@@ -430,7 +425,6 @@ private actor HeldStore: SharedStore {
     let next = await right.ask(.ask) { $0 != nil }
     #expect(isHeld(next.answer) || next.answer == .refused(.superseded(reign(1))), "\(next)")
     #expect(await left.ask(.renew) { $0 != nil }.answer == .refused(.superseded(reign(2))))
-    await served.end()
   }
 
   @Test func `serves many pairs of two sites at once, each on its own`() async throws {
@@ -463,7 +457,6 @@ private actor HeldStore: SharedStore {
     #expect(await lefts[7].ask(.renew) == .refused(.superseded(reign(2))))
     let others = lefts.enumerated().filter { $0.offset != 7 }.map(\.element)
     #expect(await all(others, .renew).allSatisfy { $0 == .granted(wait: .zero) })
-    await served.end()
   }
 
   @Test func `begins anew with what is on its disk, and takes leases of before for whole ones`()
@@ -490,7 +483,6 @@ private actor HeldStore: SharedStore {
     #expect(wait > Asker.ttl - .seconds(1) && wait <= Asker.ttl, "\(wait)")
     left.record = RoleRecord(reign: reign(2), part: .standby)
     #expect(isQuiet(await left.ask(.acquire(reign(3), .automatic))))
-    await second.end()
   }
 
   private func waitForListener(_ port: Int) {
