@@ -100,6 +100,9 @@ private let fresh = RandomID(high: 0, low: 9)
   @Test func `is refused while the other is connected, or its own tree is not ready`() {
     #expect(
       resumption(primary(superseded: 5), isConnected: true).stage == .refused(.otherConnected))
+    #expect(resumption(primary(yielded: 5), isConnected: true).stage == .refused(.otherConnected))
+    let held = View(isSilent: false, vacant: nil, isHeldByOther: true)
+    #expect(resumption(primary(yielded: 5), held).stage == .refused(.otherMayServe))
     #expect(
       resumption(primary(superseded: 5), isPromoting: true).stage == .refused(.promoting))
   }

@@ -61,7 +61,8 @@ package actor Pair {
   /// come long after the next was given up, too. The newest last, at most ``Limits/forgoneMax``.
   var forgone: [Reign] = []
   package var isAtMove: Bool {
-    isMoving || isOrdered || promoting != nil || isReturning || (yielding?.isUnderWay ?? false)
+    isMoving || isOrdered || promoting != nil || resuming != nil || isReturning
+      || (yielding?.isUnderWay ?? false)
   }
   /// What was and is done on people's orders.
   package nonisolated let moves: MoveBoard
@@ -87,6 +88,8 @@ package actor Pair {
   var returnTask: Task<Void, Never>?
   /// What the other site said meanwhile.
   var greeting: (hello: Holdfast_PairHello, link: any Link)?
+  /// Of a promotion that an earlier boot began, what is to be heard once its tree is ready.
+  var heardEarly: (hello: Holdfast_PairHello, link: any Link)?
   var promisesGiven: Promises
   /// A person has said that the other site is down, and no arbiter has granted since.
   var isByWord = false

@@ -178,10 +178,12 @@ extension Pair {
       view.marks.captured = max(view.marks.captured, view.marks.applied)
     }
     startCapture()
-    if work.isOfEarlierBoot, let now = standing, now.refusal == nil {
+    if let refusal = standing?.refusal { board.hold(.peer, "\(refusal)") }
+    if promoting?.isOfEarlierBoot == true, let now = standing, now.refusal == nil {
       standing = Standing(record: now.record)
       board.update { $0.marks.captured = max($0.marks.captured, highest.next) }
       if configuration.failover.onBoot == .resume { try? await obey(standing?.on(.resume) ?? []) }
+      heardEarly = greeting
     } else {
       await capture?.serve(
         standing?.record.reign ?? .none, highest: highest.next, isPromoted: true)
@@ -222,6 +224,7 @@ extension Pair {
     }
     await follow(orders, to: reign)
     await endPromotion(to: reign)
+    await hearEarly()
   }
 
   /// A promotion that nobody waits for any more.
@@ -250,5 +253,14 @@ extension Pair {
     }
     await follow(decision.first, to: saved.record.reign)
     await endPromotion(to: saved.record.reign)
+    await hearEarly()
+  }
+
+  /// What the other site said while the tree was not ready, and says no second time.
+  private func hearEarly() async {
+    guard let heard = heardEarly else { return }
+    heardEarly = nil
+    guard promoting == nil, !isStopped, link != nil else { return }
+    try? await met(heard.hello, heard.link)
   }
 }

@@ -13,6 +13,9 @@ extension Pair {
     guard let standing else {
       throw FailureAnswer(code: 3, "nothing to resume: type: holdfast adopt \(name)")
     }
+    guard !isReturning else { throw otherMove }
+    // What may be on the disk of it is taken back first.
+    if let resuming, !resuming.decision.isOver { _ = try outcome(of: resuming.decision) }
     let before = try files.role() ?? PairFiles.Saved(record: standing.record)
     let decision = Resumption(
       Resumption.Facts(
@@ -80,6 +83,7 @@ extension Pair {
 
   private func goOn(isByWord: Bool) async throws {
     self.isByWord = isByWord
+    promoting?.isOfEarlierBoot = false
     moves.enter("serve")
     try await obey(standing?.on(.resume) ?? [])
     if standing?.record.part == .primary { await greet() }

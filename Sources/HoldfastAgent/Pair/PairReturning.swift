@@ -83,7 +83,10 @@ extension Pair {
   /// - Parameter tree: of the point that the other site went on from; `nil` where it was promoted
   ///   past this one.
   func become(standbyOf reign: Reign, tree: TreeDigest?) async throws {
-    guard let record = standing?.record, !isReturning else { return }
+    // A person may have had this site go on meanwhile.
+    guard let record = standing?.record, record.reign.epoch <= reign.epoch, !isReturning else {
+      return
+    }
     // One that waited would take its own way afterwards.
     promotionTask?.cancel()
     promoting = nil

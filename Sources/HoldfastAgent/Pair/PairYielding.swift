@@ -86,7 +86,9 @@ extension Pair {
   /// The service runs here again under a lease: what was offered was not granted, and is not.
   private func forgetOffer(_ word: ServingRequest) {
     guard mayHaveOffered, configuration.failover.hasArbiter, standing?.role == .primary,
-      !isYielding, word.service == "\(Supervisor.Service.running)", word.leaseSeconds ?? 0 > 0
+      !isYielding, word.service == "\(Supervisor.Service.running)", word.leaseSeconds ?? 0 > 0,
+      // A lease that is the other site's promise says nothing of what it was granted.
+      word.arbiterSilent != true
     else { return }
     mayHaveOffered = false
     if let yield = try? files.yield(), yield.point == nil {

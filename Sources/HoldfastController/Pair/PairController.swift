@@ -47,6 +47,7 @@ package actor PairController {
   var fencingFailure: String?
   var isMovingAway = false
   /// What the plan would find here, and whether the agent knows.
+  private var newestQuestion: Supervisor.RequestNumber = 0
   var facts: (found: [String: String]?, isTold: Bool) = (nil, true)
 
   /// What was said of late, so that each is said once.
@@ -261,9 +262,12 @@ package actor PairController {
       guard let names, let arbiter else { return }
       let statement = SiteStatement(
         pair: names.pair, other: names.other, record: record, ttl: pair.failover.ttl)
+      newestQuestion = number
       Task {
         let answer = await arbiter.ask(request, statement)
-        silence = answer == nil ? await arbiter.trouble ?? "no answer" : nil
+        let found = answer == nil ? await arbiter.trouble ?? "no answer" : nil
+        // Of one that another has followed nobody waits for the answer.
+        if number == newestQuestion { silence = found }
         tell(answer.map { .arbiter(number, $0) } ?? .arbiterFailed(number))
       }
       if supervisor.fenceAt != nil { service.prepare() }

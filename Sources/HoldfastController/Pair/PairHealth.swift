@@ -62,7 +62,9 @@ extension PairController {
     while !Task.isCancelled {
       try? await world.clock.sleep(until: world.clock.now() + Limits.healthEvery)
       let now = world.clock.now()
-      guard supervisor.service == .running, now >= next else { continue }
+      guard supervisor.service == .running, !supervisor.isSuspended, now >= next,
+        supervisor.fenceAt.map({ now < $0 }) ?? true
+      else { continue }
       next = now + Limits.announceEvery
       await withCheckedContinuation { continuation in
         checker.run { [service] in

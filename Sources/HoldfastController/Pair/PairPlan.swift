@@ -17,9 +17,22 @@ extension PairController {
     plan.steps = PlanRun(pair.plan.map(\.onFailure))
     let epoch = supervisor.report?.record.reign.epoch ?? .none
     planner.run { [service, weak self] in
-      guard service.allow(in: epoch, { run.isWanted }) else { return }
+      guard service.allow(in: epoch, { run.isWanted }) else {
+        if run.isWanted { Task { await self?.isNotAllowed(run) } }
+        return
+      }
       Task { await self?.tell(run, .allowed) }
     }
+  }
+
+  private func isNotAllowed(_ run: PlanProgress.Run) {
+    guard run.isWanted else { return }
+    trouble = """
+      nothing is started here, for it could not be put on record in the control folder what would \
+      have to be ended: is there room in /run? Put that right, then type: holdfast start \(name)
+      """
+    world.log.critical("\(name): \(trouble ?? "")")
+    tell(.startFailed)
   }
 
   private func tell(_ run: PlanProgress.Run, _ event: PlanRun.Event) {

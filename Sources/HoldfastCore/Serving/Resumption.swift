@@ -164,8 +164,7 @@ package struct Resumption: Equatable, Sendable {
     let standing = facts.standing
     let lost: Reign
     switch standing.refusal {
-    case .yielded(let next): lost = next
-    case .superseded(_, let theirs), .split(_, let theirs):
+    case .yielded(let theirs), .superseded(_, let theirs), .split(_, let theirs):
       guard standing.record.part == .primary else { return .success(nil) }
       guard !facts.isConnected else { return .failure(.otherConnected) }
       if facts.mayOtherServe { return .failure(.otherMayServe) }

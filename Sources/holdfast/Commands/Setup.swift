@@ -144,7 +144,9 @@ struct Resume: AsyncParsableCommand {
       yes
         || (!json
           && Terminal.agree(
-            "Was \(row.peer.site) not promoted meanwhile, so that \(pair) may go on here?"))
+            otherSiteIsDown
+              ? "Is \(row.peer.site) off, and stays off? What it wrote meanwhile is not in this tree."
+              : "Was \(row.peer.site) not promoted meanwhile, so that \(pair) may go on here?"))
     else { throw CommandFailure(.refused, "not resumed: add --yes once you are sure") }
     let request = ResumeRequest(otherSiteIsDown: otherSiteIsDown)
     let answer = try await Moving.following(client, pair) {
