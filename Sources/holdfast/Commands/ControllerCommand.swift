@@ -246,7 +246,9 @@ struct ControlSocketAgent: AgentDesk {
     _ pair: String, _ reign: Reign, _ point: PointNumber?, _ cause: PromotionIntent.Cause
   ) async -> PromotionOutcome {
     let request = FailoverRequest(
-      point: point?.rawValue, acceptLoss: true, otherSiteIsDown: false, preview: false,
+      // What was to be lost when nobody was asked may have been less: the agent looks again.
+      point: point?.rawValue, acceptLoss: cause != .automatic, otherSiteIsDown: false,
+      preview: false,
       granted: ReignRequest(reign), planned: cause == .planned)
     do {
       let answer = try await client.post(FailoverAnswer.self, "/pairs/\(pair)/failover", request)
