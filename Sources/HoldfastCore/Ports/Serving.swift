@@ -12,8 +12,8 @@ package protocol AgentDesk: Sendable {
   /// Asks for the service to be moved to the other site, for it is ill here.
   /// - Returns: why it is not; `nil` where it is.
   func moveAway(_ pair: String, _ why: String) async -> String?
-  /// Makes the reign durable and the tree ready. The loss was accepted before it was granted; of one
-  /// that nobody ordered it is judged anew, for the grant may have come long after.
+  /// Makes the reign durable and the tree ready. The loss was accepted before it was granted; of
+  /// one that nobody ordered it is judged anew, for the grant may have come long after.
   /// - Parameter point: `nil` for the newest that the pair requires.
   func promote(
     _ pair: String, _ reign: Reign, _ point: PointNumber?, _ cause: PromotionIntent.Cause
