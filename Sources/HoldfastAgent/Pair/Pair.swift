@@ -88,8 +88,6 @@ package actor Pair {
   var returnTask: Task<Void, Never>?
   /// What the other site said meanwhile.
   var greeting: (hello: Holdfast_PairHello, link: any Link)?
-  /// Of a promotion that an earlier boot began, what is to be heard once its tree is ready.
-  var heardEarly: (hello: Holdfast_PairHello, link: any Link)?
   var promisesGiven: Promises
   /// A person has said that the other site is down, and no arbiter has granted since.
   var isByWord = false

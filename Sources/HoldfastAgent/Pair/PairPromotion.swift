@@ -183,7 +183,6 @@ extension Pair {
       standing = Standing(record: now.record)
       board.update { $0.marks.captured = max($0.marks.captured, highest.next) }
       if configuration.failover.onBoot == .resume { try? await obey(standing?.on(.resume) ?? []) }
-      heardEarly = greeting
     } else {
       await capture?.serve(
         standing?.record.reign ?? .none, highest: highest.next, isPromoted: true)
@@ -224,7 +223,7 @@ extension Pair {
     }
     await follow(orders, to: reign)
     await endPromotion(to: reign)
-    await hearEarly()
+    await hearGreeting()
   }
 
   /// A promotion that nobody waits for any more.
@@ -253,14 +252,14 @@ extension Pair {
     }
     await follow(decision.first, to: saved.record.reign)
     await endPromotion(to: saved.record.reign)
-    await hearEarly()
+    await hearGreeting()
   }
 
   /// What the other site said while the tree was not ready, and says no second time.
-  private func hearEarly() async {
-    guard let heard = heardEarly else { return }
-    heardEarly = nil
-    guard promoting == nil, !isStopped, link != nil else { return }
-    try? await met(heard.hello, heard.link)
+  private func hearGreeting() async {
+    guard promoting == nil, !isStopped, standing?.role == .unknown, standing?.refusal == nil,
+      link != nil, let greeting
+    else { return }
+    try? await met(greeting.hello, greeting.link)
   }
 }
