@@ -423,6 +423,14 @@ package nonisolated struct Holdfast_Heartbeat: Sendable {
 
   package var pulses: [Holdfast_PairPulse] = []
 
+  /// When it was sent, by a clock that only the sender knows.
+  package var stamp: UInt64 = 0
+
+  /// The newest stamp that was heard of the other site, and how long before this was sent; 0: none.
+  package var echo: UInt64 = 0
+
+  package var echoAgeNanos: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1590,7 +1598,7 @@ nonisolated extension Holdfast_Progress: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension Holdfast_Heartbeat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Heartbeat"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pulses\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pulses\0\u{1}stamp\0\u{1}echo\0\u{3}echo_age_nanos\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1599,6 +1607,9 @@ nonisolated extension Holdfast_Heartbeat: SwiftProtobuf.Message, SwiftProtobuf._
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.pulses) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.stamp) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.echo) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.echoAgeNanos) }()
       default: break
       }
     }
@@ -1608,11 +1619,23 @@ nonisolated extension Holdfast_Heartbeat: SwiftProtobuf.Message, SwiftProtobuf._
     if !self.pulses.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.pulses, fieldNumber: 1)
     }
+    if self.stamp != 0 {
+      try visitor.visitSingularUInt64Field(value: self.stamp, fieldNumber: 2)
+    }
+    if self.echo != 0 {
+      try visitor.visitSingularUInt64Field(value: self.echo, fieldNumber: 3)
+    }
+    if self.echoAgeNanos != 0 {
+      try visitor.visitSingularUInt64Field(value: self.echoAgeNanos, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Holdfast_Heartbeat, rhs: Holdfast_Heartbeat) -> Bool {
     if lhs.pulses != rhs.pulses {return false}
+    if lhs.stamp != rhs.stamp {return false}
+    if lhs.echo != rhs.echo {return false}
+    if lhs.echoAgeNanos != rhs.echoAgeNanos {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

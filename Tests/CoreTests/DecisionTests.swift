@@ -87,6 +87,27 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
   }
 }
 
+@Suite struct `An echo` {
+  @Test func `tells when a message was sent at the earliest, by the receiver's clock alone`() {
+    // One clock is a million milliseconds ahead of the other.
+    var (near, far) = (EchoClock(begun: at(0)), EchoClock(begun: at(1_000_000)))
+    #expect(far.heard(near.stamp(at(10)), at(1_000_015)) == nil)
+    // Sent back after 100 ms, and under way for 5 s: it counts from then, less one way.
+    #expect(near.heard(far.stamp(at(1_000_115)), at(5115)) == at(110))
+    #expect(far.heard(near.stamp(at(5120)), at(1_005_125)) == at(1_000_115 + 5))
+  }
+
+  @Test func `of before the link, of what is yet to come, or out of bounds tells nothing`() {
+    var clock = EchoClock(begun: at(100))
+    func told(_ echo: UInt64, age: UInt64 = 0) -> Instant? {
+      clock.heard(.init(own: .max, echo: echo, echoAge: age), at(200))
+    }
+    #expect(told(99_000_000) == nil && told(201_000_000) == nil)
+    #expect(told(150_000_000, age: 51_000_000) == nil && told(150_000_000, age: .max) == nil)
+    #expect(told(.max) == nil && told(150_000_000, age: 50_000_000) == at(200))
+  }
+}
+
 @Suite struct `The standing of a site` {
   let primary = RoleRecord(reign: reign(1, 7), part: .primary)
   let standby = RoleRecord(reign: reign(1, 7), part: .standby)

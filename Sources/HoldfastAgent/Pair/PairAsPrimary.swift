@@ -1,5 +1,5 @@
 import FoundationEssentials
-import HoldfastCore
+package import HoldfastCore
 package import HoldfastWire
 
 /// What a primary makes of what the standby says, and what it says of itself.
@@ -58,13 +58,15 @@ extension Pair {
     return pulse
   }
 
-  package nonisolated func heard(_ pulse: Holdfast_PairPulse) {
+  /// - Parameter sent: it was sent then, by this site's clock, or later; `nil`: that is not known.
+  package nonisolated func heard(_ pulse: Holdfast_PairPulse, sent: Instant?) {
     // What nobody can have captured is no news.
     guard pulse.captured <= Limits.pointMax, pulse.point <= Limits.pointMax,
       (0...Int64(Limits.pointMax)).contains(pulse.pendingPlaces)
     else { return }
-    let now = host.clock.now()
-    let (offset, overflow) = host.clock.wall().nanos.subtractingReportingOverflow(pulse.wallNanos)
+    let wall = host.clock.wall()
+    let (offset, overflow) = wall.nanos.subtractingReportingOverflow(pulse.wallNanos)
+    let lead = wall.nanos - host.clock.now().nanos
     board.update { view in
       guard view.role == .standby else { return }
       view.clockOffset = overflow ? .zero : .nanoseconds(offset)
@@ -73,11 +75,14 @@ extension Pair {
       view.peerPendingPlaces = pulse.pendingPlaces
       view.backlogBytes = pulse.backlogBytes
       guard pulse.known, view.durableReign == view.reign else { return view.lag.forget() }
-      let age = Duration.nanoseconds(Int64(min(pulse.ageNanos, UInt64(Int64.max / 2))))
+      guard let sent else { return }
+      // Also what was durable before this process began.
+      view.lag.durable(view.marks.durable)
+      view.wallLead = lead
+      let age = Int64(min(pulse.ageNanos, UInt64(Int64.max / 2)))
       view.lag.claimed(
         .init(
-          point: PointNumber(rawValue: pulse.point), moment: Instant(nanos: (now.nanos - age.nanos))
-        ))
+          point: PointNumber(rawValue: pulse.point), moment: Instant(nanos: sent.nanos - age)))
     }
   }
 }

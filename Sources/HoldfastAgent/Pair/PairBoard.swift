@@ -8,6 +8,8 @@ package struct PairView: Sendable {
   package var peerConnected = false
   package var marks = Watermarks()
   package var lag = LagClock()
+  /// By how much the wall's clock was ahead of this host's when the primary was heard last.
+  package var wallLead: Int64 = 0
   /// Nothing that happened before this moment is missing from `captured`.
   package var fresh: LagClock.Claim?
   package var backlogBytes: Int64 = 0
@@ -42,6 +44,15 @@ package struct PairView: Sendable {
   package var peerFacts: [String: String]?
   /// The same of this host.
   package var facts: [String: String]?
+
+  /// - Returns: `nil` where it is not known: also where this host stood still since the primary was
+  ///   heard, and the clock by which it is counted with it, as the wall's clock then tells.
+  package func lag(_ clock: any Timekeeper) -> Duration? {
+    let now = clock.now()
+    let gained = clock.wall().nanos - now.nanos - wallLead
+    guard role == .primary || gained < Limits.wallGainMax.nanos else { return nil }
+    return lag.lag(at: now)
+  }
 
   /// How a primary tells that its standby's replica is held.
   package static let appliesNothing = "applies nothing"

@@ -13,6 +13,7 @@ package final class Session: Sendable {
   private let clock: any Timekeeper
   /// When this side began to wait for a frame; `nil` while it works on one.
   private let waitingSince: Mutex<Instant?>
+  private let echo: Mutex<EchoClock>
 
   package init(
     link: any Link, site: String, peer: String, pairs: [Pair], clock: any Timekeeper
@@ -23,6 +24,7 @@ package final class Session: Sendable {
     self.pairs = pairs
     self.clock = clock
     waitingSince = Mutex(nil)
+    echo = Mutex(EchoClock(begun: clock.now()))
   }
 
   /// - Throws: why the session ended, unless the peer closed it in order.
@@ -85,7 +87,12 @@ package final class Session: Sendable {
     case .control(let control): body = control
     }
     if case .heartbeat(let heartbeat) = body {
-      for pulse in heartbeat.pulses { common.first { $0.name == pulse.pair }?.heard(pulse) }
+      let stamp = EchoClock.Stamp(
+        own: heartbeat.stamp, echo: heartbeat.echo, echoAge: heartbeat.echoAgeNanos)
+      let sent = echo.withLock { $0.heard(stamp, clock.now()) }
+      for pulse in heartbeat.pulses {
+        common.first { $0.name == pulse.pair }?.heard(pulse, sent: sent)
+      }
       return
     }
     if case .refusal(let refusal) = body, refusal.pair.isEmpty {
@@ -98,6 +105,9 @@ package final class Session: Sendable {
   private func beat(_ common: [Pair]) async {
     while !Task.isCancelled {
       var heartbeat = Holdfast_Heartbeat()
+      let stamp = echo.withLock { $0.stamp(clock.now()) }
+      (heartbeat.stamp, heartbeat.echo) = (stamp.own, stamp.echo)
+      heartbeat.echoAgeNanos = stamp.echoAge
       heartbeat.pulses = common.compactMap { $0.pulse() }
       do {
         try await link.send(Frames.encode(.heartbeat(heartbeat)))
