@@ -1,4 +1,5 @@
 import Glibc
+import HoldfastStore
 import TestKit
 import Testing
 
@@ -90,6 +91,45 @@ import Testing
     let point = pair.kept("b").first?.point ?? 0
     #expect(pair.run("restore p --point \(point) --to '\(target)'", on: "b").code == 0)
     #expect(Judge.differences(pair.source, target) == "")
+  }
+
+  @Test(arguments: [RecordKind.changes, .seal, .note, nil])
+  func `a flipped bit in what is no content costs no point, also where the index is lost`(
+    kind: RecordKind?
+  ) throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    for round in 1...3 {
+      Shell.run("seq \(round)000 \(round)999 > '\(pair.source)/f\(round)'")
+      #expect(pair.sync() > 0, "\(pair.story)")
+    }
+    // A note that matters: a pin.
+    pair.kill("a")
+    let refused = pair.run("failover p --yes --json --other-site-is-down", on: "b")
+    #expect(refused.code == 3, "\(refused.output)")
+    pair.start("a")
+    #expect(pair.wait { pair.status("a").contains("\"role\":\"primary\"") }, "\(pair.story)")
+    let kept = Set(pair.kept("b").map(\.point))
+    #expect(kept.count >= 3)
+    guard try pair.flip(kind) else {
+      // Nothing was pinned.
+      return #expect(kind == .note, "nothing to flip")
+    }
+    let found = pair.run("verify p", on: "b")
+    #expect(found.code == 5 && found.output.contains("segment "), "\(found.output)")
+    let mended = pair.run("verify p --repair", on: "b")
+    #expect(mended.code == 0, "\(mended.output)\n\(pair.story)")
+    #expect(pair.run("verify p", on: "b").code == 0)
+    pair.kill("b")
+    Shell.run("rm '\(pair.state("b"))'/pairs/p/index.sqlite*")
+    pair.start("b")
+    let after = Set(pair.kept("b").map(\.point))
+    #expect(after.isSuperset(of: kept), "\(kept) \(after)\n\(pair.story)")
+    #expect(!pair.status("b").contains("damaged"), "\(pair.status("b"))")
+    #expect(!pair.status("b").contains("cannot be read"), "\(pair.status("b"))")
+    Shell.run("echo more > '\(pair.source)/more'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 
   @Test func `what exclusion keeps outlives every mend`() throws {

@@ -38,6 +38,43 @@ import Testing
     return out.bytes
   }()
 
+  @Test(arguments: [1, 3, 1 << 61])
+  func `that say they are of a point which is sealed change none`(number: UInt64) throws {
+    let pipeline = try Pipeline()
+    for round in 1...3 {
+      Shell.run("echo \(round) > '\(pipeline.source)/file'; echo > '\(pipeline.source)/\(round)'")
+      try pipeline.captureAll()
+    }
+    try pipeline.deliver()
+    let header = pipeline.header()
+    let segment = try pipeline.journal.begin(header)
+    var changes = Writer()
+    ChangesHead(attempt: Self.id, number: PointNumber(rawValue: number), isWhole: false)
+      .encode(into: &changes)
+    Change(place: Self.place("file"), entry: nil).encode(into: &changes)
+    var bytes: [UInt8] = []
+    SegmentEncoder(header: header, secret: pipeline.secret).append(
+      .changes, name: .hole, changes.bytes, 0..<changes.bytes.count,
+      compressor: Compressor(codec: .none), codec: .none, into: &bytes)
+    try pipeline.journal.append(segment, bytes, 0..<bytes.count)
+    let record = try #require(
+      try RawRecord.parse(bytes, at: 0, end: bytes.count, checking: true))
+    let position = RecordPosition(
+      segment: segment, offset: Int64(SegmentHeader.encodedBytes))
+    #expect(throws: Ingest.Refusal.invalid("number goes back")) {
+      _ = try pipeline.ingest.take(position, bytes, record)
+    }
+    try pipeline.captureAll()
+    try pipeline.deliver()
+    for isNew in [false, true] {
+      if isNew { try pipeline.reopen(removingIndex: true) }
+      #expect(try pipeline.index.points().count == 4)
+      for point in pipeline.points {
+        #expect(try pipeline.index.treeDigest(at: point.number) == point.tree)
+      }
+    }
+  }
+
   @Test(arguments: Seeds.take(1))
   func `cut anywhere come as the frames they were`(seed: UInt64) throws {
     var dice = SeededDice(seed: seed)

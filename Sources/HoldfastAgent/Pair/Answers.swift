@@ -165,7 +165,7 @@ package struct FailoverAnswer: Codable, Sendable {
   init(_ choice: Promotion.Choice, epoch: Epoch, reign: String) {
     self.init(
       point: choice.point.number.rawValue, grade: choice.point.grade.word, epoch: epoch.rawValue,
-      reign: reign, lossSeconds: choice.loss.seconds.seconds, lossFiles: choice.loss.places,
+      reign: reign, lossSeconds: choice.loss.seconds?.seconds, lossFiles: choice.loss.places,
       phases: [])
   }
 }
@@ -228,8 +228,18 @@ package struct RepairRequest: Codable, Sendable {
   package var index: Bool
   /// More chunks follow: the other site is asked once, for all.
   package var more: Bool?
-  package init(places: [Place], chunks: [ChunkName], index: Bool, more: Bool? = nil) {
+  package struct Record: Codable, Sendable {
+    package var segment: UInt64
+    package var offset: Int64
+  }
+  /// Damaged records of the journal: all that the index knows is to go to its end.
+  package var records: [Record]?
+  package init(
+    places: [Place], chunks: [ChunkName], index: Bool, more: Bool? = nil,
+    records: [RecordPosition]? = nil
+  ) {
     self.more = more
+    self.records = records?.map { Record(segment: $0.segment, offset: $0.offset) }
     self.places = places.map { Path(root: $0.root.rawValue, path: Hex.encode($0.path.bytes)) }
     self.chunks = chunks.map(\.description)
     self.index = index

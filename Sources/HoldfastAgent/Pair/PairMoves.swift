@@ -24,6 +24,9 @@ extension Pair {
       let fresh = PairFiles.Identity(id: RandomID(host.dice), secret: secret)
       try files.store(fresh)
       identity = fresh
+    }
+    // Also where that came to the disk before, and this did not.
+    if standing == nil, isPrimaryByConfiguration {
       let record = RoleRecord(
         reign: Reign(epoch: Epoch(rawValue: 1), id: RandomID(host.dice)), part: .primary)
       try files.store(PairFiles.Saved(record: record))
@@ -107,6 +110,13 @@ extension Pair {
       // Whoever reads the old one would read it for ever.
       await applier.close()
       try await receiver.rebuildIndex()
+    }
+    if let records = request.records {
+      let damaged = records.map { RecordPosition(segment: $0.segment, offset: $0.offset) }
+      let reign = standing?.record.reign ?? .none
+      guard try await receiver.carry(damaged, reign: reign) else {
+        throw FailureAnswer(code: 4, "a point of \(name) is being received: try again")
+      }
     }
     if !places.isEmpty { try await applier.mend(places) }
     guard !chunks.isEmpty else { return "mended" }

@@ -23,7 +23,7 @@ extension ReceiveWorker {
         .journal,
         """
         journal files cannot be read: \(unreadable.joined(separator: ", ")); type: holdfast \
-        verify \(pair)
+        verify \(pair) --repair
         """)
     }
     do {
@@ -45,7 +45,35 @@ extension ReceiveWorker {
     return covered.upTo
   }
 
-  private func holdDamaged(_ places: [RecordPosition]) {
+  private static let mendedName = "mended"
+
+  /// What was damaged is needed no more, and is not told of again.
+  func noteMended(_ places: [RecordPosition]) throws {
+    let disk = try host.disk(["pairs", pair, "journal"])
+    var out = Writer()
+    for place in (try loadMended() + damagedPlaces + places).suffix(Limits.damageMax) {
+      out.fixed(place.segment)
+      out.fixed(UInt64(place.offset))
+    }
+    try disk.replace(Self.mendedName, with: out.bytes)
+  }
+
+  private func loadMended() throws -> [RecordPosition] {
+    let disk = try host.disk(["pairs", pair, "journal"])
+    var reader = Reader(try disk.contents(of: Self.mendedName) ?? [])
+    var places: [RecordPosition] = []
+    while !reader.isAtEnd {
+      let segment = try reader.fixed(UInt64.self)
+      places.append(
+        RecordPosition(segment: segment, offset: Int64(clamping: try reader.fixed(UInt64.self))))
+    }
+    return places
+  }
+
+  private func holdDamaged(_ found: [RecordPosition]) {
+    let mended = Set((try? loadMended()) ?? [])
+    let places = found.filter { !mended.contains($0) }
+    damagedPlaces += places
     guard let first = places.first else { return }
     board.hold(
       .journal,

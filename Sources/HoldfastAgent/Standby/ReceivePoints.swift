@@ -26,10 +26,27 @@ extension ReceiveWorker {
   /// - Parameter above: a point number that the other site is known to have used.
   package func branch(from point: PointNumber, above: PointNumber, reign: Reign) throws {
     let rows = try points()
+    guard rows.contains(where: { !$0.isBranch && $0.point.number > point }) else { return }
     let newest = rows.map(\.point.number).max() ?? .none
-    let isNoted = rows.contains { $0.isBranch && $0.point.number > point }
-    guard !isNoted, newest > point else { return }
     try note(.promoted(from: point, as: max(newest, above).next, reign: reign), reign: reign)
+  }
+
+  /// - Returns: whether it was not pinned before.
+  package func pin(_ point: PointNumber, reign: Reign) throws -> Bool {
+    let isPinned = try points().contains { $0.point.number == point && $0.isPinned }
+    if !isPinned { try note(.pinned(point, true), reign: reign) }
+    return !isPinned
+  }
+
+  /// Whether the index holds the tree that was sealed with the point.
+  package func isSound(_ point: PointNumber) throws -> Bool {
+    try open()
+    guard let index, let row = try index.point(point) else { return false }
+    do throws(IndexError) {
+      return try index.treeDigest(at: point) == row.point.tree
+    } catch .unusable {
+      return false
+    }
   }
 
   /// Nothing is received until ``release()``.

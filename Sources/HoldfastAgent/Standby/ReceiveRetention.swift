@@ -75,6 +75,31 @@ extension ReceiveWorker {
   func compact(
     _ journal: Journal, _ index: any Index, _ ingest: Ingest, _ reign: Reign
   ) throws -> Bool {
+    let outcome = try rewriting(journal, index, reign) { compaction, interrupted in
+      try compaction.run(
+        sealedUpTo: ingest.sealedUpTo, open: Set(interrupted.map { [$0] } ?? []))
+    }
+    // What could not be given back counts as used until the journal has grown again.
+    liveBytes = outcome.removed == 0 ? journal.sizeBytes : outcome.live
+    if !outcome.damaged.isEmpty || !outcome.isSwept {
+      board.hold(
+        .journal,
+        """
+        the journal is damaged, and gives no space back there: type: holdfast verify \(pair) \
+        --repair, which names the files and has them sent again
+        """)
+    }
+    publish()
+    return outcome.removed > 0
+  }
+}
+
+extension ReceiveWorker {
+  /// - Parameter body: given the segment, if any, that is still to be received.
+  private func rewriting<Outcome>(
+    _ journal: Journal, _ index: any Index, _ reign: Reign,
+    _ body: (Compaction, _ interrupted: UInt64?) throws -> Outcome
+  ) throws -> Outcome {
     try flush()
     let interrupted = try tail(of: journal)
     current = interrupted
@@ -82,22 +107,31 @@ extension ReceiveWorker {
       journal: journal, index: index, secret: identity.secret, digests: digests,
       probe: host.probe
     ) { [self] in ownHeader(reign) }
-    let outcome = try compaction.run(
-      sealedUpTo: ingest.sealedUpTo, open: Set(interrupted.map { [$0] } ?? []))
+    let outcome = try body(compaction, interrupted)
     if let interrupted, let info = journal.segments[interrupted],
       interrupted != journal.lastNumber
     {
       current = try journal.begin(info.header, base: info.writerSize)
     }
-    // What could not be given back counts as used until the journal has grown again.
-    liveBytes = outcome.removed == 0 ? journal.sizeBytes : outcome.live
-    if !outcome.damaged.isEmpty {
-      board.hold(
-        .journal,
-        "the journal is damaged: type: holdfast verify \(pair), which names the files")
-    }
+    return outcome
+  }
+
+  /// The index, which is sound, no longer rests on what is damaged in the journal; what cannot even
+  /// be opened there and holds nothing that is needed goes.
+  /// - Parameter damaged: what was found damaged there.
+  /// - Returns: whether it was done; not while a point is being received.
+  package func carry(_ damaged: [RecordPosition], reign: Reign) throws -> Bool {
+    try open()
+    guard let journal, let index, try index.attempt() == nil else { return false }
+    try rewriting(journal, index, reign) { compaction, _ in try compaction.carry() }
+    let live = try index.liveBytes()
+    // One that was opened before its head was damaged this process still reads.
+    let headless = journal.unreadable.union(damaged.filter { $0.offset == 0 }.map(\.segment))
+    for number in headless where live[number] == nil { try journal.remove(number) }
+    try noteMended(damaged)
+    board.hold(.journal, nil)
     publish()
-    return outcome.removed > 0
+    return true
   }
 }
 

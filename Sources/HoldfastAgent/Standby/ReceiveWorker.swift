@@ -28,6 +28,8 @@ package actor ReceiveWorker {
   var unflushedSince: Instant?
   /// Set by ``hold()``: a promotion began.
   var isHeld = false
+  /// Where the journal was found to be damaged since it was opened.
+  var damagedPlaces: [RecordPosition] = []
   /// When the newest point was taken in by this process.
   var sealedAt: Instant?
   /// Of the journal, when retention last looked.
@@ -63,6 +65,7 @@ package actor ReceiveWorker {
   package enum Failure: Error, Sendable {
     case protocolBroken(String)
     case disk(String)
+    case full(String)
     case held
   }
 
@@ -121,7 +124,7 @@ package actor ReceiveWorker {
     }
     let records = try parse(data.bytes, data.records)
     if try journal.freeBytes() < Limits.freeBytesReserve {
-      throw Failure.disk("less than \(Limits.freeBytesReserve >> 20) MiB are free")
+      throw Failure.full("less than \(Limits.freeBytesReserve >> 20) MiB are free")
     }
     try journal.append(current, data.bytes, data.records)
     let base = info.size - Int64(data.records.lowerBound)

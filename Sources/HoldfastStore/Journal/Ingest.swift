@@ -105,20 +105,15 @@ package final class Ingest {
 
   /// Where the newest snapshot begins that is there to its end.
   private func newestSnapshot() throws -> RecordPosition? {
-    var begun: RecordPosition?
-    var whole: RecordPosition?
+    var found = JournalCondition()
     for number in journal.segments.keys.sorted() {
       try journal.scan(number, from: 0, damaged: { _, _ in }) { position, bytes, record in
         guard record.header.kind == .carried else { return }
         let plain = try journal.plain(number, bytes, record, at: position)
-        switch try Carried(decoding: plain).part {
-        case .first: begun = position
-        case .middle: break
-        case .last: whole = begun
-        }
+        found.carried(position, try Carried(decoding: plain).part)
       }
     }
-    return whole
+    return found.snapshot
   }
 
   private func isInside(_ position: RecordPosition) -> Bool {
@@ -180,7 +175,15 @@ package final class Ingest {
   }
 
   private func open(_ head: ChangesHead) throws {
-    if let open = try index.attempt(), open.id == head.attempt { return }
+    if let open = try index.attempt(), open.id == head.attempt {
+      guard open.number == head.number else { throw CodingError.invalid("number of an attempt") }
+      return
+    }
+    // The rows of one that is not above all others would be taken for those of a sealed point.
+    guard head.number > highest, head.number.rawValue <= Limits.pointMax else {
+      (refused, refusedAttempt) = (head.number, head.attempt)
+      throw Refusal.invalid("number goes back")
+    }
     try index.beginAttempt(head.number, id: head.attempt, whole: head.isWhole)
   }
 

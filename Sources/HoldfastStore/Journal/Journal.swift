@@ -44,6 +44,8 @@ package final class Journal {
 
   /// Segments in which a record is wrong that was durable: nothing is appended to them.
   package private(set) var damaged: Set<UInt64> = []
+  /// Segments whose head is not what was written.
+  package private(set) var unreadable: Set<UInt64> = []
 
   /// Opens the folder and cuts off what a crash left unfinished at the end of the last segments.
   /// Segments that cannot be read at all are reported and left alone.
@@ -155,6 +157,7 @@ package final class Journal {
         try Self.asking { () throws(DiskError) in try disk.remove(name) }
         names[number] = nil
       } else {
+        self.unreadable.insert(number)
         unreadable(name, error)
       }
       return

@@ -44,6 +44,8 @@ package final class Compaction {
     package var removed: Int
     /// Segments that hold a damaged record and are therefore left alone.
     package var damaged: [UInt64]
+    /// Whether the chunks that nobody needs were found: not while a list of chunks is damaged.
+    package var isSwept: Bool
   }
 
   /// One pass. Nobody may be reading the journal by the index meanwhile, and no attempt be open.
@@ -52,14 +54,10 @@ package final class Compaction {
   ///   - sealedUpTo: see ``Ingest/sealedUpTo``.
   ///   - open: segments that are still appended to, or tell the primary where to go on.
   package func run(sealedUpTo: RecordPosition, open: Set<UInt64>) throws -> Outcome {
-    _ = try index.sweepChunks(before: sealedUpTo) { name in
-      guard let position = try index.chunk(name) else {
-        throw JournalError.damaged(.start, "chunk \(name) is not in the index")
-      }
-      return try journal.record(at: position).plain
-    }
+    let isSwept = try sweep(sealedUpTo)
     let live = try index.liveBytes()
-    var outcome = Outcome(live: live.values.reduce(0, +), removed: 0, damaged: [])
+    var outcome = Outcome(
+      live: live.values.reduce(0, +), removed: 0, damaged: [], isSwept: isSwept)
     let victims = choose(live, open: open)
     guard !victims.isEmpty else { return outcome }
     moved = []
@@ -68,7 +66,11 @@ package final class Compaction {
     var done: [UInt64] = []
     for victim in victims {
       probe.hit(.retaining)
-      if try copy(victim) { done.append(victim) } else { outcome.damaged.append(victim) }
+      if try copy(victim, live: live[victim] ?? 0) {
+        done.append(victim)
+      } else {
+        outcome.damaged.append(victim)
+      }
     }
     let end = try close()
     probe.hit(.retaining)
@@ -81,6 +83,31 @@ package final class Compaction {
     }
     outcome.removed = done.count
     return outcome
+  }
+
+  /// All that the index knows goes to the journal's end, durably: of what was written before only
+  /// chunks are needed any more. No attempt may be open.
+  package func carry() throws {
+    encoder = nil
+    moved = []
+    try writeSnapshot()
+    try index.commit(upTo: try close())
+  }
+
+  private func sweep(_ sealedUpTo: RecordPosition) throws -> Bool {
+    do {
+      _ = try index.sweepChunks(before: sealedUpTo) { name in
+        // What is behind one that is lost for good is of use to nobody; should it come again, all
+        // that it names is asked for.
+        guard let position = try index.chunk(name) else { return [] }
+        return try journal.record(at: position).plain
+      }
+      return true
+    } catch JournalError.damaged {
+      return false
+    } catch JournalError.absent {
+      return false
+    }
   }
 
   /// The emptiest first, as many as one pass may copy.
@@ -108,10 +135,13 @@ package final class Compaction {
     try append(.carried, .hole, Carried(.last, rows: []).encoded)
   }
 
-  /// - Returns: whether all that lives in it was copied; a damaged record keeps it where it is.
-  private func copy(_ victim: UInt64) throws -> Bool {
+  /// - Parameter live: bytes of the records in it that somebody needs.
+  /// - Returns: whether all of them were copied; one that is damaged keeps it where it is.
+  private func copy(_ victim: UInt64, live: Int64) throws -> Bool {
     do {
-      try journal.scan(victim, from: 0) { position, bytes, record in
+      var copied: Int64 = 0
+      // What is damaged and nobody needs goes with the rest.
+      try journal.scan(victim, from: 0, damaged: { _, _ in }) { position, bytes, record in
         guard record.header.kind == .chunk,
           try index.chunk(record.header.name) == position
         else { return }
@@ -120,8 +150,9 @@ package final class Compaction {
           throw JournalError.damaged(position, "content of chunk \(record.header.name)")
         }
         try append(.chunk, record.header.name, plain)
+        copied += Int64(record.range.count)
       }
-      return true
+      return copied == live
     } catch JournalError.damaged {
       // What was copied before stays copied; the rest is still read where it lies.
       return false

@@ -12,6 +12,8 @@ final class Examination {
     var place: String
     var isRepaired = false
     var isIndex = false
+    /// Of a record that is no chunk, or of a segment's head.
+    var record: RecordPosition?
     var replicaPlace: Place?
     /// What it should be one file with, or should not.
     var partner: Place?
@@ -58,8 +60,25 @@ final class Examination {
       try examine(row.point, after: newer)
       newer = row.point
     }
+    if only == nil, glob == nil { try examineJournal() }
     try examineReplica()
     if !isQuiet { progress("") }
+  }
+
+  /// Records that an index is made anew from; chunks were looked at with their files.
+  private func examineJournal() throws {
+    guard let covered = try store.index.covered() else { return }
+    let condition = try store.journal.examine(upTo: covered.upTo) { bytes in
+      if !isQuiet { progress("\(bytes >> 20) MiB of the journal checked") }
+    }
+    for (position, chunk) in condition.damage {
+      if let chunk, try store.index.chunk(chunk) != nil { continue }
+      if let snapshot = condition.snapshot, position < snapshot { continue }
+      findings.append(
+        Finding(
+          path: "segment \(position.segment) at \(position.offset)", place: "journal: a record",
+          record: position))
+    }
   }
 
   /// The digest of the tree that was looked at last.
@@ -267,7 +286,11 @@ final class Examination {
     var lookedAt: Set<Place> = []
     links = (.none, LinkedNames())
     for var finding in before {
-      if finding.isIndex {
+      if let record = finding.record {
+        let end = try store.index.covered()?.upTo ?? .start
+        let snapshot = try store.journal.examine(upTo: end) { _ in }.snapshot
+        finding.isRepaired = snapshot.map { record < $0 } ?? false
+      } else if finding.isIndex {
         let row = try store.index.point(finding.point)
         finding.isRepaired =
           try row.map {

@@ -63,6 +63,21 @@ struct Verify: AsyncParsableCommand {
     print("\(answer.checkedFiles) file versions checked, \(answer.damaged.count) damaged")
   }
 
+  /// Between two points.
+  private func carry(_ records: [RecordPosition], _ client: AgentClient) async throws {
+    let end = SystemClock().now() + Self.contentWithin
+    let request = RepairRequest(places: [], chunks: [], index: false, records: records)
+    while true {
+      do {
+        _ = try await client.post(TextAnswer.self, "/pairs/\(pair)/repair", request)
+        return
+      } catch let failure as CommandFailure where failure.code == .unreachable {
+        guard SystemClock().now() < end else { throw failure }
+        try await Task.sleep(for: .milliseconds(200))
+      }
+    }
+  }
+
   /// For a point that says everything.
   private static let contentWithin = Duration.seconds(600)
 
@@ -76,7 +91,12 @@ struct Verify: AsyncParsableCommand {
         TextAnswer.self, "/pairs/\(pair)/repair", request)
       if !json { print(answer.message) }
     }
-    if isIndexDamaged { try await ask(RepairRequest(places: [], chunks: [], index: true)) }
+    let records = examination.findings.compactMap(\.record)
+    let hasRecords = !records.isEmpty
+    // Of a journal that lacks records an index is made that lacks points.
+    if isIndexDamaged, !hasRecords {
+      try await ask(RepairRequest(places: [], chunks: [], index: true))
+    }
     let before = try await Moving.row(client, pair).points.durable
     for start in stride(from: 0, to: chunks.count, by: Limits.missingNamesMax / 2) {
       let end = min(chunks.count, start + Limits.missingNamesMax / 2)
@@ -96,6 +116,8 @@ struct Verify: AsyncParsableCommand {
       let some = Array(places[start..<min(places.count, start + 64)])
       try await ask(RepairRequest(places: some, chunks: [], index: false))
     }
+    let isOfJournal = hasRecords || !chunks.isEmpty
+    if isOfJournal, !isIndexDamaged || !hasRecords { try await carry(records, client) }
     try examination.lookAgain()
   }
 }
