@@ -14,8 +14,7 @@ private func point(
 private func held(_ points: [Point], lag: Duration? = .zero) -> Promotion.Event {
   .held(
     Promotion.Holding(
-      points: points.map { PointRow(point: $0) }, lag: lag, pendingPlaces: 2,
-      now: WallTime(seconds: 100, nanos: 0)))
+      points: points.map { PointRow(point: $0) }, lag: lag, pendingPlaces: 2))
 }
 
 private let seven = PointNumber(rawValue: 7)
@@ -37,7 +36,9 @@ private let seven = PointNumber(rawValue: 7)
   }
 
   private var choice: Promotion.Choice {
-    Promotion.Choice(point: point(7), loss: Promotion.Loss(seconds: .zero, places: 2))
+    Promotion.Choice(
+      point: point(7), loss: Promotion.Loss(seconds: .zero, places: 2, captured: WallTime(nanos: 0))
+    )
   }
 
   @Test func `takes each step once the one before is done`() {
@@ -100,7 +101,7 @@ private let seven = PointNumber(rawValue: 7)
       PointRow(point: point(7)), PointRow(point: point(6, .application)),
     ]
     let holding = Promotion.Holding(
-      points: points, lag: .seconds(1), pendingPlaces: nil, now: WallTime(nanos: 0))
+      points: points, lag: .seconds(1), pendingPlaces: nil)
     _ = told(&promotion, [.held(holding)])
     guard case .probing(let choice) = promotion.stage else { return #expect(Bool(false)) }
     #expect(choice.point.number == seven)
@@ -119,41 +120,57 @@ private let seven = PointNumber(rawValue: 7)
   }
 
   /// What is wanted, the lag that is known; what is lost, in how many places.
-  private static let losses: [(UInt64?, Duration?, Duration, Int64)] = [
+  private static let losses: [(UInt64?, Duration?, Duration?, Int64)] = [
     // Of the newest that counts it is the lag alone.
     (nil, .seconds(5), .seconds(5), 2),
     // Of an older one it is what was captured since, too.
     (6, .seconds(5), .seconds(25), 12),
-    // With nothing known from the primary, all since it was captured.
-    (nil, nil, .seconds(60), 2),
-    (6, nil, .seconds(80), 12),
+    // With nothing heard from the primary two clocks do not tell.
+    (nil, nil, nil, 2),
+    (6, nil, nil, 12),
   ]
 
   @Test(arguments: losses)
   func `states what is lost by the point that it takes`(
-    wanted: UInt64?, lag: Duration?, seconds: Duration, places: Int64
+    wanted: UInt64?, lag: Duration?, seconds: Duration?, places: Int64
   ) {
     var promotion = begun(
       Promotion.Request(point: wanted.map { PointNumber(rawValue: $0) }, isPreview: true))
     let points = [point(7, at: 40, changes: 10), point(6, at: 20, changes: 100)]
     #expect(told(&promotion, [held(points, lag: lag), .done]).last == [.release])
     guard case .looked(let choice, _) = promotion.stage else { return #expect(Bool(false)) }
-    #expect(choice.loss == Promotion.Loss(seconds: seconds, places: places))
+    let captured = WallTime(nanos: (wanted == nil ? 40 : 20) * 1_000_000_000)
+    #expect(choice.loss == Promotion.Loss(seconds: seconds, places: places, captured: captured))
   }
 
   @Test func `asks for consent where more is lost than the pair allows, or an older point wanted`()
   {
     var far = begun(maxLoss: .seconds(4))
     _ = told(&far, [held([point(7)], lag: .seconds(5)), .done])
-    let loss = Promotion.Loss(seconds: .seconds(5), places: 2)
+    let start = WallTime(nanos: 0)
+    let loss = Promotion.Loss(seconds: .seconds(5), places: 2, captured: start)
     #expect(far.stage == .refused(.loss(loss, isOlder: false)))
     var older = begun(Promotion.Request(point: PointNumber(rawValue: 6)))
     _ = told(&older, [held([point(7), point(6)]), .done])
-    let none = Promotion.Loss(seconds: .zero, places: 2)
+    let none = Promotion.Loss(seconds: .zero, places: 2, captured: start)
     #expect(older.stage == .refused(.loss(none, isOlder: true)))
+    // What nobody knows is not little.
+    var unknown = begun(maxLoss: .seconds(3600))
+    _ = told(&unknown, [held([point(7)], lag: nil), .done])
+    let all = Promotion.Loss(seconds: nil, places: 2, captured: start)
+    #expect(unknown.stage == .refused(.loss(all, isOlder: false)))
     var agreed = begun(Promotion.Request(isLossAccepted: true), maxLoss: .seconds(4))
     #expect(told(&agreed, [held([point(7)], lag: .seconds(5)), .done]).last?.count == 1)
     #expect(!agreed.isOver)
+  }
+
+  @Test func `does not take a point of a branch`() {
+    let six = PointNumber(rawValue: 6)
+    var promotion = begun(Promotion.Request(point: six, isLossAccepted: true))
+    let rows = [PointRow(point: point(7)), PointRow(point: point(6), isBranch: true)]
+    let holding = Promotion.Holding(points: rows, lag: .zero, pendingPlaces: nil)
+    #expect(promotion.on(.held(holding)) == [.release])
+    #expect(promotion.stage == .refused(.ofBranch(six)))
   }
 
   @Test(arguments: [false, true])

@@ -342,7 +342,7 @@ private func report(
 
   @Test func `feeds its watchdog only while it could hang and still be killed in time`() {
     let told = Told.serving
-    #expect(told.supervisor.mayFeedWatchdog(now: at(5500)))
-    #expect(!told.supervisor.mayFeedWatchdog(now: at(5501)))
+    #expect(told.supervisor.mayFeedWatchdog(now: at(5500), .seconds(3)))
+    #expect(!told.supervisor.mayFeedWatchdog(now: at(5501), .seconds(3)))
   }
 }

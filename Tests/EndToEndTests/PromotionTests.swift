@@ -72,6 +72,86 @@ import Testing
     #expect(pair.status("b").contains("\"epoch\":2"), "\(pair.story)")
   }
 
+  @Test func `the loss that is told counts what the line held back`() throws {
+    let pair = TestPair()
+    let relay = try pair.relay()
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.wait { pair.lag("b") ?? 60 < 1 }, "\(pair.story)")
+    relay.stand(for: 3) { pair.kill("a") }
+    #expect(pair.wait { pair.status("b").contains("\"connected\":false") }, "\(pair.story)")
+    // Claims that waited on the line came all at once, none of them new.
+    #expect(pair.lag("b") ?? 60 >= 3, "\(pair.story)")
+    let moved = pair.run(
+      "failover p --json --yes --accept-loss --other-site-is-down", on: "b")
+    #expect(moved.code == 0, "\(moved.output)")
+    let seconds =
+      Double(
+        moved.output.split(separator: "\"lossSeconds\":").last?.prefix { $0 != "," } ?? "") ?? 0
+    #expect(seconds >= 3, "\(moved.output)")
+  }
+
+  @Test func `to an older point is from what was sealed, whatever the index became`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    var numbers: [UInt64] = []
+    for round in 1...3 {
+      Shell.run("seq \(round)000 \(round)999 > '\(pair.source)/file'")
+      numbers.append(pair.sync())
+      Shell.run("cp -a '\(pair.source)' '\(pair.scratch("copy-\(round)"))'")
+    }
+    pair.kill("a")
+    // The size, say, of what stood there at the second point.
+    let changed = Shell.run(
+      """
+      sqlite3 '\(pair.state("b"))/pairs/p/index.sqlite' "UPDATE entry SET body = \
+      (SELECT e.body FROM entry e WHERE e.path = entry.path AND e.first = \(numbers[0])) \
+      WHERE first = \(numbers[1]) AND last = \(numbers[2]); SELECT changes()"
+      """)
+    #expect(changed.code == 0 && Int(changed.output.filter(\.isNumber)) ?? 0 > 0, "\(changed)")
+    let moved = pair.run(
+      "failover p --yes --point \(numbers[1]) --accept-loss --other-site-is-down", on: "b")
+    #expect(moved.code == 0, "\(moved.output)\n\(pair.story)")
+    #expect(Judge.differences(pair.scratch("copy-2"), pair.replica) == "")
+  }
+
+  @Test func `to an older point a second time leaves a second branch`() throws {
+    let pair = TestPair()
+    #expect(pair.begin(), "\(pair.story)")
+    func rounds(_ site: String, _ tree: String) -> [UInt64] {
+      (1...3).map { round in
+        Shell.run("echo \(site)\(round) > '\(tree)/file'")
+        return UInt64(pair.run("sync p --wait applied", on: site).output.filter(\.isNumber)) ?? 0
+      }
+    }
+    let first = rounds("a", pair.source)
+    func promote(_ site: String, _ point: UInt64) {
+      let other = site == "a" ? "b" : "a"
+      pair.kill(other)
+      let moved = pair.run(
+        "failover p --yes --point \(point) --accept-loss --other-site-is-down", on: site)
+      #expect(moved.code == 0, "\(moved.output)\n\(pair.story)")
+      pair.start(other)
+      #expect(pair.wait { pair.status(other).contains("failback") }, "\(pair.story)")
+      #expect(pair.run("failback p --as-standby --yes", on: other).code == 0, "\(pair.story)")
+      let follows = { pair.status(other).contains("\"role\":\"standby\"") }
+      #expect(pair.wait(60, follows), "\(pair.story)")
+    }
+    promote("b", first[1])
+    let moved = pair.run("switchover p --yes", on: "a")
+    #expect(moved.code == 0, "\(moved.output)\n\(pair.story)")
+    _ = rounds("a", pair.source)
+    let second = Array(pair.kept("b").filter { !$0.branch }.map(\.point).prefix(3).reversed())
+    #expect(second.count == 3 && second[0] > first[2], "\(second)")
+    promote("b", second[0])
+    let kept = pair.kept("b")
+    let branch = Set(kept.filter(\.branch).map(\.point))
+    #expect(branch.isSuperset(of: [first[2], second[1], second[2]]), "\(kept)")
+    let refused = pair.run(
+      "failover p --yes --point \(second[1]) --accept-loss --other-site-is-down", on: "a")
+    #expect(refused.code != 0, "\(refused.output)")
+  }
+
   @Test func `to an older point the loss is told, and no number is used twice`() throws {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")

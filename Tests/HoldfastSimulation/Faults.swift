@@ -128,7 +128,7 @@ extension World {
     case 23: fillDisk(site, for: chance.duration(terms.ttl...terms.ttl * 8))
     case 24, 25, 26: changeMind(site)
     case 27: withdraw(site)
-    case 28: configure(site)
+    case 28: configure(sites.first { $0.intent?.cause == .automatic } ?? site)
     case 29: sicken(for: chance.duration(.seconds(4)...(.seconds(40))))
     case 30: resumeRightly(site)
     case 31, 32: resumeLost(site)
@@ -138,13 +138,16 @@ extension World {
 
   static let ttls = (min: Duration.seconds(5), max: Duration.seconds(20))
 
-  /// A person gives its controller another ttl.
+  /// A person gives its controller another ttl, or another mode.
   private func configure(_ site: SimulatedSite) {
     guard site.supervisor != nil, site.pausedUntil == nil else { return }
     let ttl = chance.pick([Self.ttls.min, terms.ttl, Self.ttls.max])
-    guard ttl != site.terms.ttl else { return }
-    probes.insert(ttl < site.terms.ttl ? .lowered : .raised)
-    say(site.name, "the controller is started anew, with a ttl of \(ttl.nanos / 1_000_000_000) s")
+    if site.intent?.cause == .automatic || chance.isTrue(oneIn: 3) { site.isManual.toggle() }
+    if ttl != site.terms.ttl { probes.insert(ttl < site.terms.ttl ? .lowered : .raised) }
+    let mode = site.isManual ? "manual" : "as before"
+    say(
+      site.name,
+      "the controller is started anew: ttl \(ttl.nanos / 1_000_000_000) s, mode \(mode)")
     // What ends it goes by the times that it had.
     killController(site)
     site.terms = ttl == terms.ttl ? terms : LeaseTerms(ttl: ttl)

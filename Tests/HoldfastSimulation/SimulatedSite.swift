@@ -29,8 +29,14 @@ package final class SimulatedSite {
   /// When it was last to take an ill service.
   var illMovedAt: Int64?
   var yield: Yield?
+  /// When its tree had all that the other's held, by the true time.
+  var receivedAt: Int64 = 0
   /// How many writes its tree holds.
   package internal(set) var tree = 0
+  /// When its own service wrote last, by the true time.
+  private(set) var wroteAt: Int64 = 0
+  /// Its controller is told to leave failovers to a person.
+  var isManual = false
 
   // Gone with the boot.
   var isUp = true
@@ -71,7 +77,11 @@ package final class SimulatedSite {
   var promisesKnownSince: Int?
   /// Until when promises of agents before this one may count.
   var longerUntil = Instant(nanos: .min)
+  /// The other site was heard to have sent nothing yet that is not here, at that moment or later.
   var lastHeard: Instant?
+  var echo = EchoClock(begun: Instant(nanos: 0))
+  /// By how much the wall's clock was ahead of this host's then.
+  var leadAtHeard: Int64 = 0
   /// Of the witness, the question that it took last, and by which controller.
   var (heardRun, heardNumber): (Int, Supervisor.RequestNumber) = (0, 0)
   /// Of the store, that was asked last.
@@ -139,12 +149,22 @@ package final class SimulatedSite {
   }
   var isPromoting: Bool { promotion?.decision.isPromoting ?? false }
 
-  func report(_ now: Instant) -> AgentReport? {
+  func wrote(at moment: Int64) {
+    tree += 1
+    wroteAt = moment
+  }
+
+  /// As the real agent has it: nothing is known where the host stood still since.
+  func loss(_ now: Instant, lead: Int64) -> Duration? {
+    lead - leadAtHeard < Limits.wallGainMax.nanos ? lastHeard.map { now - $0 } : nil
+  }
+
+  func report(_ now: Instant, lead: Int64) -> AgentReport? {
     guard let standing else { return nil }
     return AgentReport(
       record: standing.record, role: isPromoting ? .promoting : standing.role,
       isRefused: standing.refusal != nil, promiseLeft: max(.zero, promisedUntil - now),
-      loss: lastHeard.map { now - $0 }, isByWord: isByWord, move: plannedMove,
+      loss: loss(now, lead: lead), isByWord: isByWord, move: plannedMove,
       isPlanned: isPlanned || standing.record.reign.epoch <= Epoch(rawValue: 1),
       hasPromised: hasPromised)
   }

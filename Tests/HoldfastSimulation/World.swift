@@ -23,6 +23,7 @@ package final class World {
     case promotionResumed, commitFailed
     case illMoved, illDamped, fencedOther, fencingFailed, fenceHung
     case promotedBeforeBoot, waitedForEnd, resumed, resumedAnew, resumeRefused, resumeFailed
+    case lossWithheld, lossRefused, leftToPerson
     case split, splitRepaired
 
     /// Not by any order, not even by one on a false word.
@@ -73,7 +74,8 @@ package final class World {
 
   package init(
     seed: UInt64, terms: LeaseTerms, isAutomatic: Bool, arbiter: ArbiterKind = .witness,
-    fencing: SupervisionSettings.Fencing = .none, movesUnhealthy: Bool = false
+    fencing: SupervisionSettings.Fencing = .none, movesUnhealthy: Bool = false,
+    maxLoss: Duration = .seconds(3600)
   ) {
     let hasArbiter = arbiter != .none
     self.arbiter = arbiter
@@ -98,7 +100,7 @@ package final class World {
     epochs = [reign.epoch, .none]
     self.chance = chance
     settings = SupervisionSettings(
-      terms: terms, isAutomatic: isAutomatic && hasArbiter, maxLoss: .seconds(3600),
+      terms: terms, isAutomatic: isAutomatic && hasArbiter, maxLoss: maxLoss,
       hasArbiter: hasArbiter, fencing: fencing, movesUnhealthy: movesUnhealthy)
     startArbiter()
     for site in sites {

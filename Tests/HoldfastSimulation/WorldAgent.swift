@@ -19,6 +19,7 @@ extension World {
     site.yielding = nil
     site.taking = nil
     site.lastHeard = nil
+    site.echo = EchoClock(begun: site.clock.local(now))
     site.longerUntil = site.clock.local(now) + max(site.promiseTerm ?? .zero, site.terms.ttl)
     // What was promised before the boot is forgotten: as much as it can have been.
     if site.promisesKnownSince != site.boots { site.promisedUntil = site.longerUntil }
@@ -43,18 +44,23 @@ extension World {
     if site.isUp, let record = site.standing?.record {
       let other = other(site)
       let isLive = site.isServing
-      if isLive { site.tree += 1 }
+      if isLive { site.wrote(at: now) }
       let tree = site.tree
       let isPrimary = site.standing?.role == .primary
       let mayServe = site.mayServe
+      let stamp = site.echo.stamp(site.clock.local(now))
+      let sentAt = now
       send(place(site), place(other)) { world in
         guard other.isUp, other.standing != nil else { return }
+        let sentAfter = other.echo.heard(stamp, other.clock.local(world.now))
         if world.turns(other, record) { return }
         let isAgreed = world.agrees(other, with: record, mayServe: mayServe)
         guard other.standing != nil else { return }
-        if isLive { other.lastHeard = other.clock.local(world.now) }
         guard isPrimary, isAgreed, !other.isHeld else { return }
         world.receive(tree, by: record.reign, at: other)
+        other.receivedAt = max(other.receivedAt, sentAt)
+        other.leadAtHeard = world.lead(other)
+        other.lastHeard = sentAfter.map { max(other.lastHeard ?? $0, $0) } ?? other.lastHeard
       }
       if case .yielded(let next) = site.standing?.refusal, let point = site.yield?.point {
         sayStage(site, next, .yielded(point))

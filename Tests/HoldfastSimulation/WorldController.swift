@@ -10,11 +10,15 @@ extension World {
     site.inbox = nil
     var settings = settings
     settings.terms = site.terms
+    settings.isAutomatic = settings.isAutomatic && !site.isManual
     site.supervisor = Supervisor(settings)
     let here = site.clock.local(now)
     feed(site, here)
-    let note = trusted(site).map { site.terms.following($0, overBy: site.overBy) }
+    let isFollowing = settings.hasArbiter || site.runs
+    let note =
+      isFollowing ? trusted(site).map { site.terms.following($0, overBy: site.overBy) } : nil
     if let note, site.terms.mayHandOver(note, now: here) { probes.insert(.handover) }
+    if site.isManual, site.intent?.cause == .automatic { probes.insert(.leftToPerson) }
     tell(
       site,
       .began(handover: note, intent: site.intent, settled: site.settled, overBy: site.overBy))
@@ -27,10 +31,13 @@ extension World {
   func killController(_ site: SimulatedSite) {
     guard site.supervisor != nil, site.pausedUntil == nil else { return }
     let here = site.clock.local(now)
-    guard let note = trusted(site),
-      site.terms.mayHandOver(note, now: here + site.terms.abortTimeout)
-    else {
-      return end(site)
+    // Without an arbiter nobody fences in its stead.
+    if settings.hasArbiter {
+      guard let note = trusted(site),
+        site.terms.mayHandOver(note, now: here + site.terms.abortTimeout)
+      else {
+        return end(site)
+      }
     }
     site.supervisor = nil
     site.controllerRun += 1
@@ -46,7 +53,7 @@ extension World {
     lead(site) - site.leadAtNote <= site.terms.pauseMax.nanos ? site.note : nil
   }
 
-  private func lead(_ site: SimulatedSite) -> Int64 { now - site.clock.local(now).nanos }
+  func lead(_ site: SimulatedSite) -> Int64 { now - site.clock.local(now).nanos }
 
   private func tickController(_ site: SimulatedSite, run: Int) {
     after(by: .site(site), Self.tick) { world in
@@ -55,7 +62,9 @@ extension World {
       world.tickController(site, run: run)
     }
     let here = site.clock.local(now)
-    guard site.inbox == nil, site.supervisor?.mayFeedWatchdog(now: here) == true else { return }
+    guard site.inbox == nil,
+      site.supervisor?.mayFeedWatchdog(now: here, site.terms.watchdog) == true
+    else { return }
     feed(site, here)
   }
 
@@ -90,9 +99,11 @@ extension World {
     after(by: .site(site), Self.poll) { world in
       guard site.controllerRun == run else { return }
       let isAnswering = !site.isAgentStanding(world.now)
-      let report = isAnswering ? site.report(site.clock.local(world.now)) : nil
+      let report =
+        isAnswering ? site.report(site.clock.local(world.now), lead: world.lead(site)) : nil
       world.tell(site, .agent(report))
       guard site.controllerRun == run else { return }
+      if site.supervisor?.withheld == .loss { world.probes.insert(.lossWithheld) }
       if site.inbox == nil, site.standing != nil, isAnswering {
         world.hearWord(site, site.supervisor?.yieldingTo, site.supervisor?.yield)
         if world.settings.hasArbiter, site.supervisor?.service == .running,
@@ -101,7 +112,9 @@ extension World {
         {
           site.yield = nil
         }
-        site.stoppedHeard = site.supervisor?.service == .stopped ? site.stoppedHeard + 1 : 0
+        let isStopped =
+          site.supervisor?.service == .stopped && site.supervisor?.mayFind == false
+        site.stoppedHeard = isStopped ? site.stoppedHeard + 1 : 0
         site.arbiterView = site.supervisor.map {
           Resumption.ArbiterView(
             isSilent: $0.isArbiterLost, vacant: $0.vacant, isHeldByOther: $0.isHeldByOther)
@@ -193,7 +206,11 @@ extension World {
       site.isByWord = false
       other(site).isHeldOff = false
       _ = site.standing?.on(.granted(reign))
-    case .promote(let reign, _, let cause): promote(site, reign, run, .granted(cause))
+    case .promote(let reign, _, let cause):
+      if cause == .automatic, site.isManual {
+        violations.append("\(site.name) is promoted by itself, and its mode is manual")
+      }
+      promote(site, reign, run, .granted(cause))
     case .forgo(let reign): forgo(site, reign, run)
     case .start:
       say(site.name, "starts the service")

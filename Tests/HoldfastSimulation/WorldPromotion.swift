@@ -34,7 +34,7 @@ extension World {
   }
 
   private var promotionTerms: Promotion.Terms {
-    Promotion.Terms(require: .crash, maxLoss: .seconds(3600), hasArbiter: settings.hasArbiter)
+    Promotion.Terms(require: .crash, maxLoss: settings.maxLoss, hasArbiter: settings.hasArbiter)
   }
 
   func promote(_ site: SimulatedSite, _ reign: Reign, _ run: Int, _ ground: Ground) {
@@ -55,7 +55,9 @@ extension World {
       if isOffered { world.tellTaking(site, .granted) }
       guard site.agentRun == agentRun else { return refuse(world) }
       if case .granted(.planned) = ground, !isOffered, site.hasPromised { return refuse(world) }
-      let request = Promotion.Request(isLossAccepted: true, isOtherDown: true)
+      // What was granted may have waited for long: nobody has agreed to more than is configured.
+      let isAccepted = if case .granted(.automatic) = ground { false } else { true }
+      let request = Promotion.Request(isLossAccepted: isAccepted, isOtherDown: true)
       let decision = Promotion(request, world.promotionTerms)
       site.promotion = SimulatedPromotion(
         decision: decision, reign: reign, ground: ground, controllerRun: run)
@@ -78,6 +80,7 @@ extension World {
   }
 
   private func follow(_ site: SimulatedSite, _ orders: [Promotion.Order]) {
+    if case .refused(.loss) = site.promotion?.decision.stage { probes.insert(.lossRefused) }
     for order in orders {
       if isCut { return killAgent(site) }
       switch order {
@@ -141,12 +144,12 @@ extension World {
       site.isHeld = true
       let point = Point(
         number: PointNumber(rawValue: UInt64(max(1, site.tree))), seal: .none, parent: .none,
-        time: WallTime(nanos: now), verdict: Verdict(grade: .crash),
+        time: WallTime(nanos: site.receivedAt), verdict: Verdict(grade: .crash),
         reign: site.record.reign, tree: TreeDigest(), totals: Totals(), changes: 0)
       return .held(
         Promotion.Holding(
-          points: [PointRow(point: point)], lag: .zero, pendingPlaces: 0,
-          now: WallTime(nanos: now)))
+          points: [PointRow(point: point)],
+          lag: site.loss(site.clock.local(now), lead: lead(site)), pendingPlaces: 0))
     case .commit(let point): return commit(point, promotion, site, isFull: isFull)
     case .probe, .pin, .recall, .place, .complete:
       if isFull { return .failed("the disk is full") }
@@ -166,6 +169,15 @@ extension World {
     if declined.contains(reign) { violations.append("a declined reign began") }
   }
 
+  /// By the true time, and not by what the host's clock made of it.
+  private func judgeLoss(_ site: SimulatedSite) {
+    let lost = other(site).wroteAt - site.receivedAt
+    // Clocks run at rates that differ by as much.
+    if lost > settings.maxLoss.nanos / 1000 * 1001 {
+      violations.append("more than max-loss was lost: \(lost / 1_000_000) ms")
+    }
+  }
+
   private func commit(
     _ point: PointNumber, _ promotion: SimulatedPromotion, _ site: SimulatedSite, isFull: Bool
   ) -> Promotion.Event {
@@ -174,6 +186,7 @@ extension World {
       record.reign.epoch < reign.epoch, !site.forgone.contains(reign), !isFull
     else { return .failed("not any more") }
     if case .granted = promotion.ground { judgeBegun(reign) }
+    if case .granted(.automatic) = promotion.ground { judgeLoss(site) }
     let isFailing = isLossy && chance.isTrue(oneIn: 10)
     if !isFailing || chance.isTrue(oneIn: 2) {
       site.record = RoleRecord(reign: reign, part: .primary)

@@ -48,6 +48,12 @@ package final class Relay {
       """)
     return Int64(answer.output) ?? .max
   }
+  /// Passes nothing on: what comes within a second, before `body`, waits for so many more.
+  package func stand(for seconds: Int, _ body: () -> Void) {
+    Shell.run("pkill -STOP -P \(process.number); sleep 1")
+    body()
+    Shell.run("sleep \(seconds); pkill -CONT -P \(process.number)")
+  }
   /// Ends every connection, at once; new ones are taken.
   package func cut() { Shell.run("pkill -9 -P \(process.number)") }
 }
@@ -321,12 +327,19 @@ package final class TestPair {
     package var applied: UInt64?
   }
   private struct PairStatus: Decodable {
+    var lagSeconds: Double?
     var points: Marks
     var sentBytes: Int64
   }
   private struct SiteStatus: Decodable { var pairs: [PairStatus] }
   package func points(_ site: String) -> Marks? {
     try? JSONDecoder().decode(SiteStatus.self, from: Data(status(site).utf8)).pairs.first?.points
+  }
+
+  /// `nil` where it is not known.
+  package func lag(_ site: String) -> Double? {
+    let answer = try? JSONDecoder().decode(SiteStatus.self, from: Data(status(site).utf8))
+    return answer?.pairs.first?.lagSeconds
   }
 
   /// Record bytes that a site's agent has sent since it started; 0 where it does not answer.

@@ -2,6 +2,7 @@ import FoundationEssentials
 import HoldfastBytes
 package import HoldfastCore
 import HoldfastStore
+package import Logging
 import HoldfastWire
 
 /// One pair on this site: knows its role, starts and stops the workers, and speaks with the other
@@ -86,6 +87,7 @@ package actor Pair {
   /// This site's journal does not hold its tree yet.
   var isReturning = false
   var returnTask: Task<Void, Never>?
+  private var startTask: Task<Void, Never>?
   /// What the other site said meanwhile.
   var greeting: (hello: Holdfast_PairHello, link: any Link)?
   var promisesGiven: Promises
@@ -139,6 +141,23 @@ package actor Pair {
 
   // MARK: Start and stop
 
+  /// Starts, and tries again by itself where a disk hinders it.
+  package func keepStarting(_ log: Logger? = nil) async {
+    isStopped = false
+    do {
+      try await start()
+    } catch {
+      board.hold(.journal, "pair cannot start: \(error); it is tried again by itself")
+      log?.error("pair \(name) cannot start: \(error)")
+      startTask = Task {
+        try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
+        guard !Task.isCancelled else { return }
+        board.update { $0.held[.journal] = nil }
+        await keepStarting()
+      }
+    }
+  }
+
   /// Reads what is durable and begins as `unknown`.
   package func start() async throws {
     let failover = configuration.failover
@@ -177,6 +196,7 @@ package actor Pair {
 
   package func stop() async {
     isStopped = true
+    startTask?.cancel()
     shipTask?.cancel()
     retryTask?.cancel()
     promotionTask?.cancel()

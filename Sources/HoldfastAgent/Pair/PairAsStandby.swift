@@ -12,7 +12,7 @@ extension Pair {
       try await answered(answer, receiver)
     } catch {
       guard let reason = Self.diskTrouble(error) else { throw error }
-      await stall(reason)
+      await stall(reason, isFull: Self.isFull(error))
     }
   }
 
@@ -22,7 +22,7 @@ extension Pair {
       try await receiver.begin(Array(message.header), reign: standing?.record.reign ?? .none)
     } catch {
       guard let reason = Self.diskTrouble(error) else { throw error }
-      await stall(reason)
+      await stall(reason, isFull: Self.isFull(error))
     }
   }
 
@@ -35,10 +35,18 @@ extension Pair {
     return receiver
   }
 
+  /// Whether room is what is wanting.
+  private static func isFull(_ error: any Error) -> Bool {
+    switch error {
+    case ReceiveWorker.Failure.full, JournalError.disk(.full): true
+    default: false
+    }
+  }
+
   /// What the disk has to do with an error, if anything.
   static func diskTrouble(_ error: any Error) -> String? {
     switch error {
-    case ReceiveWorker.Failure.disk(let reason): reason
+    case ReceiveWorker.Failure.disk(let reason), ReceiveWorker.Failure.full(let reason): reason
     case let error as JournalError: "\(error)"
     case let error as IndexError: "\(error)"
     default: nil
@@ -71,13 +79,15 @@ extension Pair {
     try await link?.send(Frames.encode(.missing(missing)))
   }
 
-  func stall(_ reason: String) async {
+  /// - Parameter isFull: room is all that is wanting.
+  func stall(_ reason: String, isFull: Bool = false) async {
+    let advice =
+      isFull
+      ? "free space for the state directory"
+      : "see to the disk of the state directory (dmesg, df)"
     board.hold(
       .disk,
-      """
-      receiving stopped, nothing is lost: \(reason); free space for the state directory, \
-      receiving goes on by itself
-      """)
+      "receiving stopped, nothing is lost: \(reason); \(advice), receiving goes on by itself")
     var stalled = Holdfast_Stalled()
     stalled.pair = name
     stalled.reason = reason

@@ -151,9 +151,7 @@ extension Pair {
       return answer
     case .refused(let refusal): throw failure(refusal)
     case .failed(let why):
-      // Behind the choice its pin stays.
-      let what = promoting.choice == nil ? "nothing was changed" : "\(name) is not promoted"
-      throw FailureAnswer(code: promoting.exitCode, "\(what): \(why)")
+      throw FailureAnswer(code: promoting.exitCode, "nothing was changed: \(why)")
     case .recalling(let why):
       throw FailureAnswer(
         code: 1,
@@ -183,6 +181,13 @@ extension Pair {
     case .noSuchPoint(let number):
       FailureAnswer(
         code: 2, "there is no point \(number) of \(name): type: holdfast points \(name)")
+    case .ofBranch(let number):
+      FailureAnswer(
+        code: 3,
+        """
+        point \(number) is of a branch, which is not promoted: to have what is in it, type: \
+        holdfast restore \(name) --point \(number) --to DIR
+        """)
     case .nothingDurable:
       FailureAnswer(
         code: 3, "no point of \(name) has ever been durable here: there is nothing to promote")
@@ -205,13 +210,24 @@ extension Pair {
       FailureAnswer(
         code: 3,
         """
-        the last \(format(loss.seconds.seconds)) seconds of writes may be lost (\
+        \(words(loss)) may be lost (\
         \(isOlder
           ? "an older point than the newest was asked for"
           : "limit: \(format(configuration.failover.maxLoss.seconds)) s")\
-        \(loss.places.map { "; \($0) places" } ?? "")): if that is acceptable, add --accept-loss
+        \(loss.places.map { "; at most \($0) places" } ?? "")): if that is acceptable, add \
+        --accept-loss
         """)
     }
+  }
+
+  private func words(_ loss: Promotion.Loss) -> String {
+    if let seconds = loss.seconds?.seconds {
+      return "the last \(format(seconds)) seconds of writes"
+    }
+    return """
+      how much was written since the point was captured (\(loss.captured.rfc3339) by the \
+      primary's clock) is not known, for \(peer) was not heard since the agent started here: that
+      """
   }
 
   func format(_ seconds: Double) -> String {

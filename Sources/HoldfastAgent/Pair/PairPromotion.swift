@@ -17,6 +17,8 @@ struct PromotionUnderWay {
   var isFollowed = false
   /// What was taken, once it is known.
   var choice: Promotion.Choice?
+  /// Nobody had pinned that before.
+  var isPinning = false
   /// What was on record before the commit; `nil`: nothing.
   var before: PairFiles.Saved?
   /// From the commit point on: what is on record.
@@ -48,7 +50,11 @@ extension Pair {
     do {
       switch order {
       case .hold: return .held(try await hold(work))
-      case .probe: try await applier?.probe()
+      case .probe:
+        if case .probing(let choice) = work.decision.stage {
+          try await makeSound(choice.point.number)
+        }
+        try await applier?.probe()
       case .pin(let choice): try await pin(choice, work)
       case .commit(let point): try await commit(point, work)
       case .recall: try recall(work)
@@ -58,7 +64,12 @@ extension Pair {
         await serveAfterPromotion(work)
         return nil
       case .release:
-        if standing?.record.part == .standby { await receiver?.release() }
+        guard let record = standing?.record, record.part == .standby else { return nil }
+        if work.isPinning, let choice = work.choice {
+          // One that stays holds space, and nothing else.
+          try? await receiver?.note(.pinned(choice.point.number, false), reign: record.reign)
+        }
+        await receiver?.release()
         return nil
       case .wait:
         retryPromotion(work)
@@ -93,20 +104,41 @@ extension Pair {
     guard let receiver else { throw CancellationError() }
     try await receiver.hold()
     enter("pin", work)
+    let points = try await receiver.points()
     let view = board.view
     return Promotion.Holding(
-      points: try await receiver.points(), lag: view.lag.lag(at: host.clock.now()),
-      pendingPlaces: view.peerPendingPlaces, now: host.clock.wall())
+      points: points, lag: view.lag(host.clock), pendingPlaces: view.peerPendingPlaces)
+  }
+
+  /// What the tree is made of is what was sealed: a bit that flipped in a row of the index SQLite
+  /// does not see.
+  private func makeSound(_ point: PointNumber) async throws {
+    guard let receiver, let applier else { throw CancellationError() }
+    guard try await !receiver.isSound(point) else { return }
+    board.update {
+      $0.lastError = "index rebuilt from the journal: it was damaged at point \(point)"
+    }
+    // Whoever reads the old one would read it for ever.
+    await applier.close()
+    try await receiver.rebuildIndex()
+    guard try await receiver.isSound(point) else {
+      throw FailureAnswer(
+        code: 1,
+        """
+        what is known of point \(point) is damaged, and the journal does not give it back: \
+        promote another: holdfast points \(name)
+        """)
+    }
   }
 
   private func pin(_ choice: Promotion.Choice, _ work: PromotionUnderWay) async throws {
     promoting?.choice = choice
     guard let receiver, let record = standing?.record else { throw CancellationError() }
-    try await receiver.note(.pinned(choice.point.number, true), reign: record.reign)
+    promoting?.isPinning = try await receiver.pin(choice.point.number, reign: record.reign)
     guard !work.isPlanned else { return }
     moves.state(
       MoveReport.Loss(
-        point: choice.point.number.rawValue, seconds: choice.loss.seconds.seconds,
+        point: choice.point.number.rawValue, seconds: choice.loss.seconds?.seconds,
         before: host.clock.wall().rfc3339))
     keepMoves()
   }
@@ -158,6 +190,7 @@ extension Pair {
     try await receiver.branch(
       from: point, above: max(board.view.peerCaptured, saved.usedUpTo), reign: work.reign)
     host.probe.hit(.promoting)
+    try await makeSound(point)
     try await applier.move(to: point)
     host.probe.hit(.promoting)
   }

@@ -43,13 +43,21 @@ extension Pair {
       """
   }
 
-  /// Fencing, once this site was refused, takes a moment.
+  /// Fencing, once this site was refused, takes a moment. Whether the service has ended only the
+  /// controller knows: nothing is written into a tree that may be served.
   private func untilStopped() async throws {
+    guard needsController else { return }
     let end = host.clock.now() + Limits.deadAfter
-    while let word = heardService(board.view, host.clock.now()),
-      word.service != "\(Supervisor.Service.stopped)"
-    {
+    while stoppedHeard < 2 || heardService(board.view, host.clock.now()) == nil {
       guard host.clock.now() < end else {
+        guard let word = heardService(board.view, host.clock.now()) else {
+          throw FailureAnswer(
+            code: 4,
+            """
+            the controller says nothing, so it is not known whether the service has ended here: \
+            type: systemctl start holdfast-controller
+            """)
+        }
         throw FailureAnswer(code: 3, "the service is \(word.service) here: it has to end first")
       }
       try await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
@@ -103,7 +111,6 @@ extension Pair {
     isAgreed = false
     yieldTask?.cancel()
     await stop()
-    isStopped = false
     yielding = nil
     if moves.current?.kind == "switchover" { finish() }
     board.update { view in
@@ -113,7 +120,7 @@ extension Pair {
       view.marks = Watermarks()
       view.notes = []
     }
-    try await start()
+    await keepStarting()
   }
 
   /// Tries until this site's journal holds its tree.

@@ -16,7 +16,7 @@ extension Pair {
       epoch: record?.reign.epoch.rawValue ?? 0, reign: (record?.reign.id ?? .none).description,
       part: record?.part == .primary ? "primary" : "standby", role: role.rawValue,
       refused: standing?.refusal != nil, promiseSeconds: max(.zero, promisedUntil - now).seconds,
-      lossSeconds: loss(now).map(\.seconds), byWord: isByWord,
+      lossSeconds: loss.map(\.seconds), byWord: isByWord,
       move: plannedMove.map { PlannedMoveAnswer($0) },
       planned: isPlanned || (record?.reign.epoch.rawValue ?? 0) <= 1,
       promised: promisesGiven.hasPromised)
@@ -40,13 +40,13 @@ extension Pair {
   }
 
   /// Of a promotion now; `nil`: nothing is to be promoted without a person.
-  private func loss(_ now: Instant) -> Duration? {
+  private var loss: Duration? {
     let view = board.view
     let held: [PairView.Hold] = [.replica, .journal, .disk, .change, .configuration]
     guard standing?.role == .standby, !isMoving, promoting == nil, view.marks.durable != .none,
       held.allSatisfy({ view.held[$0] == nil })
     else { return nil }
-    return view.lag.lag(at: now)
+    return view.lag(host.clock)
   }
 
   /// The arbiter has granted the lease of this reign here.

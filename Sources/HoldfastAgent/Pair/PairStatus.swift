@@ -19,7 +19,7 @@ extension Pair {
     let view = board.view
     let now = host.clock.now()
     let isKnown = view.role == .primary || view.role == .standby
-    let lag = isKnown ? view.lag.lag(at: now) : nil
+    let lag = isKnown ? view.lag(host.clock) : nil
     func number(_ point: PointNumber) -> UInt64? { point == .none ? nil : point.rawValue }
     var alarms = PairView.Hold.allCases.compactMap { view.held[$0] }
     if standing == nil, isPrimaryByConfiguration {

@@ -41,17 +41,8 @@ package actor Site {
 
   package func start(port: Int) async {
     self.port = port
-    for pair in pairs { await start(pair) }
+    for pair in pairs { await pair.keepStarting(log) }
     dial()
-  }
-
-  private func start(_ pair: Pair) async {
-    do {
-      try await pair.start()
-    } catch {
-      pair.board.hold(.journal, "pair cannot start: \(error)")
-      log.error("pair \(pair.name) cannot start: \(error)")
-    }
   }
 
   private func dial() {
@@ -84,16 +75,26 @@ package actor Site {
     let fresh = next.pairs.filter { pair in !old.contains { $0.wanted == pair } }
     let isRedialling =
       next.peers != configuration.peers || next.partners != configuration.partners
+    let before = configuration
     configuration.peers = next.peers
     configuration.pairs = next.pairs
     guard isRedialling || !gone.isEmpty || !fresh.isEmpty else { return fixed }
-    await replace(gone, by: fresh, redialling: isRedialling)
+    do {
+      try await replace(gone, by: fresh, redialling: isRedialling)
+    } catch {
+      configuration = before
+      throw error
+    }
     return fixed
   }
 
+  /// - Throws: that one of the new cannot be made; nothing was changed then.
   private func replace(
     _ gone: [Pair], by fresh: [PairConfiguration], redialling: Bool
-  ) async {
+  ) async throws {
+    let made = try fresh.map {
+      try Pair(configuration: $0, site: configuration.site, siteKey: ownKey, host: host)
+    }
     if redialling {
       for task in tasks { task.cancel() }
       tasks = []
@@ -104,16 +105,10 @@ package actor Site {
       promises[pair.name] = await pair.promisedUntil
     }
     pairs.removeAll { pair in gone.contains { $0 === pair } }
-    for configuration in fresh {
-      do {
-        let pair = try Pair(
-          configuration: configuration, site: self.configuration.site, siteKey: ownKey, host: host)
-        if let promise = promises[pair.name] { await pair.promised(until: promise) }
-        await start(pair)
-        pairs.append(pair)
-      } catch {
-        log.error("pair \(configuration.name) cannot start: \(error)")
-      }
+    for pair in made {
+      if let promise = promises[pair.name] { await pair.promised(until: promise) }
+      await pair.keepStarting(log)
+      pairs.append(pair)
     }
     pairs.sort { $0.name < $1.name }
     // A session knows the pairs that it began with.
@@ -124,9 +119,15 @@ package actor Site {
   /// See ``Pair/approve()``.
   package func approve(_ name: String) async throws -> String {
     let pair = try pair(name)
-    let answer = try await pair.approve()
-    await replace([pair], by: [pair.wanted], redialling: false)
-    return answer
+    do {
+      let answer = try await pair.approve()
+      try await replace([pair], by: [pair.wanted], redialling: false)
+      return answer
+    } catch {
+      // As it was before.
+      if await pair.isStopped { await pair.keepStarting(log) }
+      throw error
+    }
   }
 
   package func stop() async {

@@ -62,10 +62,11 @@ struct PlanProgress {
 }
 
 /// One word that threads leave for one another.
-final class Flag: Sendable {
+package final class SharedFlag: Sendable {
   private let value = Atomic(false)
-  var isSet: Bool { value.load(ordering: .sequentiallyConsistent) }
-  func set(_ value: Bool) { self.value.store(value, ordering: .sequentiallyConsistent) }
+  package init() {}
+  package var isSet: Bool { value.load(ordering: .sequentiallyConsistent) }
+  package func set(_ value: Bool) { self.value.store(value, ordering: .sequentiallyConsistent) }
 }
 
 /// Who is told that the timer has fenced: known only after the timer was made.

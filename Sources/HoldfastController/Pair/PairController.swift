@@ -17,7 +17,7 @@ package actor PairController {
   /// Ends this host where fencing has not ended the service.
   private let lastTimer: any DeadlineTimer
   /// Whether somebody counts on the service here being over in time.
-  private let isWatched = Flag()
+  private let isWatched = SharedFlag()
   /// Runs plans, and fences; one after the other each.
   let planner: any Helper
   private let fencer: any Helper
@@ -42,6 +42,8 @@ package actor PairController {
   var isAgentPromoting = false
   /// What the checks found wrong with the service that runs.
   var illness: String?
+  /// The service manager starts the plan's units only where this allows it.
+  private var isBound = false
   /// Why an ill service was not moved, and why the other host may not be off.
   var moveRefusal: String?
   var fencingFailure: String?
@@ -104,20 +106,22 @@ package actor PairController {
   /// Runs until it is cancelled.
   package func run() async {
     let terms = pair.failover.terms
-    let handover = files.handover(pauseMax: terms.pauseMax).map {
+    let hasArbiter = pair.failover.hasArbiter
+    var handover = files.handover(pauseMax: terms.pauseMax).map {
       terms.following($0, overBy: files.overBy())
     }
-    let hasArbiter = pair.failover.hasArbiter
+    // What was ended since, by a person say, starts once the agent knows that this site is primary.
+    if !hasArbiter, !service.isThere { handover = nil }
     let isFollowing = handover.map {
       !hasArbiter || terms.mayHandOver($0, now: world.clock.now())
     }
     // Nothing is looked after before it can be started by nobody else.
     if isFollowing != true {
       if hasArbiter { await fenceNow() }
-      await bind()
+      await bind(isFollowing: false)
     } else {
       // What runs goes on meanwhile; a plan that begins waits behind it on the same thread.
-      Task { await bind() }
+      Task { await bind(isFollowing: true) }
     }
     do {
       let intent = try files.intent()
@@ -149,7 +153,7 @@ package actor PairController {
     files.note(nil)
     await withCheckedContinuation { continuation in
       sweeper.run { [service] in
-        service.sweep()
+        service.sweep(atLeast: .zero)
         continuation.resume()
       }
     }
@@ -163,14 +167,23 @@ package actor PairController {
     if left.isEmpty { files.note(overBy: nil) }
   }
 
-  private func bind() async {
+  /// - Parameter isFollowing: what runs goes on meanwhile.
+  private func bind(isFollowing: Bool) async {
     while !Task.isCancelled {
       let failure = await withCheckedContinuation { continuation in
         planner.run { [service] in continuation.resume(returning: Self.failure(binding: service)) }
       }
-      guard let failure else { return trouble = nil }
+      guard let failure else {
+        isBound = true
+        return trouble = nil
+      }
       notBound(failure)
-      try? await world.clock.sleep(until: world.clock.now() + Limits.bindAgainAfter)
+      let next = world.clock.now() + Limits.bindAgainAfter
+      while world.clock.now() < next, !Task.isCancelled {
+        // Nothing is asked for meanwhile; why, `status` shows.
+        if !isFollowing { _ = await world.agent.serving(name, word()) }
+        try? await world.clock.sleep(until: world.clock.now() + Limits.agentAskedEvery)
+      }
     }
   }
 
@@ -212,6 +225,20 @@ package actor PairController {
   /// See ``ServiceHost/isOver``.
   package nonisolated var isOver: Bool { service.isOver }
 
+  /// Why another controller could not go on in this one's place just now; `nil`: it could.
+  package var reasonToStay: String? {
+    if supervisor.isMoving { return "a move is under way" }
+    switch supervisor.service {
+    case .stopped, .failed: return nil
+    case .running: break
+    case .starting, .stopping, .fencing: return "the service is \(supervisor.service)"
+    }
+    let terms = pair.failover.terms
+    let next = world.clock.now() + terms.abortTimeout
+    let isLong = supervisor.lease.map { terms.mayHandOver($0, now: next) } ?? false
+    return isLong || !pair.failover.hasArbiter ? nil : "the lease is about to be renewed"
+  }
+
   private func tick() { tell(.tick(chance: RandomID(world.dice))) }
 
   private func poll() async {
@@ -224,8 +251,10 @@ package actor PairController {
     }
   }
 
-  /// See ``Supervisor/mayFeedWatchdog(now:)``.
-  package func mayFeedWatchdog() -> Bool { supervisor.mayFeedWatchdog(now: world.clock.now()) }
+  /// See ``Supervisor/mayFeedWatchdog(now:_:)``.
+  package func mayFeed(_ watchdog: Duration) -> Bool {
+    supervisor.mayFeedWatchdog(now: world.clock.now(), watchdog)
+  }
 
   // MARK: Events and orders
 
@@ -319,7 +348,7 @@ package actor PairController {
     }
     files.note(overBy: nil)
     tell(.fenced)
-    sweeper.run { [service] in service.sweep() }
+    sweeper.run { [service] in service.sweep(atLeast: Limits.sweptAtLeast) }
   }
 
   private func fence() {
@@ -363,6 +392,8 @@ package actor PairController {
   /// What `status` shows of it.
   private func word() -> ServiceWord {
     let now = world.clock.now()
+    // Without an arbiter nothing was ended at the start.
+    let isKnown = !supervisor.mayFind && (isBound || supervisor.report != nil)
     let isWanting = supervisor.intent != nil || supervisor.isHoldingBack(now)
     var troubles = [
       illness, moveRefusal, fencingFailure, trouble, isWanting ? promotionFailure : nil,
@@ -377,7 +408,8 @@ package actor PairController {
     var yield: (next: Reign, word: Supervisor.Yield)?
     if let next = supervisor.yieldingTo, let word = supervisor.yield { yield = (next, word) }
     return ServiceWord(
-      service: "\(supervisor.service)",
+      service: isKnown ? "\(supervisor.service)" : "unknown",
+
       leaseLeft: supervisor.lease.map { max(.zero, $0.fenceAt - now) },
       trouble: troubles.isEmpty ? nil : troubles.joined(separator: "; "),
       yield: yield, facts: facts.isTold ? nil : facts.found, isArbiterSilent: silence != nil,

@@ -49,7 +49,7 @@ package actor WitnessClient: Arbiter {
     isDialling = true
     defer { isDialling = false }
     nextDial = clock.now() + Limits.backoffFirst
-    let isSilent = Flag()
+    let isSilent = SharedFlag()
     do {
       let fresh = try await dial()
       // Who takes the link and then says nothing is no arbiter.

@@ -113,6 +113,8 @@ package protocol ServiceHost: Sendable {
   func bind() throws(StepError)
   /// Holds open whatever ``fence()`` will need; called again and again while the service runs.
   func prepare()
+  /// Whether any of the plan's units has processes, whoever started them.
+  var isThere: Bool { get }
   /// Has all of it stand still until ``thaw()``, as ``fence()`` does and no more.
   func suspend()
   /// What ``suspend()`` had stand still goes on, unless it was fenced meanwhile.
@@ -127,7 +129,9 @@ package protocol ServiceHost: Sendable {
   func fence() -> [String]
   /// After ``fence()``: what the service manager starts to end what was fenced is ended too, until
   /// it is done with it, something is allowed again, or ``Limits/sweptWithin`` has passed.
-  func sweep()
+  /// - Parameter time: for as long, for what was just being started; a host that has nothing of it
+  ///   is looked at for no longer otherwise.
+  func sweep(atLeast time: Duration)
   /// The service may be started from now on; before, and after ``fence()``, by nobody.
   /// - Parameters:
   ///   - epoch: what commands are told of it.

@@ -171,7 +171,8 @@ package struct Promotion: Hashable, Sendable {
   private func refusal(_ loss: Loss) -> Refusal? {
     guard terms.hasArbiter || request.isOtherDown else { return .otherSiteNotDown }
     let isOlder = request.point != nil
-    if request.isLossAccepted || (!isOlder && loss.seconds <= terms.maxLoss) { return nil }
+    let isLittle = loss.seconds.map { $0 <= terms.maxLoss } ?? false
+    if request.isLossAccepted || (!isOlder && isLittle) { return nil }
     return .loss(loss, isOlder: isOlder)
   }
 }

@@ -41,29 +41,32 @@ extension Promotion {
     package var lag: Duration?
     /// Of the primary, as it said last: places that changed and are in no point yet.
     package var pendingPlaces: Int64?
-    package var now: WallTime
-    package init(points: [PointRow], lag: Duration?, pendingPlaces: Int64?, now: WallTime) {
+    package init(points: [PointRow], lag: Duration?, pendingPlaces: Int64?) {
       self.points = points
       self.lag = lag
       self.pendingPlaces = pendingPlaces
-      self.now = now
     }
   }
 
   /// What is written and in no point that is kept.
   package struct Loss: Hashable, Sendable {
-    /// Of this long.
-    package var seconds: Duration
-    /// In so many places; `nil` where that is not known.
+    /// Of this long; `nil` where the primary was not heard of late: two hosts' clocks do not tell.
+    package var seconds: Duration?
+    /// In so many places at most, each counted as often as it changed from point to point; `nil`
+    /// where that is not known.
     package var places: Int64?
-    package init(seconds: Duration, places: Int64?) {
+    /// When the point was captured, by the primary's clock.
+    package var captured: WallTime
+    package init(seconds: Duration?, places: Int64?, captured: WallTime) {
       self.seconds = seconds
       self.places = places
+      self.captured = captured
     }
   }
 
   package enum Refusal: Error, Hashable, Sendable {
     case noSuchPoint(PointNumber)
+    case ofBranch(PointNumber)
     case nothingDurable
     /// No point is of the grade that the pair requires.
     case belowGrade(newest: Point)
@@ -89,6 +92,8 @@ extension Promotion {
           guard let row = holding.points.first(where: { $0.point.number == number }) else {
             throw .noSuchPoint(number)
           }
+          // The tree went on without it: another point's tree would be taken for its.
+          guard !row.isBranch else { throw .ofBranch(number) }
           return row.point
         }
         let good = holding.points.first { !$0.isBranch && $0.point.grade >= terms.require }
@@ -106,14 +111,13 @@ extension Promotion {
         .map(\.point)
       let places = holding.pendingPlaces.map { $0 + later.reduce(0) { $0 + $1.changes } }
       guard var seconds = holding.lag else {
-        // By the two clocks it is all that was written since the point was captured.
-        return Loss(seconds: max(.zero, holding.now - chosen.time), places: places)
+        return Loss(seconds: nil, places: places, captured: chosen.time)
       }
       // Lag counts from the newest that is good enough.
       if let newest = later.first(where: { $0.grade >= terms.require }) {
         seconds += max(.zero, newest.time - chosen.time)
       }
-      return Loss(seconds: seconds, places: places)
+      return Loss(seconds: seconds, places: places, captured: chosen.time)
     }
   }
 }

@@ -57,11 +57,8 @@ package struct Supervisor: Sendable {
   /// When this site declined a reign last: it leaves it to the other for a while.
   var declinedAt: Instant?
   var chance: RandomID?
-  /// Fencing is under way that another process may have to do in this one's stead. What a start
-  /// finds and cannot end is tried again and again, and keeps no other pair from serving.
-  private var isFencingFirst = false
   /// Something of the plan may run that nothing is known of.
-  private var mayFind = false
+  package private(set) var mayFind = false
   /// The reign that the service here was, or is to be, ended for.
   package internal(set) var yieldingTo: Reign?
   /// All that was written here is on the other site.
@@ -90,13 +87,8 @@ package struct Supervisor: Sendable {
     var orders: [Order] = []
     switch event {
     case .began(let handover, let intent, let settled, let overBy):
-      self.intent = intent
-      if intent != nil, !settings.hasArbiter {
-        // Nobody grants it any more.
-        self.intent = nil
-        orders.append(.persist(nil))
-      }
       self.settled = settled
+      goOn(with: intent, now, &orders)
       begin(handover, now, &orders)
       if service == .fencing { fencedBy = overBy }
     case .tick(let chance):
@@ -135,9 +127,7 @@ package struct Supervisor: Sendable {
       guard service == .stopping else { break }
       service = .failed
       if yieldingTo != nil { yield = .stopFailed }
-    case .fenced:
-      isFencingFirst = false
-      service = .stopped
+    case .fenced: service = .stopped
     case .paused: paused(now, &orders)
     case .otherFenced(let isOff): otherFenced(isOff, now, &orders)
     case .health(let isWell): hear(isWell: isWell, &orders)
@@ -174,11 +164,11 @@ package struct Supervisor: Sendable {
   package var isMoving: Bool { intent != nil || yieldingTo != nil || report?.move != nil }
 
   /// Whether the watchdog may be told that all is well: were this controller to hang from now on,
-  /// it would be killed in time to fence.
-  package func mayFeedWatchdog(now: Instant) -> Bool {
-    let terms = settings.terms
-    return !isFencingFirst
-      && (fenceAt.map { $0 + terms.watchdogLead >= now + terms.watchdog } ?? true)
+  /// it would be killed in time to fence. What is being fenced has threads of its own, the last
+  /// resort among them, and keeps no other pair from serving.
+  /// - Parameter watchdog: of this process, which may look after pairs of shorter times.
+  package func mayFeedWatchdog(now: Instant, _ watchdog: Duration) -> Bool {
+    fenceAt.map { $0 + settings.terms.watchdogLead >= now + watchdog } ?? true
   }
 
   // MARK: Beginning
@@ -366,7 +356,6 @@ package struct Supervisor: Sendable {
     fencedBy = mustBeOverAt
     // What is left of it is another's to wait for, not this site's to use.
     lease = nil
-    isFencingFirst = reason != .began
     service = .fencing
     orders.append(.fence(reason))
     orders.append(.note(nil))

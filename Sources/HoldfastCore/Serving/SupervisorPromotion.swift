@@ -20,6 +20,22 @@ extension Supervisor {
     if now - since >= settings.terms.ttl { withheld = reason }
   }
 
+  /// What the controller before this one wanted.
+  mutating func goOn(
+    with intent: PromotionIntent?, _ now: Instant, _ orders: inout [Order]
+  ) {
+    guard let intent else { return }
+    guard settings.hasArbiter else {
+      // Nobody grants it any more.
+      return orders.append(.persist(nil))
+    }
+    self.intent = intent
+    // A person has taken that decision upon himself since.
+    if intent.cause == .automatic, !settings.isAutomatic, !intent.isWithdrawn {
+      withdraw(now, &orders)
+    }
+  }
+
   private func reasonToWait(_ report: AgentReport, _ now: Instant) -> Withheld? {
     guard settings.isAutomatic else { return .byHand }
     if isHoldingBack(now) { return .heldBack }

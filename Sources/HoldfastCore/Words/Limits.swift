@@ -77,6 +77,8 @@ package enum Limits {
   package static let fenceInSteadWithin = Duration.seconds(3)
   /// For a service manager to be done with units whose processes were killed.
   package static let sweptWithin = Duration.seconds(3)
+  /// For what a service manager was just starting when that was forbidden.
+  package static let sweptAtLeast = Duration.seconds(1)
   /// For a controller that is being killed for hanging: less than `TimeoutAbortSec`.
   package static let abortMillis = 400
   /// How often it is looked whether this host stood still.
@@ -159,6 +161,10 @@ package enum Limits {
   package static let backoffMax = Duration.seconds(30)
   /// Two sites' clocks may be so far apart before they say so.
   package static let clockOffsetMax = Duration.seconds(10)
+  /// Places in a journal that are told of as damaged at one time.
+  package static let damageMax = 1024
+  /// By how much the wall's clock may gain on a host's own before that is said to have stood still.
+  package static let wallGainMax = Duration.seconds(1)
   /// Between two tries of a pair that its own disk hinders.
   package static let pairRetry = Duration.seconds(5)
   /// Connections that have not yet shown a pinned key, all together.

@@ -15,7 +15,7 @@ package final class LinuxService: ServiceHost {
   private let name: String
   private let flags: ServiceFlags
   private let fenced: UnitFence
-  private let netlink: Descriptor?
+  private let sockets = AddressSockets()
   /// The kernel's numbers of the addresses' devices, for fencing opens nothing to look for them.
   private let devices = Mutex<[String: UInt32]>([:])
   private let budget: Duration
@@ -74,8 +74,6 @@ package final class LinuxService: ServiceHost {
     addresses = record.addresses.compactMap { ServiceAddress($0.text, device: $0.device) }
     flags = ServiceFlags(control: control, pair: name)
     fenced = UnitFence(units: record.units)
-    let number = holdfast_netlink()
-    netlink = number >= 0 ? Descriptor(number) : nil
     budget = record.terms.stopBudget
     self.lastResort = record.endsHost ? lastResort : nil
     commands = LinuxSnapshots(folder: folder)
@@ -98,7 +96,7 @@ package final class LinuxService: ServiceHost {
   package var shortcomings: [String] {
     var found: [String] = []
     if !fenced.isPossible { found.append("there is no cgroup hierarchy of version 2") }
-    if netlink == nil, !addresses.isEmpty { found.append("there is no netlink socket") }
+    if sockets.isEmpty, !addresses.isEmpty { found.append("there is no netlink socket") }
     return found
   }
 
@@ -127,6 +125,8 @@ package final class LinuxService: ServiceHost {
       devices.withLock { $0[address.device] = number }
     }
   }
+
+  package var isThere: Bool { fenced.isThere }
 
   package func allow(in epoch: Epoch, _ isWanted: () -> Bool) -> Bool {
     know(epoch)
@@ -181,11 +181,9 @@ package final class LinuxService: ServiceHost {
       flags.forbid()
     }
     var left: [String] = []
-    if netlink == nil, !addresses.isEmpty { left.append("address: there is no netlink socket") }
     for address in addresses {
-      guard let netlink else { break }
       let known = devices.withLock { $0[address.device] } ?? 0
-      let error = address.remove(netlink.number, known: known)
+      let error = sockets.with { address.remove($0, known: known) }
       if error != 0 { left.append("address on \(address.device): \(errnoText(error))") }
     }
     left += fenced.fence(within: Int(budget.nanos / 1000))
@@ -195,10 +193,10 @@ package final class LinuxService: ServiceHost {
     return left
   }
 
-  package func sweep() {
+  package func sweep(atLeast time: Duration) {
     // Nothing is allowed between the look and the beginning, and what is allowed later ends it.
     let sweep = isAllowed.withLock { _ in isOver ? fenced.sweeper() : nil }
-    sweep?(Limits.sweptWithin)
+    sweep?(time)
   }
 
   package func suspend() {
@@ -240,8 +238,8 @@ package final class LinuxService: ServiceHost {
       switch step.kind {
       case .unit(let unit): try command("systemctl stop -- '\(unit)'", step.within)
       case .address(let text, let device):
-        guard let netlink, let address = ServiceAddress(text, device: device) else { continue }
-        let error = address.remove(netlink.number)
+        guard let address = ServiceAddress(text, device: device) else { continue }
+        let error = sockets.with { address.remove($0) }
         if error != 0 { throw StepError("address \(text) on \(device): \(errnoText(error))") }
       case .exec, .check: break
       }
@@ -267,14 +265,13 @@ package final class LinuxService: ServiceHost {
       guard let address = ServiceAddress(text, device: device) else {
         throw StepError("\(text) is no address")
       }
-      guard let netlink else { throw StepError("there is no netlink socket") }
       guard let watch = watches.withLock({ $0[address] }) else { throw .fenced }
       defer { watch.end() }
       let isFree = try watch.untilFree(step.within) { mayStart }
       // One step at a time with fencing, so that nothing is added behind its back.
       try isAllowed.withLock { isAllowed throws(StepError) in
         guard isAllowed else { throw .fenced }
-        try address.add(netlink.number, isFree: isFree)
+        try sockets.with { socket throws(StepError) in try address.add(socket, isFree: isFree) }
       }
       address.announce()
     case .unit(let unit):

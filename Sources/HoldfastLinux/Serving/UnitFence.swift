@@ -85,16 +85,32 @@ final class UnitFence: Sendable {
   /// - Parameter limit: microseconds.
   /// - Returns: what still runs.
   func fence(within limit: Int) -> [String] {
-    // What was started since: by now nothing of what was known before writes.
-    prepare()
-    var waited = 0
+    // By now nothing of what was known before writes.
+    let clock = SystemClock()
+    let end = clock.now() + .microseconds(limit)
+    var empty = 0
     while true {
+      // What was started since.
+      prepare()
       strike()
       let left = groups.withLock { $0.filter(\.isPopulated).map(\.path) }
-      if left.isEmpty || waited >= limit { return left.map { "\($0) still has processes" } }
+      // systemd may have looked whether it may start a unit before that was forbidden, and make
+      // its group only now.
+      empty = left.isEmpty ? empty + 1 : 0
+      if empty == Self.looks || clock.now() >= end {
+        return left.map { "\($0) still has processes" }
+      }
       usleep(1000)
-      waited += 1000
     }
+  }
+
+  /// So many times in a row nothing is found.
+  private static let looks = 5
+
+  /// Whether any of the units has processes.
+  var isThere: Bool {
+    prepare()
+    return groups.withLock { $0.contains(where: \.isPopulated) }
   }
 
   /// Whether systemd runs processes under just this name.
@@ -118,17 +134,19 @@ final class UnitFence: Sendable {
   /// `ExecStopPost=`). There they stand still, and the unit with them for as long as it is given to
   /// stop: they are killed, until systemd has removed the group or ``thaw()`` is called.
   /// - Returns: what does it, once.
-  func sweeper() -> (_ limit: Duration) -> Void {
+  func sweeper() -> (_ time: Duration) -> Void {
     isSweeping.withLock { $0 = true }
-    let fenced = groups.withLock { $0 }
-    return { [self] limit in
+    return { [self] time in
       let clock = SystemClock()
-      let end = clock.now() + limit
+      let (begun, end) = (clock.now(), clock.now() + Limits.sweptWithin)
       while clock.now() < end {
         let isDone = isSweeping.withLock { isSweeping in
           guard isSweeping else { return true }
-          for group in fenced where group.isPopulated { group.killAll() }
-          return !fenced.contains(where: \.isThere)
+          // Also what a start that was under way has made by now.
+          prepare()
+          let found = groups.withLock { $0 }
+          for group in found where group.isPopulated { group.killAll() }
+          return clock.now() - begun >= time && !found.contains(where: \.isThere)
         }
         if isDone { return }
         usleep(5000)

@@ -34,22 +34,16 @@ struct ControllerCommand: AsyncParsableCommand {
     let folder = "\(configuration.state)/\(Self.folder)"
     let disk = try host.disk([Self.folder])
     let volatile = try LinuxDisk(configuration.control)
-    // Of pairs that are not configured any more, or not with an arbiter.
     let environment = ProcessInfo.processInfo.environment
     let lastResort = LastResort(environment)
-    for (name, record, service) in LinuxService.recorded(
-      control: configuration.control, lastResort: lastResort)
-    where record.hasArbiter && !pairs.contains(where: { $0.name == name }) {
-      for line in service.fence() { log.critical("\(name): fencing: \(line)") }
-    }
+    Self.fenceForgotten(configuration.control, lastResort, but: Set(pairs.map(\.name)))
     let systemd = Systemd(environment: environment)
     let watchdogs = pairs.map { pair in
       pair.failover.hasArbiter ? pair.failover.terms.watchdog : Limits.watchdogWithoutLease
     }
-    if let shortest = watchdogs.min() {
-      systemd.setWatchdog(shortest)
-      systemd.alive()
-    }
+    let shortest = watchdogs.min() ?? Limits.watchdogWithoutLease
+    systemd.setWatchdog(shortest)
+    systemd.alive()
     let lock = try StateFiles.lock(folder)
     defer { withExtendedLifetime(lock) {} }
     // What is not in memory when the disk hangs comes too late.
@@ -96,12 +90,14 @@ struct ControllerCommand: AsyncParsableCommand {
     let watchdog = Task {
       while !Task.isCancelled {
         var isWell = true
-        for controller in controllers where await !controller.mayFeedWatchdog() { isWell = false }
+        for controller in controllers where await !controller.mayFeed(shortest) { isWell = false }
         if isWell { systemd.alive() }
         try? await Task.sleep(for: Limits.superviseEvery)
       }
     }
-    await Signals.untilStopped { log.warning("a new configuration is in force after a restart") }
+    await Signals.untilStopped { [controllers, options] in
+      Task { await Self.makeWay(controllers, options, log) }
+    }
     systemd.stopping()
     watchdog.cancel()
     for task in running { task.cancel() }
@@ -109,6 +105,32 @@ struct ControllerCommand: AsyncParsableCommand {
     await server.shutdown()
     _exit(0)
   }
+
+  /// Ends in favour of a controller that reads the configuration anew, and goes on under the leases
+  /// of this one, as after a crash: at a moment in which each has time enough left for that.
+  private static func makeWay(
+    _ controllers: [PairController], _ options: CommonOptions, _ log: Logger
+  ) async {
+    do {
+      _ = try options.load()
+    } catch {
+      return log.error("nothing is changed: \(error)")
+    }
+    while true {
+      var isInTheWay: String?
+      for controller in controllers {
+        if let why = await controller.reasonToStay { isInTheWay = "\(controller.name): \(why)" }
+      }
+      guard let why = isInTheWay else { break }
+      log.notice("a new configuration waits: \(why)")
+      try? await Task.sleep(for: Limits.superviseEvery)
+    }
+    log.notice("ends, so that the next goes by the new configuration")
+    _exit(Self.madeWay)
+  }
+
+  /// Of a process that its unit is to start again.
+  private static let madeWay: Int32 = 1
 
   private static func watchForPauses(
     _ controllers: [PairController], _ host: SystemHost, _ log: Logger

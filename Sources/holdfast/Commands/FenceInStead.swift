@@ -5,8 +5,6 @@ import HoldfastCore
 import HoldfastLinux
 
 extension ControllerCommand {
-  private static let fenceAgainMicros: UInt32 = 10_000
-
   private static let rememberedName = "controller-control"
 
   /// The folder that systemd gives the unit, whatever is configured (systemd.exec(5)).
@@ -24,6 +22,60 @@ extension ControllerCommand {
     try? runtime?.replace(rememberedName, with: Array(control.utf8))
   }
 
+  /// A pair that something is on record for, whatever is configured.
+  private struct Recorded {
+    let name: String
+    let terms: LeaseTerms
+    let service: LinuxService
+    let files: ControllerFiles
+    /// Until when its end is counted on; `nil`: by nobody.
+    let overBy: Instant?
+    /// It is over, and the service manager is done with it.
+    let isSettled = SharedFlag()
+
+    /// Whether a controller that begins now still has the time to go on with it.
+    func isFollowed(_ now: Instant) -> Bool {
+      let next = now + terms.abortTimeout
+      return files.handover(pauseMax: terms.pauseMax).map { terms.mayHandOver($0, now: next) }
+        ?? false
+    }
+
+    /// On a thread of its own: one that hangs keeps no other.
+    func end() {
+      files.note(nil)
+      let isBegun = OwnThread.begin { [self] in
+        for line in service.fence() { Terminal.complain("\(name): \(line)") }
+        while !service.isOver {
+          usleep(fenceAgainMicros)
+          _ = service.fence()
+        }
+        files.note(overBy: nil)
+        // The controller that begins looks once more.
+        service.sweep(atLeast: .zero)
+        isSettled.set(true)
+      }
+      if !isBegun { _ = service.fence() }
+    }
+  }
+
+  private static func recorded(_ control: String, _ lastResort: LastResort?) -> [Recorded] {
+    guard let volatile = try? LinuxDisk(control) else { return [] }
+    return LinuxService.recorded(control: control, lastResort: lastResort)
+      .filter(\.record.hasArbiter).map { name, record, service in
+        let files = ControllerFiles(
+          disk: volatile, volatile: volatile, pair: name, clock: SystemClock())
+        return Recorded(
+          name: name, terms: record.terms, service: service, files: files, overBy: files.overBy())
+      }
+  }
+
+  /// What may run of pairs that are not configured any more, or not with an arbiter.
+  static func fenceForgotten(_ control: String, _ lastResort: LastResort?, but kept: Set<String>) {
+    for forgotten in recorded(control, lastResort) where !kept.contains(forgotten.name) {
+      forgotten.end()
+    }
+  }
+
   /// After a controller died: what may not run any longer is stopped. Its lease, where it lives, is
   /// left to the controller that follows. Goes by what is on record, not by what is configured.
   /// - Parameter controls: folders of control sockets.
@@ -32,45 +84,30 @@ extension ControllerCommand {
     let result = environment["SERVICE_RESULT"]
     let clock = SystemClock()
     let began = clock.now()
-    var ends: [(service: LinuxService, overBy: Instant?, files: ControllerFiles)] = []
-    for (control, name, record, service) in controls.flatMap({ control in
-      LinuxService.recorded(control: control, lastResort: LastResort(environment))
-        .map { (control, $0.pair, $0.record, $0.service) }
-    }) where record.hasArbiter {
-      guard let volatile = try? LinuxDisk(control) else { continue }
-      let files = ControllerFiles(disk: volatile, volatile: volatile, pair: name, clock: clock)
-      let terms = record.terms
-      let next = clock.now() + terms.abortTimeout
-      let isFollowed =
-        files.handover(pauseMax: terms.pauseMax).map { terms.mayHandOver($0, now: next) } ?? false
-      // Nobody follows one that ended in order; what was hung once may hang again.
-      if isFollowed, result != "watchdog", result != "success" { continue }
-      files.note(nil)
-      ends.append((service, files.overBy(), files))
-      // Each on its own: one that hangs keeps no other.
-      let isBegun = OwnThread.begin {
-        for line in service.fence() { Terminal.complain("\(name): \(line)") }
-        while !service.isOver {
-          usleep(Self.fenceAgainMicros)
-          _ = service.fence()
-        }
-      }
-      if !isBegun { _ = service.fence() }
-    }
+    var followed = controls.flatMap { recorded($0, LastResort(environment)) }
+    var ended: [Recorded] = []
+    // Nobody follows one that ended in order; what was hung once may hang again.
+    let isFollowing = result != "watchdog" && result != "success"
     while true {
-      let waiting = ends.filter { !$0.service.isOver }
+      // Nor does anybody while this waits for another pair.
+      let now = clock.now()
+      for index in followed.indices.reversed()
+      where !isFollowing || !followed[index].isFollowed(now) {
+        let last = followed.remove(at: index)
+        last.end()
+        ended.append(last)
+      }
+      let waiting = ended.filter { !$0.isSettled.isSet }
       // Where nobody counts on it, or the host is not to be ended, the next controller goes on.
       guard let last = waiting.map({ $0.overBy ?? began }).max(),
-        clock.now() < last + Limits.fenceInSteadWithin
+        now < last + Limits.fenceInSteadWithin
       else { break }
       for end in waiting {
-        if let overBy = end.overBy, clock.now() >= overBy { end.service.endHost() }
+        if let overBy = end.overBy, now >= overBy { end.service.endHost() }
       }
       usleep(1000)
     }
-    for end in ends where end.service.isOver {
-      end.files.note(overBy: nil)
-      end.service.sweep()
-    }
   }
 }
+
+private let fenceAgainMicros: UInt32 = 10_000

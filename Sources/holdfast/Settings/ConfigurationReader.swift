@@ -60,15 +60,17 @@ struct ConfigurationReader {
       pairs.append(try pair(name, known, site, peers, Set(arbiters.keys)))
     }
     let spool = try keys.size("spool", min: Self.spoolMin) ?? 10 << 30
-    // Who lets a unit go would not know of who holds it.
-    var frozen: [String: String] = [:]
-    for pair in pairs where pair.freezes {
-      for unit in pair.units {
-        if let other = frozen.updateValue(pair.name, forKey: unit) {
+    // One pair would end what the other serves by, and start it where that may not run.
+    var owners: [String: String] = [:]
+    for pair in pairs {
+      for unit in Set(pair.units) {
+        if let other = owners.updateValue(pair.name, forKey: unit) {
           throw error(
             keys.node,
-            "\(unit) is in the plans of \(other) and \(pair.name): only one of them may freeze it"
-          )
+            """
+            \(unit) is in the plans of \(other) and \(pair.name): what runs by it moves with one \
+            pair alone; make one pair of both, with all their roots, or two units
+            """)
         }
       }
     }
