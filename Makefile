@@ -44,7 +44,8 @@ test: lint build-tests
 	scripts/check-units
 	[ $$(id -u) != 0 ] || scripts/lab 1 2 3 || [ $$? = 75 ]
 	@[ $$(id -u) = 0 ] || echo "Not run, for want of root: foreign owners and device nodes, fanotify, real" \
-	  "filesystems and full or failing disks, freezing, PostgreSQL, hosts of the lab."
+	  "filesystems and full or failing disks, agents killed at each phase, changes that nobody tells of, freezing," \
+	  "PostgreSQL, hosts of the lab."
 
 # As root; figures of one machine are in docs/benchmarks.md.
 bench: build

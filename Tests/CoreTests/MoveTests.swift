@@ -173,6 +173,9 @@ private func at(_ seconds: Int64) -> Instant { Instant(nanos: seconds * 1_000_00
     let alone = PlanLint.findings(
       pair, here: ["user db": "101"], there: ["user db": "missing"], other: "b")
     #expect(alone.contains { $0.contains("missing on b") && $0.contains("101") }, "\(alone)")
+    let unwatched = PlanLint.findings(
+      pair, here: ["watchdog systemd": "off"], there: ["watchdog systemd": "on"], other: "b")
+    #expect(unwatched.count == 1 && unwatched[0].contains("RuntimeWatchdogSec="), "\(unwatched)")
     let old = ["hierarchy cgroup2": "missing"]
     #expect(PlanLint.findings(pair, here: old, there: old, other: "b").count == 2)
     let sound = ["unit db.service": "there", "interface eth0": "there", "user db": "101"]

@@ -19,6 +19,20 @@ import Testing
     #expect(folders().subtracting(before).isEmpty)
   }
 
+  @Test func `protects a copy of a directory, and says what would be lost of it`() {
+    let scratch = Scratch()
+    let folder = scratch("mine")
+    Shell.run("mkdir '\(folder)'; cp -r /usr/include/linux '\(folder)'; mkfifo '\(folder)/fifo'")
+    let look = "find '\(folder)' -printf '%P %y %m %s %T@ %C@\\n' | sort | sha256sum"
+    let before = Shell.run(look).output
+    let answer = Shell.run("'\(TestPair.binary)' demo '\(folder)'")
+    #expect(answer.code == 0, "\(answer.output)")
+    for row in ["promoted point", "grade", "lost", "(RPO)", "(RTO)", "are equal"] {
+      #expect(answer.output.contains(row), "\(row): \(answer.output)")
+    }
+    #expect(Shell.run(look).output == before)
+  }
+
   @Test func `leaves nothing behind either where it is interrupted`() throws {
     let before = folders()
     let scratch = Scratch()

@@ -48,6 +48,15 @@ import Testing
     #expect(!pair.status("b").contains("catalog rebuilt"), "\(pair.story)")
   }
 
+  @Test func `that come later are accepted, and said to be not yet at work`() {
+    let pair = TestPair(extra: ["owners: names"])
+    #expect(pair.begin(), "\(pair.story)")
+    let check = pair.run("check", on: "a")
+    #expect(check.output.contains("not yet at work: owners"), "\(check.output)")
+    let status = pair.status("a")
+    #expect(status.contains("accepted, not yet at work: owners"), "\(status)")
+  }
+
   @Test func `with a mistake in them change nothing, and the agent says where it is`() throws {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")

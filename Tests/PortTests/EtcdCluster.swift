@@ -79,6 +79,7 @@ final class EtcdCluster {
     members[index] = nil
   }
 
+  func signal(_ number: Int32, of index: Int) { members[index]?.send(number) }
   func signal(_ number: Int32) { for member in members { member?.send(number) } }
 
   deinit { for index in members.indices { kill(index) } }

@@ -128,7 +128,7 @@ package final class FaultTree: Tree {
   package func expect(_ paths: [TreePath]) { inner.expect(paths) }
   package func create(_ path: TreePath) throws(TreeError) -> any TreeFile {
     try fail(.write, path)
-    return try inner.create(path)
+    return FaultTreeFile(try inner.create(path), path, plan)
   }
   package func make(
     _ path: TreePath, kind: Kind, target: [UInt8], device: UInt64
@@ -180,7 +180,7 @@ package final class FaultTree: Tree {
     _ path: TreePath, as copy: TreePath
   ) throws(TreeError) -> (any TreeFile)? {
     try fail(.write, copy)
-    return try inner.clone(path, as: copy)
+    return try inner.clone(path, as: copy).map { FaultTreeFile($0, copy, plan) }
   }
   package func sharing(
     _ path: TreePath, with copy: TreePath
@@ -189,6 +189,60 @@ package final class FaultTree: Tree {
     return try inner.sharing(path, with: copy).map { FaultSharing($0, path, plan) }
   }
   package func forgetDirectories() { inner.forgetDirectories() }
+}
+
+/// A file of such a tree: what is written may come to the disk in part.
+private final class FaultTreeFile: TreeFile {
+  private let inner: any TreeFile
+  private let path: TreePath
+  private let plan: FaultPlan
+  init(_ inner: any TreeFile, _ path: TreePath, _ plan: FaultPlan) {
+    self.inner = inner
+    self.path = path
+    self.plan = plan
+  }
+  private func fail() throws(TreeError) {
+    if let failure = plan.next(.write) { throw failure.tree(path, flushing: false) }
+  }
+  func status() throws(TreeError) -> Status { try inner.status() }
+  func read(
+    at offset: Int64, into buffer: inout [UInt8], _ range: Range<Int>
+  ) throws(TreeError) -> Int { try inner.read(at: offset, into: &buffer, range) }
+  func data(from offset: Int64) throws(TreeError) -> Range<Int64>? { try inner.data(from: offset) }
+  func attributes() throws(TreeError) -> [Attribute] { try inner.attributes() }
+  func close() { inner.close() }
+  func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int64) throws(TreeError) {
+    if let failure = plan.next(.write) {
+      let half = range.lowerBound..<(range.lowerBound + range.count / 2)
+      try? inner.write(bytes, half, at: offset)
+      throw failure.tree(path, flushing: false)
+    }
+    try inner.write(bytes, range, at: offset)
+  }
+  func truncate(to size: Int64) throws(TreeError) {
+    try fail()
+    try inner.truncate(to: size)
+  }
+  func setOwner(_ owner: UInt32, group: UInt32) throws(TreeError) {
+    try fail()
+    try inner.setOwner(owner, group: group)
+  }
+  func setMode(_ mode: UInt16) throws(TreeError) {
+    try fail()
+    try inner.setMode(mode)
+  }
+  func setAttribute(_ attribute: Attribute) throws(TreeError) {
+    try fail()
+    try inner.setAttribute(attribute)
+  }
+  func removeAttribute(_ name: [UInt8]) throws(TreeError) {
+    try fail()
+    try inner.removeAttribute(name)
+  }
+  func setModified(_ time: WallTime) throws(TreeError) {
+    try fail()
+    try inner.setModified(time)
+  }
 }
 
 private final class FaultSharing: BlockSharing {

@@ -36,14 +36,15 @@ package final class Ledger: Sendable {
     return state.withLock { $0.states.contains(signature) }
   }
 
-  /// Names, kinds, modes, targets and the first line of contents.
+  /// Names, kinds, modes, targets, and of contents how many bytes they are and their words, each as
+  /// often as another stood before it.
   package static func signature(_ path: String) -> String {
     Shell.run(
       """
       cd '\(path)' && find . -mindepth 1 -path ./.holdfast -prune -o -printf '%P %y %m %l\\n' \
         | while read -r name kind mode target; do
           case $kind in
-            f) read -r line < "$name"; echo "$name f $mode $line";;
+            f) echo "$name f $mode $(stat -c %s "$name") $(tr -s ' \\n' '\\n' < "$name" | uniq | paste -s -d' ')";;
             l) echo "$name l $target";;
             *) echo "$name d";;
           esac
@@ -75,7 +76,15 @@ package final class Ledger: Sendable {
     let target = tree
     let operation: () -> Int32
     switch Int.random(in: 0..<12, using: &dice) {
-    case 0...4: operation = replace("f\(a)", number, isLarge, &model)
+    case 0...3: operation = replace("f\(a)", number, isLarge, &model)
+    case 4:
+      // In place, where nothing has a second name.
+      guard let what = model["d\(b)/x\(a)"] else { return }
+      let more = String(repeating: "\(number) ", count: isLarge ? 5_000 : 1)
+      var words = what.split(separator: " ").map(String.init)
+      words[2] = "\((Int(words[2]) ?? 0) + more.utf8.count)"
+      model["d\(b)/x\(a)"] = (words + ["\(number)"]).joined(separator: " ")
+      operation = { Self.append(more, "\(target)/d\(b)/x\(a)") }
     case 5:
       guard model.removeValue(forKey: "f\(a)") != nil else { return }
       operation = { unsafe unlink("\(target)/f\(a)") }
@@ -118,15 +127,24 @@ package final class Ledger: Sendable {
   private func replace(
     _ name: String, _ number: Int, _ isLarge: Bool, _ model: inout [String: String]
   ) -> () -> Int32 {
-    model[name] = "f 644 \(number)"
     let ready = path + ".next"
     let padding = String(repeating: "\(number) ", count: isLarge ? 60_000 : 3)
     let bytes = Array("\(number)\n\(padding)".utf8)
+    model[name] = "f 644 \(bytes.count) \(number)"
     let file = unsafe open(ready, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
     unsafe precondition(write(file, bytes, bytes.count) == bytes.count, "write: \(errno)")
     _ = close(file)
     let target = "\(tree)/\(name)"
     return { unsafe rename(ready, target) }
+  }
+
+  /// By one call, which others see as a whole or not at all.
+  private static func append(_ text: String, _ path: String) -> Int32 {
+    let file = unsafe open(path, O_WRONLY | O_APPEND | O_CLOEXEC)
+    guard file >= 0 else { return -1 }
+    defer { _ = close(file) }
+    let bytes = Array(text.utf8)
+    return unsafe write(file, bytes, bytes.count) == bytes.count ? 0 : -1
   }
 
   private func note(_ model: [String: String], _ number: Int, _ file: Int32) {

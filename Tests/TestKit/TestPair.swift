@@ -313,6 +313,7 @@ package final class TestPair {
     package var reason: String
     package var frozenSeconds: Double
     package var branch: Bool
+    package var epoch: UInt64
   }
   private struct KeptPoints: Decodable { var points: [KeptPoint] }
   package func kept(_ site: String) -> [KeptPoint] {

@@ -49,13 +49,18 @@ extension Pair {
   ) async -> Promotion.Event? {
     do {
       switch order {
-      case .hold: return .held(try await hold(work))
+      case .hold:
+        let holding = try await hold(work)
+        host.probe.hit(.promoting)
+        return .held(holding)
       case .probe:
         if case .probing(let choice) = work.decision.stage {
           try await makeSound(choice.point.number)
         }
         try await applier?.probe()
-      case .pin(let choice): try await pin(choice, work)
+      case .pin(let choice):
+        try await pin(choice, work)
+        host.probe.hit(.promoting)
       case .commit(let point): try await commit(point, work)
       case .recall: try recall(work)
       case .place(let point): try await place(point, work)

@@ -24,6 +24,8 @@ package actor PairController {
   private let sweeper: any Helper
   /// Runs the plan's checks while the service runs, and what may take long besides.
   let checker: any Helper
+  /// Makes sure that the other host is off: what waits for that waits for nothing else.
+  let outer: any Helper
   var supervisor: Supervisor
   private var names: PairNames?
   private var shown = Shown()
@@ -79,6 +81,7 @@ package actor PairController {
     fencer = world.helper("fence \(pair.name)")
     sweeper = world.helper("sweep \(pair.name)")
     checker = world.helper("check \(pair.name)")
+    outer = world.helper("fence the other of \(pair.name)")
     let fencing: SupervisionSettings.Fencing =
       pair.failover.fence.map { $0.isRequired ? .required : .wanted } ?? .none
     supervisor = Supervisor(

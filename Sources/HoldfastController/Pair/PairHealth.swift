@@ -91,7 +91,7 @@ extension PairController {
     guard let command = pair.failover.fence else { return tell(.otherFenced(true)) }
     world.log.notice("\(name): makes sure that the other host is off: \(command.command)")
     let epoch = supervisor.report?.record.reign.epoch ?? .none
-    checker.run { [service, weak self] in
+    outer.run { [service, weak self] in
       var failure: StepError?
       do throws(StepError) { try service.fenceOther(command, in: epoch) } catch { failure = error }
       let outcome = failure

@@ -73,6 +73,14 @@ package enum PlanLint {
         systemd.unified_cgroup_hierarchy=1
         """)
     }
+    if facts["watchdog systemd"] == "off", pair.failover.fence?.isRequired != true {
+      found.append(
+        """
+        pairs.\(pair.name): there is a hardware watchdog \(place), and systemd does not feed it: \
+        where systemd itself hangs, nobody ends what no lease covers any more; set \
+        RuntimeWatchdogSec= (systemd-system.conf(5)) to less than ttl
+        """)
+    }
     for (index, step) in pair.plan.enumerated() {
       let at = "pairs.\(pair.name).plan, step \(index + 1)"
       switch step.kind {

@@ -9,6 +9,7 @@ package final class LinuxService: ServiceHost {
   private let record: ServiceRecord
   private let units: [String]
   private let steps: [PlanStep]
+  private let lacks: [String]
   private let lookForFacts: @Sendable () -> [String: String]
   private let addresses: [ServiceAddress]
   private let control: String
@@ -40,9 +41,10 @@ package final class LinuxService: ServiceHost {
   ///   - folder: where output of commands goes while they run.
   ///   - roots: of the pair on this site.
   ///   - lastResort: what ends this host where nothing else helps.
+  ///   - lacks: what this process lacks for fencing.
   package convenience init(
     pair: PairConfiguration, roots: [String], control: String, folder: String,
-    lastResort: LastResort?
+    lastResort: LastResort?, lacks: [String] = []
   ) {
     var record = ServiceRecord()
     record.units = pair.units
@@ -55,14 +57,15 @@ package final class LinuxService: ServiceHost {
     }
     self.init(
       pair.name, record, control: control, folder: folder, lastResort, steps: pair.plan,
-      facts: { PlanFacts.look(pair, roots: roots) })
+      facts: { PlanFacts.look(pair, roots: roots) }, lacks: lacks)
   }
 
   private init(
     _ name: String, _ plan: ServiceRecord, control: String, folder: String,
     _ lastResort: LastResort?, steps: [PlanStep] = [],
-    facts: @escaping @Sendable () -> [String: String] = { [:] }
+    facts: @escaping @Sendable () -> [String: String] = { [:] }, lacks: [String] = []
   ) {
+    self.lacks = lacks
     lookForFacts = facts
     self.steps = steps
     units = plan.units
@@ -94,7 +97,7 @@ package final class LinuxService: ServiceHost {
 
   /// What this host lacks for fencing.
   package var shortcomings: [String] {
-    var found: [String] = []
+    var found = lacks
     if !fenced.isPossible { found.append("there is no cgroup hierarchy of version 2") }
     if sockets.isEmpty, !addresses.isEmpty { found.append("there is no netlink socket") }
     return found

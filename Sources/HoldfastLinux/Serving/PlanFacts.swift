@@ -3,9 +3,9 @@ import Glibc
 package import HoldfastCore
 
 /// What a plan would find on this host, as facts that two hosts can compare: `unit X`, `enabled X`,
-/// `user X`, `package X`, `interface X`, `port N`, `owner X`, `group X`, `hierarchy cgroup2`, and
-/// of each root by its place in the configuration `size N` and `free N`, in bytes. Runs systemctl
-/// and the package manager; blocks.
+/// `user X`, `package X`, `interface X`, `port N`, `owner X`, `group X`, `hierarchy cgroup2`,
+/// `watchdog systemd`, and of each root by its place in the configuration `size N` and `free N`, in
+/// bytes. Runs systemctl and the package manager; blocks.
 package enum PlanFacts {
   private static let within = Duration.seconds(10)
   /// Of each unit's that are looked at.
@@ -34,6 +34,7 @@ package enum PlanFacts {
     if !pair.units.isEmpty {
       facts["hierarchy cgroup2"] = Cgroups() == nil ? "missing" : "there"
     }
+    if pair.failover.hasArbiter, let watchdog { facts["watchdog systemd"] = watchdog }
     for (index, root) in roots.enumerated() {
       var space = statvfs()
       if unsafe statvfs(root, &space) == 0 {
@@ -155,6 +156,13 @@ package enum PlanFacts {
       }
     }
     return found
+  }
+
+  /// Whether the hardware restarts a host whose systemd hangs; `nil` where there is none for it.
+  private static var watchdog: String? {
+    guard unsafe access("/dev/watchdog0", F_OK) == 0 else { return nil }
+    let time = output("systemctl show -P RuntimeWatchdogUSec").first
+    return time.map { $0 == "0" || $0 == "infinity" ? "off" : "on" }
   }
 
   private static func of(unit: String) -> [String: String] {

@@ -47,9 +47,10 @@ struct ControllerCommand: AsyncParsableCommand {
     let lock = try StateFiles.lock(folder)
     defer { withExtendedLifetime(lock) {} }
     // What is not in memory when the disk hangs comes too late.
-    if mlockall(MCL_CURRENT | MCL_FUTURE) != 0 {
-      log.warning("memory cannot be locked: \(errnoText(errno)): see mlockall(2)")
-    }
+    let isLocked = mlockall(MCL_CURRENT | MCL_FUTURE) == 0
+    let lacks =
+      isLocked
+      ? [] : ["memory cannot be locked (\(errnoText(errno))): LimitMEMLOCK=infinity, mlockall(2)"]
     let network = try Network(key: try StateFiles.key(configuration))
     let world = ControllerWorld(
       clock: host.clock, dice: host.dice, agent: ControlSocketAgent(configuration),
@@ -60,7 +61,7 @@ struct ControllerCommand: AsyncParsableCommand {
     for pair in pairs {
       let service = LinuxService(
         pair: pair, roots: pair.paths(on: configuration.site), control: configuration.control,
-        folder: folder, lastResort: lastResort)
+        folder: folder, lastResort: lastResort, lacks: lacks)
       for lack in service.shortcomings { log.error("\(pair.name): fencing: \(lack)") }
       controllers.append(
         PairController(

@@ -59,14 +59,15 @@ enum UnitPaths {
     return data != Data(text(configuration).utf8)
   }
 
-  /// A replica that the agent is still to make needs the directory that it will be in.
+  /// A replica that the agent is still to make needs the directory that it will be in. Where that
+  /// is not there either nothing above it is opened, and a person makes it first.
   private static func present(_ path: String) -> String {
-    var path = path
-    while !FileManager.default.fileExists(atPath: path), path != "/", path.hasPrefix("/") {
-      let slash = path.lastIndex(of: "/") ?? path.startIndex
-      path = slash == path.startIndex ? "/" : String(path[..<slash])
-    }
-    return path
+    let files = FileManager.default
+    guard !files.fileExists(atPath: path), let slash = path.lastIndex(of: "/"),
+      slash != path.startIndex
+    else { return path }
+    let parent = String(path[..<slash])
+    return files.fileExists(atPath: parent) ? parent : path
   }
 
   /// As systemd.syntax(7) reads it back.
