@@ -14,9 +14,8 @@ extension World {
     site.supervisor = Supervisor(settings)
     let here = site.clock.local(now)
     feed(site, here)
-    let isFollowing = settings.hasArbiter || site.runs
-    let note =
-      isFollowing ? trusted(site).map { site.terms.following($0, overBy: site.overBy) } : nil
+    let noted = settings.hasArbiter ? trusted(site) : nil
+    let note = noted.map { site.terms.following($0, overBy: site.overBy) }
     if let note, site.terms.mayHandOver(note, now: here) { probes.insert(.handover) }
     if site.isManual, site.intent?.cause == .automatic { probes.insert(.leftToPerson) }
     tell(

@@ -83,6 +83,21 @@ import Testing
     #expect(service.isOver)
   }
 
+  @Test func `takes with it what was just being started`() {
+    let scratch = Scratch()
+    let unit = ServiceGroup.unit(scratch)
+    let service = service(pair([.unit(unit)]), scratch)
+    #expect(service.allow(in: Epoch(rawValue: 1)) { true })
+    #expect(service.fence() == [])
+    // A service manager that had looked before makes the group only now.
+    let group = ServiceGroup(scratch)
+    group.start("sleep 1000")
+    Shell.run("for n in $(seq 100); do grep -q . '\(group.path)/cgroup.procs' && break; done")
+    #expect(count(group) > 0)
+    service.sweep(atLeast: .milliseconds(200))
+    #expect(count(group) == 0)
+  }
+
   @Test func `has commands know the pair and the epoch that they act for`() throws {
     let scratch = Scratch()
     let told = "echo $HOLDFAST_PAIR $HOLDFAST_EPOCH > '\(scratch("told"))'"

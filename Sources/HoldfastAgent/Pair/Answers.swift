@@ -234,11 +234,14 @@ package struct RepairRequest: Codable, Sendable {
   }
   /// Damaged records of the journal: all that the index knows is to go to its end.
   package var records: [Record]?
+  /// Nothing else is damaged in the journal.
+  package var all: Bool?
   package init(
     places: [Place], chunks: [ChunkName], index: Bool, more: Bool? = nil,
-    records: [RecordPosition]? = nil
+    records: [RecordPosition]? = nil, all: Bool? = nil
   ) {
     self.more = more
+    self.all = all
     self.records = records?.map { Record(segment: $0.segment, offset: $0.offset) }
     self.places = places.map { Path(root: $0.root.rawValue, path: Hex.encode($0.path.bytes)) }
     self.chunks = chunks.map(\.description)

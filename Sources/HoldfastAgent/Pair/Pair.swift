@@ -151,9 +151,9 @@ package actor Pair {
       log?.error("pair \(name) cannot start: \(error)")
       startTask = Task {
         try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
-        guard !Task.isCancelled else { return }
+        guard !Task.isCancelled, !isStopped else { return }
         board.update { $0.held[.journal] = nil }
-        await keepStarting()
+        await keepStarting(log)
       }
     }
   }
@@ -186,6 +186,7 @@ package actor Pair {
     case .primary:
       board.update { $0.marks.captured = max($0.marks.captured, saved.usedUpTo) }
       await openKept()
+      guard !isStopped else { return }
       startCapture()
       if configuration.failover.onBoot == .resume { try await obey(standing?.on(.resume) ?? []) }
     case .standby:
@@ -209,6 +210,7 @@ package actor Pair {
     await pauseCapture()
     for task in tasks { await task.value }
     tasks = []
+    await startTask?.value
     await promotionTask?.value
     await returnTask?.value
     await resumeTask?.value

@@ -226,7 +226,8 @@ extension Pair {
     }
     return """
       how much was written since the point was captured (\(loss.captured.rfc3339) by the \
-      primary's clock) is not known, for \(peer) was not heard since the agent started here: that
+      primary's clock) is not known, for \(peer) was not heard since the agent started here, or \
+      the clock was set: that
       """
   }
 

@@ -114,7 +114,7 @@ extension Pair {
     if let records = request.records {
       let damaged = records.map { RecordPosition(segment: $0.segment, offset: $0.offset) }
       let reign = standing?.record.reign ?? .none
-      guard try await receiver.carry(damaged, reign: reign) else {
+      guard try await receiver.carry(damaged, isAll: request.all == true, reign: reign) else {
         throw FailureAnswer(code: 4, "a point of \(name) is being received: try again")
       }
     }

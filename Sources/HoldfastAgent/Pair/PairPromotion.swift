@@ -120,20 +120,24 @@ extension Pair {
   private func makeSound(_ point: PointNumber) async throws {
     guard let receiver, let applier else { throw CancellationError() }
     guard try await !receiver.isSound(point) else { return }
+    // One that is made from a journal that lacks records lacks points.
+    guard try await receiver.hasAllRecords() else { throw isDamaged(point) }
     board.update {
       $0.lastError = "index rebuilt from the journal: it was damaged at point \(point)"
     }
     // Whoever reads the old one would read it for ever.
     await applier.close()
     try await receiver.rebuildIndex()
-    guard try await receiver.isSound(point) else {
-      throw FailureAnswer(
-        code: 1,
-        """
-        what is known of point \(point) is damaged, and the journal does not give it back: \
-        promote another: holdfast points \(name)
-        """)
-    }
+    guard try await receiver.isSound(point) else { throw isDamaged(point) }
+  }
+
+  private func isDamaged(_ point: PointNumber) -> FailureAnswer {
+    FailureAnswer(
+      code: 1,
+      """
+      what is known of point \(point) is damaged, and the journal does not give it back: promote \
+      another: holdfast points \(name)
+      """)
   }
 
   private func pin(_ choice: Promotion.Choice, _ work: PromotionUnderWay) async throws {
@@ -195,7 +199,8 @@ extension Pair {
     try await receiver.branch(
       from: point, above: max(board.view.peerCaptured, saved.usedUpTo), reign: work.reign)
     host.probe.hit(.promoting)
-    try await makeSound(point)
+    // One that was begun by this process was looked at before.
+    if work.choice == nil { try await makeSound(point) }
     try await applier.move(to: point)
     host.probe.hit(.promoting)
   }

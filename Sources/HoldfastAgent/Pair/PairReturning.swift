@@ -14,7 +14,7 @@ extension Pair {
     switch standing.refusal {
     case .superseded(_, let reign), .split(_, let reign): theirs = reign
     case .yielded, .stale, .sameParts, nil:
-      if isReturning { throw FailureAnswer(code: 3, "\(name) is being brought back already") }
+      if isReturning { throw otherMove }
       throw FailureAnswer(
         code: 3,
         standing.record.part == .standby

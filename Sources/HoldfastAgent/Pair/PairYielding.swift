@@ -54,7 +54,7 @@ extension Pair {
   private func refusal(toYield next: Reign) -> String? {
     guard let standing, standing.role == .primary, next.epoch == standing.record.reign.epoch.next
     else { return "\(name) is \(board.view.role.rawValue) on \(site), not primary" }
-    if let yielding, yielding.isUnderWay { return "\(site) is at another planned move already" }
+    if let yielding, yielding.isUnderWay { return "\(site): \(otherMove.message)" }
     if isPromoting { return "\(site) is not done with its promotion to \(standing.record.reign)" }
     let view = board.view
     for hold in [PairView.Hold.root, .spool, .journal, .change, .configuration, .promotion] {

@@ -48,12 +48,12 @@ extension ReceiveWorker {
   private static let mendedName = "mended"
 
   /// What was damaged is needed no more, and is not told of again.
-  func noteMended(_ places: [RecordPosition]) throws {
+  func noteMended(_ mended: [RecordPosition]) throws {
     let disk = try host.disk(["pairs", pair, "journal"])
     var out = Writer()
-    for place in (try loadMended() + damagedPlaces + places).suffix(Limits.damageMax) {
+    for place in (try loadMended() + mended).suffix(Limits.damageMax) {
       out.fixed(place.segment)
-      out.fixed(UInt64(place.offset))
+      out.fixed(UInt64(clamping: place.offset))
     }
     try disk.replace(Self.mendedName, with: out.bytes)
   }
@@ -97,6 +97,17 @@ extension ReceiveWorker {
     host.removeIndex(pair: pair)
     try open()
     current = try journal.flatMap(tail)
+  }
+
+  /// Whether an index that is made anew would know all points; reads all of the journal.
+  package func hasAllRecords() throws -> Bool {
+    try open()
+    try flush()
+    guard let index, let covered = try index.covered() else { return false }
+    let reading = Journal(
+      reading: try host.disk(["pairs", pair, "journal"]), secret: identity.secret)
+    let condition = try reading.examine(upTo: covered.upTo) { _ in }
+    return try condition.records { try index.chunk($0) != nil }.isEmpty
   }
 
   /// These chunks are held no more, so that they are asked for when a point names them.
@@ -163,6 +174,8 @@ extension ReceiveWorker {
     let newest = ingest?.newest
     let size = journal?.sizeBytes ?? 0
     board.update { view in
+      // Of points that are lost nothing is known but when they were captured.
+      if newest?.number ?? .none < view.marks.durable { view.lag = LagClock() }
       view.marks.durable = newest?.number ?? .none
       view.durableReign = newest?.reign
       view.marks.received = max(view.marks.received, view.marks.durable)

@@ -118,9 +118,13 @@ extension ReceiveWorker {
 
   /// The index, which is sound, no longer rests on what is damaged in the journal; what cannot even
   /// be opened there and holds nothing that is needed goes.
-  /// - Parameter damaged: what was found damaged there.
+  /// - Parameters:
+  ///   - damaged: what was found damaged there.
+  ///   - isAll: nothing else is, by a look at all of it.
   /// - Returns: whether it was done; not while a point is being received.
-  package func carry(_ damaged: [RecordPosition], reign: Reign) throws -> Bool {
+  package func carry(
+    _ damaged: [RecordPosition], isAll: Bool, reign: Reign
+  ) throws -> Bool {
     try open()
     guard let journal, let index, try index.attempt() == nil else { return false }
     try rewriting(journal, index, reign) { compaction, _ in try compaction.carry() }
@@ -128,8 +132,8 @@ extension ReceiveWorker {
     // One that was opened before its head was damaged this process still reads.
     let headless = journal.unreadable.union(damaged.filter { $0.offset == 0 }.map(\.segment))
     for number in headless where live[number] == nil { try journal.remove(number) }
-    try noteMended(damaged)
-    board.hold(.journal, nil)
+    try noteMended(damaged + (isAll ? damagedPlaces : []))
+    if isAll { board.hold(.journal, nil) }
     publish()
     return true
   }

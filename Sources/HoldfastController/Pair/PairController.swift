@@ -110,14 +110,11 @@ package actor PairController {
   package func run() async {
     let terms = pair.failover.terms
     let hasArbiter = pair.failover.hasArbiter
-    var handover = files.handover(pauseMax: terms.pauseMax).map {
-      terms.following($0, overBy: files.overBy())
-    }
-    // What was ended since, by a person say, starts once the agent knows that this site is primary.
-    if !hasArbiter, !service.isThere { handover = nil }
-    let isFollowing = handover.map {
-      !hasArbiter || terms.mayHandOver($0, now: world.clock.now())
-    }
+    // Without an arbiter what runs runs on, and what does not starts once the agent knows that this
+    // site is primary.
+    let noted = hasArbiter ? files.handover(pauseMax: terms.pauseMax) : nil
+    let handover = noted.map { terms.following($0, overBy: files.overBy()) }
+    let isFollowing = handover.map { terms.mayHandOver($0, now: world.clock.now()) }
     // Nothing is looked after before it can be started by nobody else.
     if isFollowing != true {
       if hasArbiter { await fenceNow() }
@@ -230,10 +227,14 @@ package actor PairController {
 
   /// Why another controller could not go on in this one's place just now; `nil`: it could.
   package var reasonToStay: String? {
-    if supervisor.isMoving { return "a move is under way" }
+    // What is wanted is on record, and the next goes on with it.
+    let isAtMove = supervisor.yieldingTo != nil || supervisor.report?.move != nil
+    if isAtMove || isAgentPromoting { return "a move is under way" }
     switch supervisor.service {
     case .stopped, .failed: return nil
     case .running: break
+    // What cannot be ended keeps nothing from being set right, once nobody counts on its end.
+    case .fencing where supervisor.mustBeOverAt.map { $0 < world.clock.now() } ?? true: return nil
     case .starting, .stopping, .fencing: return "the service is \(supervisor.service)"
     }
     let terms = pair.failover.terms

@@ -113,8 +113,6 @@ package protocol ServiceHost: Sendable {
   func bind() throws(StepError)
   /// Holds open whatever ``fence()`` will need; called again and again while the service runs.
   func prepare()
-  /// Whether any of the plan's units has processes, whoever started them.
-  var isThere: Bool { get }
   /// Has all of it stand still until ``thaw()``, as ``fence()`` does and no more.
   func suspend()
   /// What ``suspend()`` had stand still goes on, unless it was fenced meanwhile.

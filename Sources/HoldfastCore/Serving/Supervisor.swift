@@ -174,11 +174,7 @@ package struct Supervisor: Sendable {
   // MARK: Beginning
 
   private mutating func begin(_ handover: Lease?, _ now: Instant, _ orders: inout [Order]) {
-    if handover != nil, !settings.hasArbiter {
-      // Nothing ends it but the other site's promotion, of which the agent hears.
-      service = .starting
-      orders.append(.start)
-    } else if let handover, settings.terms.mayHandOver(handover, now: now) {
+    if let handover, settings.hasArbiter, settings.terms.mayHandOver(handover, now: now) {
       lease = handover
       service = .starting
       orders.append(.start)

@@ -129,8 +129,6 @@ package final class LinuxService: ServiceHost {
     }
   }
 
-  package var isThere: Bool { fenced.isThere }
-
   package func allow(in epoch: Epoch, _ isWanted: () -> Bool) -> Bool {
     know(epoch)
     let isDone = isAllowed.withLock { isAllowed in

@@ -107,12 +107,6 @@ final class UnitFence: Sendable {
   /// So many times in a row nothing is found.
   private static let looks = 5
 
-  /// Whether any of the units has processes.
-  var isThere: Bool {
-    prepare()
-    return groups.withLock { $0.contains(where: \.isPopulated) }
-  }
-
   /// Whether systemd runs processes under just this name.
   func holds(_ unit: String) -> Bool { cgroups?.folders(of: unit).isEmpty == false }
 

@@ -12,6 +12,15 @@ package struct JournalCondition: Sendable {
 
   package init() {}
 
+  /// What an index that is made anew would lack.
+  /// - Parameter isHeld: whether the index has such a chunk; what is wrong with that is its files'.
+  package func records(isHeld: (ChunkName) throws -> Bool) rethrows -> [RecordPosition] {
+    try damage.filter { position, chunk in
+      if let chunk, try isHeld(chunk) { return false }
+      return snapshot.map { position >= $0 } ?? true
+    }.map(\.position)
+  }
+
   mutating func found(_ position: RecordPosition, _ chunk: ChunkName?) {
     if damage.count < Limits.damageMax { damage.append((position, chunk)) }
   }

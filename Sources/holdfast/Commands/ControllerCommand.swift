@@ -117,13 +117,15 @@ struct ControllerCommand: AsyncParsableCommand {
     } catch {
       return log.error("nothing is changed: \(error)")
     }
+    var told: String?
     while true {
       var isInTheWay: String?
       for controller in controllers {
         if let why = await controller.reasonToStay { isInTheWay = "\(controller.name): \(why)" }
       }
       guard let why = isInTheWay else { break }
-      log.notice("a new configuration waits: \(why)")
+      if why != told { log.notice("a new configuration waits: \(why)") }
+      told = why
       try? await Task.sleep(for: Limits.superviseEvery)
     }
     log.notice("ends, so that the next goes by the new configuration")

@@ -71,9 +71,7 @@ final class Examination {
     let condition = try store.journal.examine(upTo: covered.upTo) { bytes in
       if !isQuiet { progress("\(bytes >> 20) MiB of the journal checked") }
     }
-    for (position, chunk) in condition.damage {
-      if let chunk, try store.index.chunk(chunk) != nil { continue }
-      if let snapshot = condition.snapshot, position < snapshot { continue }
+    for position in try condition.records(isHeld: { try store.index.chunk($0) != nil }) {
       findings.append(
         Finding(
           path: "segment \(position.segment) at \(position.offset)", place: "journal: a record",
@@ -269,6 +267,11 @@ final class Examination {
   }
 
   // MARK: After mending
+
+  /// Neither index nor journal can be made from the other.
+  var isWithoutGround: Bool {
+    findings.contains(where: \.isIndex) && findings.contains { $0.record != nil }
+  }
 
   /// Whether chunks that were damaged can be read again.
   func has(_ chunks: [ChunkName]) throws -> Bool {

@@ -47,12 +47,17 @@ struct Verify: AsyncParsableCommand {
     guard left > 0 else { return }
     throw CommandFailure(
       .damaged,
-      repair
+      repair && examination.isWithoutGround
         ? """
-        \(left) could not be mended: what only older points hold comes back only with the file \
-        itself; those points stay, without it
+        the index and the records that it is made anew from are both damaged, so that neither is \
+        made from the other: see docs/runbook.md, "The journal is damaged"
         """
-        : "\(left) damaged: type: holdfast verify \(pair) --repair")
+        : repair
+          ? """
+          \(left) could not be mended: what only older points hold comes back only with the file \
+          itself; those points stay, without it
+          """
+          : "\(left) damaged: type: holdfast verify \(pair) --repair")
   }
 
   private func show(_ answer: Answer) {
@@ -64,9 +69,11 @@ struct Verify: AsyncParsableCommand {
   }
 
   /// Between two points.
-  private func carry(_ records: [RecordPosition], _ client: AgentClient) async throws {
+  private func carry(
+    _ records: [RecordPosition], isAll: Bool, _ client: AgentClient
+  ) async throws {
     let end = SystemClock().now() + Self.contentWithin
-    let request = RepairRequest(places: [], chunks: [], index: false, records: records)
+    let request = RepairRequest(places: [], chunks: [], index: false, records: records, all: isAll)
     while true {
       do {
         _ = try await client.post(TextAnswer.self, "/pairs/\(pair)/repair", request)
@@ -117,7 +124,9 @@ struct Verify: AsyncParsableCommand {
       try await ask(RepairRequest(places: some, chunks: [], index: false))
     }
     let isOfJournal = hasRecords || !chunks.isEmpty
-    if isOfJournal, !isIndexDamaged || !hasRecords { try await carry(records, client) }
+    if isOfJournal, !isIndexDamaged || !hasRecords {
+      try await carry(records, isAll: try examination.has(chunks), client)
+    }
     try examination.lookAgain()
   }
 }
