@@ -276,6 +276,15 @@ package final class LinuxService: ServiceHost {
       }
       address.announce()
     case .unit(let unit):
+      if !fenced.runs(unit) {
+        // One that was fenced in the midst of its start systemd may wait for without end, where the
+        // unit has no limit of its own.
+        try command(
+          """
+          [ "$(systemctl show -P ActiveState -- '\(unit)')" != activating ] || \
+          systemctl stop -- '\(unit)'
+          """, step.within)
+      }
       try command("systemctl start -- '\(unit)'", step.within)
       guard fenced.holds(unit) else {
         throw StepError(

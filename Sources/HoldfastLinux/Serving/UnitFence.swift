@@ -110,6 +110,12 @@ final class UnitFence: Sendable {
   /// Whether systemd runs processes under just this name.
   func holds(_ unit: String) -> Bool { cgroups?.folders(of: unit).isEmpty == false }
 
+  /// Whether a unit has processes.
+  func runs(_ unit: String) -> Bool {
+    prepare()
+    return groups.withLock { $0.contains { $0.path.hasSuffix("/\(unit)") && $0.isPopulated } }
+  }
+
   /// What was known before neither runs nor writes once this returns.
   func strike() {
     freeze()
