@@ -138,6 +138,22 @@ struct DemoStory {
     report(answer, lost, digests, rto: rto)
   }
 
+  /// With all that it is, pipes and links too; what marks it as another pair's does not come along.
+  private func copy(_ directory: String, to copy: String) throws {
+    let child: ChildProcess
+    do {
+      child = try ChildProcess(
+        "/bin/cp", ["-a", "--", directory, copy], environment: [:], output: .file("\(folder)/cp"))
+    } catch {
+      throw CommandFailure(.failed, "cannot start cp: \(error)")
+    }
+    guard child.wait() == 0 else {
+      let why = readText("\(folder)/cp") ?? ""
+      throw CommandFailure(.failed, "\(directory) cannot be copied: \(why)")
+    }
+    try? FileManager.default.removeItem(atPath: "\(copy)/\(Reserved.name)")
+  }
+
   private func prepare() throws {
     let tree = "\(folder)/service"
     try StateFiles.makeDirectory(tree, mode: 0o755)
@@ -145,7 +161,7 @@ struct DemoStory {
       guard Roots.report(copied).state == .directory else {
         throw CommandFailure(.usage, "\(copied) is not a directory that can be read")
       }
-      try FileManager.default.copyItem(atPath: copied, toPath: "\(tree)/copy")
+      try copy(copied, to: "\(tree)/copy")
     }
     let ports = [try Ports.free(), try Ports.free()]
     for (site, other, own, theirs) in [
