@@ -156,6 +156,8 @@ package enum Limits {
   package static let missingNamesMax = 1024
   package static let heartbeatEvery = Duration.milliseconds(250)
   package static let deadAfter = Duration.seconds(5)
+  /// For the other side to close a session in order.
+  package static let farewellWithin = Duration.seconds(1)
   package static let dialTimeout = Duration.seconds(5)
   package static let backoffFirst = Duration.milliseconds(200)
   package static let backoffMax = Duration.seconds(30)

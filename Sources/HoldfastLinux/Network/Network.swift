@@ -47,6 +47,8 @@ package final class Network: Sendable {
       configuration.certificateVerification = .noHostnameVerification
       // Not the system's, which a small host need not have.
       configuration.trustRoots = .certificates([certificate])
+      // A peer that is dead says no farewell.
+      configuration.shutdownTimeout = .nanoseconds(Limits.farewellWithin.nanos)
       server = try NIOSSLContext(configuration: configuration)
       var dialling = TLSConfiguration.makeClientConfiguration()
       dialling.minimumTLSVersion = .tlsv13
@@ -54,6 +56,7 @@ package final class Network: Sendable {
       dialling.trustRoots = .certificates([certificate])
       dialling.certificateChain = [.certificate(certificate)]
       dialling.privateKey = .privateKey(privateKey)
+      dialling.shutdownTimeout = .nanoseconds(Limits.farewellWithin.nanos)
       client = try NIOSSLContext(configuration: dialling)
     } catch {
       throw .key("\(error)")
