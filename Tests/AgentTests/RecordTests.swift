@@ -92,10 +92,6 @@ import Testing
     #expect(files.handover(pauseMax: .milliseconds(250)) == lease)
     clock.set(boot: 1_000_000_000, wall: 1_300_000_000)
     #expect(files.handover(pauseMax: .milliseconds(250)) == nil)
-    // Where no arbiter grants any, none is over.
-    files.note(.endless(reign))
-    clock.set(boot: 1_000_000_000, wall: 9_300_000_000)
-    #expect(files.handover(pauseMax: .milliseconds(250)) == .endless(reign))
   }
 
   @Test func `of when a service must be over outlives the lease that it follows from`() throws {

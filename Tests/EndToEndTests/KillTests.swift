@@ -8,7 +8,7 @@ struct `An agent that is killed` {
   /// Where each side passes the phase in ordinary work.
   private static let places: [(site: String, phase: String)] = [
     ("a", "reading"), ("a", "sending"), ("a", "sealing"), ("b", "sealing"), ("b", "applying"),
-    ("b", "retaining"), ("b", "promoting"),
+    ("b", "retaining"), ("b", "choosing"), ("b", "promoting"),
   ]
   /// How often each phase is met: HOLDFAST_KILLS, or 3.
   private static let kills: Int =
@@ -17,9 +17,11 @@ struct `An agent that is killed` {
   @Test(arguments: places.indices, 0..<kills)
   func `leaves every durable point to be promoted`(place: Int, round: Int) throws {
     let (site, phase) = Self.places[place]
-    // Promotions pass six places: that of a preview, two before the commit point, three behind.
-    let number = phase == "promoting" ? 2 + round * 2 % 5 : 1 + round * 5 % 17
-    let isCommitted = phase == "promoting" && number >= 4
+    // Promotions pass few places, the others many: before the commit point one of a preview and two
+    // of their own, and three behind it.
+    let isCommitted = phase == "promoting"
+    let isPromotion = isCommitted || phase == "choosing"
+    let number = isPromotion ? 1 + round % 3 : 1 + round * 5 % 17
     let pair = TestPair(extra: [
       "require: crash",
       phase == "retaining" ? "retention: { all: 1s, hourly: 0s, daily: 0s }" : "rpo: 1s",
@@ -34,7 +36,7 @@ struct `An agent that is killed` {
     #expect(hasPoints, "\(pair.story)")
     var reported: Set<UInt64> = []
     func listen() { pair.points("a")?.durable.map { _ = reported.insert($0) } }
-    if phase == "promoting" {
+    if isPromotion {
       // Some points to choose from.
       #expect(
         pair.wait {
@@ -45,7 +47,7 @@ struct `An agent that is killed` {
     pair.kill(site)
     pair.start(site, probe: "\(phase):\(number)")
     let wasHit = pair.wait {
-      if phase == "promoting" {
+      if isPromotion {
         pair.run("failover p --json --yes --accept-loss --other-site-is-down", on: "b")
       }
       if pair.isAlive("a") { listen() }
@@ -57,7 +59,7 @@ struct `An agent that is killed` {
     // What the rule drops may be gone, but for the newest.
     let promised = phase == "retaining" ? Set(reported.max().map { [$0] } ?? []) : reported
     try judge(pair, ledger, promised, isPromoted: isCommitted, least)
-    if phase == "promoting" {
+    if isPromotion {
       ledger.stop()
       pair.start("b")
       if !isCommitted {

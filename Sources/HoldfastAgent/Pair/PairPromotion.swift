@@ -51,7 +51,7 @@ extension Pair {
       switch order {
       case .hold:
         let holding = try await hold(work)
-        host.probe.hit(.promoting)
+        host.probe.hit(.choosing)
         return .held(holding)
       case .probe:
         if case .probing(let choice) = work.decision.stage {
@@ -60,7 +60,7 @@ extension Pair {
         try await applier?.probe()
       case .pin(let choice):
         try await pin(choice, work)
-        host.probe.hit(.promoting)
+        host.probe.hit(.choosing)
       case .commit(let point): try await commit(point, work)
       case .recall: try recall(work)
       case .place(let point): try await place(point, work)

@@ -81,7 +81,7 @@ package struct ControllerFiles: Sendable {
     else { return nil }
     let lease = Lease(reign: reign, fenceAt: Instant(nanos: Int64(clamping: nanos)))
     let jump = Duration.nanoseconds(wallLead &- Int64(bitPattern: lead))
-    return lease == .endless(reign) || jump <= pauseMax ? lease : nil
+    return jump <= pauseMax ? lease : nil
   }
 
   /// An older note only makes a controller that follows fence earlier: that it cannot be kept is

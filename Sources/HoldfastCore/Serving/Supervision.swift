@@ -91,11 +91,6 @@ package struct Lease: Hashable, Sendable {
     self.reign = reign
     self.fenceAt = fenceAt
   }
-
-  /// Where no arbiter grants any: what a controller leaves to the one that follows.
-  package static func endless(_ reign: Reign) -> Self {
-    Self(reign: reign, fenceAt: Instant(nanos: .max))
-  }
 }
 
 /// A promotion that was begun: durable before the arbiter hears of it.

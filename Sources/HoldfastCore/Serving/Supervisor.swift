@@ -290,8 +290,7 @@ package struct Supervisor: Sendable {
   mutating func run(_ orders: inout [Order]) {
     service = .starting
     mayFind = false
-    let handed = settings.hasArbiter ? lease : report.map { Lease.endless($0.record.reign) }
-    orders.append(.note(handed))
+    orders.append(.note(lease))
     orders.append(.start)
   }
 }
