@@ -149,6 +149,7 @@ package actor Pair {
     } catch {
       board.hold(.journal, "pair cannot start: \(error); it is tried again by itself")
       log?.error("pair \(name) cannot start: \(error)")
+      guard !isStopped else { return }
       startTask = Task {
         try? await host.clock.sleep(until: host.clock.now() + Limits.pairRetry)
         guard !Task.isCancelled, !isStopped else { return }

@@ -20,7 +20,7 @@ package actor PairController {
   private let isWatched = SharedFlag()
   /// Runs plans, and fences; one after the other each.
   let planner: any Helper
-  private let fencer: any Helper
+  let fencer: any Helper
   private let sweeper: any Helper
   /// Runs the plan's checks while the service runs, and what may take long besides.
   let checker: any Helper
@@ -45,13 +45,14 @@ package actor PairController {
   /// What the checks found wrong with the service that runs.
   var illness: String?
   /// The service manager starts the plan's units only where this allows it.
-  private var isBound = false
+  var isBound = false
   /// Why an ill service was not moved, and why the other host may not be off.
   var moveRefusal: String?
   var fencingFailure: String?
   var isMovingAway = false
-  /// What the plan would find here, and whether the agent knows.
+  /// Of the arbiter: of those before it nobody waits for the answer.
   private var newestQuestion: Supervisor.RequestNumber = 0
+  /// What the plan would find here, and whether the agent knows.
   var facts: (found: [String: String]?, isTold: Bool) = (nil, true)
 
   /// What was said of late, so that each is said once.
@@ -157,48 +158,6 @@ package actor PairController {
         continuation.resume()
       }
     }
-  }
-
-  private func fenceNow() async {
-    let left = await withCheckedContinuation { continuation in
-      fencer.run { [service] in continuation.resume(returning: service.fence()) }
-    }
-    for line in left { world.log.critical("\(name): fencing: \(line)") }
-    if left.isEmpty { files.note(overBy: nil) }
-  }
-
-  /// - Parameter isFollowing: what runs goes on meanwhile.
-  private func bind(isFollowing: Bool) async {
-    while !Task.isCancelled {
-      let failure = await withCheckedContinuation { continuation in
-        planner.run { [service] in continuation.resume(returning: Self.failure(binding: service)) }
-      }
-      guard let failure else {
-        isBound = true
-        return trouble = nil
-      }
-      notBound(failure)
-      let next = world.clock.now() + Limits.bindAgainAfter
-      while world.clock.now() < next, !Task.isCancelled {
-        // Nothing is asked for meanwhile; why, `status` shows.
-        if !isFollowing { _ = await world.agent.serving(name, word()) }
-        try? await world.clock.sleep(until: world.clock.now() + Limits.agentAskedEvery)
-      }
-    }
-  }
-
-  private static func failure(binding service: any ServiceHost) -> StepError? {
-    do throws(StepError) {
-      try service.bind()
-      return nil
-    } catch {
-      return error
-    }
-  }
-
-  private func notBound(_ why: StepError) {
-    trouble = "nothing is served here: systemd cannot be told who starts its units: \(why)"
-    world.log.error("\(name): \(trouble ?? "")")
   }
 
   /// The timer has fenced, maybe in the very moment in which the lease was renewed or a plan began:
@@ -394,7 +353,7 @@ package actor PairController {
   }
 
   /// What `status` shows of it.
-  private func word() -> ServiceWord {
+  func word() -> ServiceWord {
     let now = world.clock.now()
     // Without an arbiter nothing was ended at the start.
     let isKnown = !supervisor.mayFind && (isBound || supervisor.report != nil)

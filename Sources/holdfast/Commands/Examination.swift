@@ -288,10 +288,12 @@ final class Examination {
     var after: [Finding] = []
     var lookedAt: Set<Place> = []
     links = (.none, LinkedNames())
+    // Once for all: it reads the whole journal.
+    let hasRecords = before.contains { $0.record != nil }
+    let end = try store.index.covered()?.upTo ?? .start
+    let snapshot = hasRecords ? try store.journal.examine(upTo: end) { _ in }.snapshot : nil
     for var finding in before {
       if let record = finding.record {
-        let end = try store.index.covered()?.upTo ?? .start
-        let snapshot = try store.journal.examine(upTo: end) { _ in }.snapshot
         finding.isRepaired = snapshot.map { record < $0 } ?? false
       } else if finding.isIndex {
         let row = try store.index.point(finding.point)

@@ -41,7 +41,9 @@ extension ControllerCommand {
     }
 
     /// On a thread of its own: one that hangs keeps no other.
-    func end() {
+    /// - Parameter isSwept: what the service manager starts to end it is ended, too; not where
+    ///   another pair may have the same units by now.
+    func end(isSwept: Bool = true) {
       files.note(nil)
       let isBegun = OwnThread.begin { [self] in
         for line in service.fence() { Terminal.complain("\(name): \(line)") }
@@ -51,10 +53,10 @@ extension ControllerCommand {
         }
         files.note(overBy: nil)
         // The controller that begins looks once more.
-        service.sweep(atLeast: .zero)
+        if isSwept { service.sweep(atLeast: .zero) }
         isSettled.set(true)
       }
-      if !isBegun { _ = service.fence() }
+      if !isBegun, service.fence().isEmpty { isSettled.set(true) }
     }
   }
 
@@ -72,7 +74,7 @@ extension ControllerCommand {
   /// What may run of pairs that are not configured any more, or not with an arbiter.
   static func fenceForgotten(_ control: String, _ lastResort: LastResort?, but kept: Set<String>) {
     for forgotten in recorded(control, lastResort) where !kept.contains(forgotten.name) {
-      forgotten.end()
+      forgotten.end(isSwept: false)
     }
   }
 
