@@ -42,6 +42,8 @@ package final class World {
   private var wasServing = [false, false]
   /// Which the other site serves in place of.
   var declined: Set<Reign> = []
+  /// By the site whose writes it is about.
+  var stated: [String: StatedLoss] = [:]
   /// Until when the service is ill wherever it runs.
   var illUntil: Int64 = 0
   /// The reigns that the other host was switched off for.

@@ -44,7 +44,10 @@ extension World {
     if site.isUp, let record = site.standing?.record {
       let other = other(site)
       let isLive = site.isServing
-      if isLive { site.wrote(at: now) }
+      if isLive {
+        site.wrote(at: now)
+        judgeStated(site)
+      }
       let tree = site.tree
       let isPrimary = site.standing?.role == .primary
       let mayServe = site.mayServe

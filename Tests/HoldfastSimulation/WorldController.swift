@@ -205,11 +205,11 @@ extension World {
       site.isByWord = false
       other(site).isHeldOff = false
       _ = site.standing?.on(.granted(reign))
-    case .promote(let reign, _, let cause):
-      if cause == .automatic, site.isManual {
+    case .promote(let intent):
+      if intent.cause == .automatic, site.isManual {
         violations.append("\(site.name) is promoted by itself, and its mode is manual")
       }
-      promote(site, reign, run, .granted(cause))
+      promote(site, intent.reign, run, .granted(intent.cause), loss: intent.loss)
     case .forgo(let reign): forgo(site, reign, run)
     case .start:
       say(site.name, "starts the service")

@@ -7,6 +7,16 @@ struct SimulatedPromotion {
   let ground: World.Ground
   /// Who waits for its end; `nil`: nobody any more.
   var controllerRun: Int?
+  /// See ``PromotionIntent/loss``.
+  var loss: Duration?
+}
+
+/// What a promotion said of what it leaves behind.
+struct StatedLoss {
+  var reign: Reign
+  /// All that the other site wrote until then is there, by the true time.
+  var since: Int64
+  var length: Duration
 }
 
 /// The steps of a promotion, over the same decisions as the real ones: agents die and disks fail
@@ -37,7 +47,9 @@ extension World {
     Promotion.Terms(require: .crash, maxLoss: settings.maxLoss, hasArbiter: settings.hasArbiter)
   }
 
-  func promote(_ site: SimulatedSite, _ reign: Reign, _ run: Int, _ ground: Ground) {
+  func promote(
+    _ site: SimulatedSite, _ reign: Reign, _ run: Int, _ ground: Ground, loss: Duration? = nil
+  ) {
     let agentRun = site.agentRun
     // Who asked an agent that dies over it is told that the connection broke.
     func refuse(_ world: World) {
@@ -48,8 +60,8 @@ extension World {
     }
     after(by: .agent(site), chance.duration(.milliseconds(1)...(.milliseconds(50)))) { world in
       guard site.agentRun == agentRun, let standing = site.standing,
-        standing.record.reign.epoch < reign.epoch, standing.role == .standby,
-        site.promotion == nil
+        standing.record.reign.epoch < reign.epoch, standing.record.part == .standby,
+        standing.refusal == nil, site.promotion == nil
       else { return refuse(world) }
       let isOffered = site.taking?.next == reign
       if isOffered { world.tellTaking(site, .granted) }
@@ -60,7 +72,7 @@ extension World {
       let request = Promotion.Request(isLossAccepted: isAccepted, isOtherDown: true)
       let decision = Promotion(request, world.promotionTerms)
       site.promotion = SimulatedPromotion(
-        decision: decision, reign: reign, ground: ground, controllerRun: run)
+        decision: decision, reign: reign, ground: ground, controllerRun: run, loss: loss)
       world.follow(site, decision.first)
     }
   }
@@ -149,7 +161,7 @@ extension World {
       return .held(
         Promotion.Holding(
           points: [PointRow(point: point)],
-          lag: site.loss(site.clock.local(now), lead: lead(site)), pendingPlaces: 0))
+          lag: promotion.loss ?? lagAtItsEnd(site, promotion.ground), pendingPlaces: 0))
     case .commit(let point): return commit(point, promotion, site, isFull: isFull)
     case .probe, .pin, .recall, .place, .complete:
       if isFull { return .failed("the disk is full") }
@@ -157,12 +169,20 @@ extension World {
         if isLossy, chance.isTrue(oneIn: 5) { return .failed("no flush") }
         site.record = record
         site.promotingTo = nil
+        stated[other(site).name] = nil
         say(site.name, "takes back what may be on its disk")
       }
       if case .complete = order { site.promotingTo = nil }
       return .done
     case .serve, .release, .wait: preconditionFailure("\(order) is answered by nothing")
     }
+  }
+
+  /// As the real agent counts it.
+  private func lagAtItsEnd(_ site: SimulatedSite, _ ground: Ground) -> Duration? {
+    let here = site.clock.local(now)
+    let left = if case .granted = ground { site.terms.ttl } else { Duration.zero }
+    return site.loss(here, lead: lead(site)).map { $0 + max(left, site.promisedUntil - here) }
   }
 
   private func judgeBegun(_ reign: Reign) {
@@ -178,6 +198,17 @@ extension World {
     }
   }
 
+  /// Whoever writes on behind a promotion that it has not heard of does so within what that said.
+  func judgeStated(_ site: SimulatedSite) {
+    guard let stated = stated[site.name], site.record.reign.epoch < stated.reign.epoch,
+      !site.isByWord, !isWordFalse, settings.terms.violations.isEmpty
+    else { return }
+    let lost = site.wroteAt - stated.since
+    guard lost > stated.length.nanos / 1000 * 1001 else { return }
+    violations.append(
+      "\(lost / 1_000_000) ms are lost, \(stated.length.nanos / 1_000_000) were stated")
+  }
+
   private func commit(
     _ point: PointNumber, _ promotion: SimulatedPromotion, _ site: SimulatedSite, isFull: Bool
   ) -> Promotion.Event {
@@ -187,6 +218,12 @@ extension World {
     else { return .failed("not any more") }
     if case .granted = promotion.ground { judgeBegun(reign) }
     if case .granted(.automatic) = promotion.ground { judgeLoss(site) }
+    if case .granted(let cause) = promotion.ground, cause != .planned,
+      case .committing(let choice) = promotion.decision.stage, let length = choice.loss.seconds
+    {
+      stated[other(site).name] = StatedLoss(reign: reign, since: site.receivedAt, length: length)
+      judgeStated(other(site))
+    }
     let isFailing = isLossy && chance.isTrue(oneIn: 10)
     if !isFailing || chance.isTrue(oneIn: 2) {
       site.record = RoleRecord(reign: reign, part: .primary)

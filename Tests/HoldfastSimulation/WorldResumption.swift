@@ -31,6 +31,8 @@ extension World {
     other(site).isHeldOff = true
     site.isPersonWaiting = true
     say(site.name, "a person says that the other site is lost")
+    // And with it what it was promoted to.
+    stated[site.name] = nil
     typeResume(site, tries: 4)
     watchWord(site)
   }

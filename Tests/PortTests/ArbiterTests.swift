@@ -87,7 +87,7 @@ func isHeld(_ answer: ArbiterAnswer?) -> Bool {
       let cluster = EtcdCluster()
       #expect(await cluster.isReady())
       func arbiter(_ site: Fingerprint) throws -> any Arbiter {
-        SharedStoreArbiter(site: site, store: try cluster.store(), clock: SystemClock())
+        SharedStoreArbiter(site: site, store: cluster.store(), clock: SystemClock())
       }
       let (left, right) = Asker.pair(try arbiter(key(1)), key(1), try arbiter(key(2)), key(2))
       return (left, right, cluster)

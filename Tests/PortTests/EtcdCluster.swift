@@ -59,13 +59,15 @@ final class EtcdCluster {
         key: scratch("site-\(authority).key")))
   }
 
-  func store(_ settings: EtcdSettings? = nil) throws -> EtcdStore {
-    try EtcdStore(settings ?? self.settings(), clock: SystemClock(), timeout: .seconds(2))
+  func store(_ settings: EtcdSettings? = nil) -> EtcdStore {
+    EtcdStore(
+      settings ?? self.settings(), clock: SystemClock(), timeout: .seconds(2),
+      reader: ThreadHelper(label: "etcd files"))
   }
 
   /// Answers once a majority has come together.
   func isReady() async -> Bool {
-    guard let store = try? store() else { return false }
+    let store = store()
     for _ in 0..<100 {
       if (try? await store.values(below: "holdfast/")) != nil { return true }
       try? await Task.sleep(for: .milliseconds(100))

@@ -21,7 +21,7 @@ import Testing
     let cluster = EtcdCluster()
     #expect(await cluster.isReady())
     cluster.kill(0)
-    let store = try cluster.store()
+    let store = cluster.store()
     var told = await ask(store)
     // Where the leader was lost another is chosen first.
     for _ in 0..<50 where told != nil {
@@ -40,7 +40,7 @@ import Testing
   func `serves while one member hangs, whichever it is`(member: Int) async throws {
     let cluster = EtcdCluster()
     #expect(await cluster.isReady())
-    let store = try cluster.store()
+    let store = cluster.store()
     #expect(await ask(store) == nil)
     cluster.signal(SIGSTOP, of: member)
     var told = await ask(store)
@@ -59,9 +59,9 @@ import Testing
   {
     let cluster = EtcdCluster()
     #expect(await cluster.isReady())
-    let distrusted = await ask(try cluster.store(cluster.settings(trusted: "other")))
+    let distrusted = await ask(cluster.store(cluster.settings(trusted: "other")))
     #expect(distrusted?.contains("TLS") == true, "\(distrusted ?? "")")
-    let stranger = await ask(try cluster.store(cluster.settings(authority: "other")))
+    let stranger = await ask(cluster.store(cluster.settings(authority: "other")))
     #expect(stranger?.contains("TLS") == true, "\(stranger ?? "")")
   }
 
@@ -70,13 +70,13 @@ import Testing
     #expect(await cluster.isReady())
     cluster.signal(SIGSTOP)
     let start = ContinuousClock.now
-    let hung = await ask(try cluster.store())
+    let hung = await ask(cluster.store())
     cluster.signal(SIGCONT)
     #expect(hung?.contains("does it hang") == true, "\(hung ?? "")")
     #expect(ContinuousClock.now - start < .seconds(5))
     let nobody = EtcdSettings(
       endpoints: [HostPort(host: "127.0.0.1", port: Ports.take())], tls: nil)
-    let refused = await ask(try cluster.store(nobody))
+    let refused = await ask(cluster.store(nobody))
     #expect(refused?.contains("is it running") == true, "\(refused ?? "")")
     let port = Ports.take()
     let web = try ChildProcess(
@@ -84,10 +84,10 @@ import Testing
       environment: [:], output: .file(cluster.scratch("web.log")))
     defer { web.send(SIGKILL) }
     let other = EtcdSettings(endpoints: [HostPort(host: "127.0.0.1", port: port)], tls: nil)
-    var wrong = await ask(try cluster.store(other))
+    var wrong = await ask(cluster.store(other))
     for _ in 0..<50 where wrong?.contains("is it running") == true {
       try await Task.sleep(for: .milliseconds(100))
-      wrong = await ask(try cluster.store(other))
+      wrong = await ask(cluster.store(other))
     }
     #expect(wrong?.contains("is this etcd") == true, "\(wrong ?? "")")
   }

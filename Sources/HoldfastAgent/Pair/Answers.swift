@@ -122,11 +122,14 @@ package struct FailoverRequest: Codable, Sendable {
   package var granted: ReignRequest?
   /// The other site had ended its service for it.
   package var planned: Bool?
+  /// See ``PromotionIntent/loss``.
+  package var lossSeconds: Double?
   package init(
     point: UInt64?, acceptLoss: Bool, otherSiteIsDown: Bool, preview: Bool,
-    granted: ReignRequest? = nil, planned: Bool? = nil
+    granted: ReignRequest? = nil, planned: Bool? = nil, lossSeconds: Double? = nil
   ) {
     self.planned = planned
+    self.lossSeconds = lossSeconds
     self.point = point
     self.acceptLoss = acceptLoss
     self.otherSiteIsDown = otherSiteIsDown
@@ -143,6 +146,8 @@ package struct FailoverAnswer: Codable, Sendable {
   package var epoch: UInt64
   package var reign: String
   @Nullable package var lossSeconds: Double?
+  /// When that ends: the last moment in which the other site may write, by this site's clock.
+  @Nullable package var lossBefore: String?
   @Nullable package var lossFiles: Int64?
   package var phases: [Phase]
   /// Of a preview: why the order would be refused; left out otherwise.
@@ -151,8 +156,9 @@ package struct FailoverAnswer: Codable, Sendable {
   /// - Parameter reign: empty where there is none yet.
   package init(
     point: UInt64, grade: String, epoch: UInt64, reign: String, lossSeconds: Double?,
-    lossFiles: Int64?, phases: [Phase]
+    lossBefore: String?, lossFiles: Int64?, phases: [Phase]
   ) {
+    self.lossBefore = lossBefore
     self.point = point
     self.grade = grade
     self.epoch = epoch
@@ -162,11 +168,11 @@ package struct FailoverAnswer: Codable, Sendable {
     self.phases = phases
   }
 
-  init(_ choice: Promotion.Choice, epoch: Epoch, reign: String) {
+  init(_ choice: Promotion.Choice, before: WallTime?, epoch: Epoch, reign: String) {
     self.init(
       point: choice.point.number.rawValue, grade: choice.point.grade.word, epoch: epoch.rawValue,
-      reign: reign, lossSeconds: choice.loss.seconds?.seconds, lossFiles: choice.loss.places,
-      phases: [])
+      reign: reign, lossSeconds: choice.loss.seconds?.seconds, lossBefore: before?.rfc3339,
+      lossFiles: choice.loss.places, phases: [])
   }
 }
 

@@ -254,6 +254,15 @@ package actor Pair {
     return "\(name): \(changed.joined(separator: ", ")) as in the configuration"
   }
 
+  /// What was approved could not be made: what is in force stays on record.
+  package func keepSettings() {
+    do {
+      try files.store(configuration.guarded)
+    } catch {
+      board.update { $0.lastError = "the settings in force cannot be put on record: \(error)" }
+    }
+  }
+
   func showRole() {
     let role = isPromoting ? .promoting : standing?.role ?? .unknown
     let reign = standing?.record.reign ?? .none

@@ -126,7 +126,8 @@ extension Pair {
     let reign = granted ?? Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
     promoting = PromotionUnderWay(
       decision: decision, reign: reign, isPlanned: isPlanned, isByWord: onWord,
-      isFollowed: moves.current?.kind == "failover" && !request.preview)
+      isFollowed: moves.current?.kind == "failover" && !request.preview,
+      lossGranted: request.lossSeconds.map { .seconds($0) })
     await follow(decision.first, to: reign)
     return try outcome(of: reign)
   }
@@ -144,9 +145,12 @@ extension Pair {
     switch promoting.decision.stage {
     case .done:
       guard let choice = promoting.choice else { preconditionFailure("done without a choice") }
-      return FailoverAnswer(choice, epoch: promoting.reign.epoch, reign: "\(promoting.reign.id)")
+      return FailoverAnswer(
+        choice, before: promoting.lossEnd, epoch: promoting.reign.epoch,
+        reign: "\(promoting.reign.id)")
     case .looked(let choice, let refusal):
-      var answer = FailoverAnswer(choice, epoch: promoting.reign.epoch, reign: "")
+      var answer = FailoverAnswer(
+        choice, before: promoting.lossEnd, epoch: promoting.reign.epoch, reign: "")
       answer.refusal = refusal.map { failure($0).message }
       return answer
     case .refused(let refusal): throw failure(refusal)

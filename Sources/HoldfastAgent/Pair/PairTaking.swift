@@ -68,6 +68,7 @@ extension Pair {
         guard var answer = taken else { preconditionFailure("taken without an answer") }
         // The service had ended before the final point.
         answer.lossSeconds = 0
+        answer.lossBefore = nil
         answer.lossFiles = 0
         isMoving = false
         if needsController { try await untilServed() }

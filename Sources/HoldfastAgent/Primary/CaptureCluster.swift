@@ -55,6 +55,13 @@ extension CaptureWorker {
     facts.isFixed = isAll(cluster)
     let isHarmless = facts.mapping != .unknown && mapped.allSatisfy(cluster.layout.holds)
     if facts.isFixed || isHarmless { facts.mapping = .none }
+    // Points of WAL alone build on the copy that lacks it.
+    providers.postgres.lacking =
+      outcome.lacking ?? (cluster.taken == nil ? providers.postgres.lacking : nil)
+    if let lacking = providers.postgres.lacking {
+      facts.broken =
+        "\(lacking.path) is excluded, and no server could start without it: change `exclude`"
+    }
   }
 
   func finished(_ cluster: ClusterCapture) {

@@ -46,6 +46,8 @@ extension CaptureWorker {
       nextDenied = denied.isEmpty ? nil : now + Limits.deniedAgainAfter
       // Watched only since pictures were read that do not show what was changed meanwhile.
       if !moment.isLive { for place in watch.takeCovered() { dirty.scan(place) } }
+      // In this order: who mapped a file and is gone by now was told of when it went.
+      let mapping = lookForMapped(host.clock.now())
       let told = drain()
       try checkRoots()
       try keepLeft(outcome, moment.cluster)
@@ -53,6 +55,7 @@ extension CaptureWorker {
       findGaps(outcome, watch, work.scans, isComplete: isScanned, began: now)
       let isComplete = isScanned || isAll(moment.cluster)
       var facts = facts(moment, outcome, watch, isWhole: isComplete, isChanged: told > 0)
+      facts.mapping = mapping
       if wasServiceEnded, gate.isServiceEnded { facts.isQuiesced = true }
       let verdict = facts.verdict
       if isComplete { mounts = [] }
@@ -122,7 +125,10 @@ extension CaptureWorker {
         pace.rest(after: frozen, at: host.clock.now(), share: Limits.frozenShare)
       }
     }
-    return try providers.begin(&scene, isWhole: isWhole, frozen: &frozen, changes, isCovered, tell)
+    let news = Providers.News(
+      changes: changes, isCovered: isCovered, tell: tell,
+      look: { [self] in lookForMapped(host.clock.now(), isHarmless: $0) })
+    return try providers.begin(&scene, isWhole: isWhole, frozen: &frozen, news)
   }
 
   /// Whether all directories are watched: what happens in one that is new, or yet to be scanned,
@@ -251,19 +257,6 @@ extension CaptureWorker {
     facts.troubles = moment.troubles
     facts.broken = moment.broken
     facts.frozen = moment.frozen
-    // Whoever maps a file after this look changes it after it was read.
-    let isFreeze = moment.provider == .freeze
-    facts.mapping = lookForMapped(host.clock.now()) { isFreeze && providers.freeze.holds($0) }
-    if isFreeze, facts.broken == nil {
-      if case .mapped(let process) = facts.mapping {
-        facts.broken = providers.freeze.trouble(mappedBy: process)
-      } else if let late = mapped.first(where: { moment.pictures?.extent?.contains($0) != true }) {
-        // Nothing told of stores into it.
-        facts.broken = "\(late.path) was mapped for writing meanwhile"
-      }
-    }
-    // Stores into a mapped file tell nobody that they came between two snapshots.
-    if moment.isJoint, facts.mapping != .none { facts.isFixed = false }
     if let cluster = moment.cluster { spare(cluster, outcome, &facts) }
     return facts
   }
@@ -314,7 +307,7 @@ extension CaptureWorker {
       board.hold(.spool, Self.fullSpool(spool.sizeBytes))
       // A service that was asked to rest does not wait for the standby.
       if isHolding { throw SyncFailure(reason: Self.fullSpool(spool.sizeBytes)) }
-      try providers.postgres.lookWhileWaiting()
+      try providers.postgres.lookMeanwhile()
       if isPictured {
         // What the service rewrites meanwhile a picture keeps as well: it is let go.
         let now = host.clock.now()

@@ -42,7 +42,7 @@ extension CaptureWorker {
       }
       writer.checkpoint = { [unowned self, gate] in
         try gate.check()
-        try assumeIsolated { try $0.providers.postgres.lookWhileCopying() }
+        try assumeIsolated { try $0.providers.postgres.lookMeanwhile() }
       }
       self.writer = writer
       capture = try Capture(

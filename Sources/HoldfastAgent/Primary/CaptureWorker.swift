@@ -337,7 +337,7 @@ package actor CaptureWorker {
     drain()
     schedule(now, isUrgent: isUrgent)
     // However long nothing is captured: what a server or a disk keeps for this pair has a bound.
-    try? providers.postgres.lookWhileWaiting()
+    try? providers.postgres.lookMeanwhile()
     if now >= nextRoomLook {
       nextRoomLook = now + Limits.roomLookEvery
       providers.freeze.makeRoom()

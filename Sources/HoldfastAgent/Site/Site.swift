@@ -21,6 +21,9 @@ package actor Site {
   /// Links that were accepted and have not ended.
   private var accepted: [UInt64: Task<Void, Never>] = [:]
   private var isStopping = false
+  /// The last change of what this site does: one at a time, for two that meet would each make a
+  /// pair's workers of their own.
+  private var change: Task<Void, Never>?
   /// Set once listening began.
   package private(set) var port = 0
 
@@ -61,6 +64,23 @@ package actor Site {
   /// - Returns: what only a restart changes.
   /// - Throws: that a pair is in a move, which nothing may cut short; nothing was changed then.
   package func reload(_ next: Configuration) async throws -> [String] {
+    try await inTurn { try await self.take(next) }
+  }
+
+  private func inTurn<Result: Sendable>(
+    _ work: @escaping @Sendable () async throws -> Result
+  ) async throws -> Result {
+    let before = change
+    let mine = Task {
+      await before?.value
+      return try await work()
+    }
+    change = Task { _ = try? await mine.value }
+    return try await mine.value
+  }
+
+  private func take(_ next: Configuration) async throws -> [String] {
+    guard !isStopping else { return [] }
     var fixed: [String] = []
     if next.site != configuration.site { fixed.append("site") }
     if next.listen != configuration.listen { fixed.append("listen") }
@@ -118,20 +138,29 @@ package actor Site {
 
   /// See ``Pair/approve()``.
   package func approve(_ name: String) async throws -> String {
+    try await inTurn { try await self.takeHeld(name) }
+  }
+
+  private func takeHeld(_ name: String) async throws -> String {
     let pair = try pair(name)
+    guard !isStopping else { throw FailureAnswer(code: 3, "the agent ends: try again") }
     do {
       let answer = try await pair.approve()
       try await replace([pair], by: [pair.wanted], redialling: false)
       return answer
     } catch {
       // As it was before.
-      if await pair.isStopped { await pair.keepStarting(log) }
+      if await pair.isStopped {
+        await pair.keepSettings()
+        await pair.keepStarting(log)
+      }
       throw error
     }
   }
 
   package func stop() async {
     isStopping = true
+    await change?.value
     let ending = tasks + accepted.values
     for task in ending { task.cancel() }
     for session in sessions.values { await session.link.close() }

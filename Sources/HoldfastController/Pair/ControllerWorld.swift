@@ -47,7 +47,16 @@ struct PlanProgress {
     func leave() { isLeft.withLock { $0 = true } }
   }
   private var run: Run?
+  private var held: Run?
   var steps = PlanRun([])
+
+  /// It is to begin once it may.
+  mutating func hold(_ run: Run) { held = run }
+  /// - Returns: what was held and is still wanted.
+  mutating func takeHeld() -> Run? {
+    defer { held = nil }
+    return held.flatMap { $0.isWanted ? $0 : nil }
+  }
 
   mutating func begin() -> Run {
     abandon()

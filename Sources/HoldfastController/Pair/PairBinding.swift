@@ -11,21 +11,23 @@ extension PairController {
     if left.isEmpty { files.note(overBy: nil) }
   }
 
-  /// - Parameter isFollowing: what runs goes on meanwhile.
-  func bind(isFollowing: Bool) async {
+  /// - Parameter isAlone: nothing else is done for the pair meanwhile.
+  func bind(isAlone: Bool) async {
     while !Task.isCancelled {
       let failure = await withCheckedContinuation { continuation in
         planner.run { [service] in continuation.resume(returning: Self.failure(binding: service)) }
       }
       guard let failure else {
         isBound = true
-        return trouble = nil
+        trouble = nil
+        if let run = plan.takeHeld() { start(run) }
+        return
       }
       notBound(failure)
       let next = world.clock.now() + Limits.bindAgainAfter
       while world.clock.now() < next, !Task.isCancelled {
         // Nothing is asked for meanwhile; why, `status` shows.
-        if !isFollowing { _ = await world.agent.serving(name, word()) }
+        if isAlone { _ = await world.agent.serving(name, word()) }
         try? await world.clock.sleep(until: world.clock.now() + Limits.agentAskedEvery)
       }
     }
@@ -41,7 +43,7 @@ extension PairController {
   }
 
   private func notBound(_ why: StepError) {
-    trouble = "nothing is served here: systemd cannot be told who starts its units: \(why)"
+    trouble = "nothing is started here: systemd cannot be told who starts its units: \(why)"
     world.log.error("\(name): \(trouble ?? "")")
   }
 }

@@ -24,6 +24,8 @@ package actor PairController {
   private let sweeper: any Helper
   /// Runs the plan's checks while the service runs, and what may take long besides.
   let checker: any Helper
+  /// Looks what the plan would find: at files, which may hang.
+  let looker: any Helper
   /// Makes sure that the other host is off: what waits for that waits for nothing else.
   let outer: any Helper
   var supervisor: Supervisor
@@ -42,6 +44,8 @@ package actor PairController {
   var promotion: PromotionReport?
   /// The agent is asked to promote this site, and has not answered.
   var isAgentPromoting = false
+  /// When the round of checks began that has not ended.
+  var roundBegunAt: Instant?
   /// What the checks found wrong with the service that runs.
   var illness: String?
   /// The service manager starts the plan's units only where this allows it.
@@ -49,6 +53,8 @@ package actor PairController {
   /// Why an ill service was not moved, and why the other host may not be off.
   var moveRefusal: String?
   var fencingFailure: String?
+  /// What of the service does not end.
+  private var unfenced: String?
   var isMovingAway = false
   /// Of the arbiter: of those before it nobody waits for the answer.
   private var newestQuestion: Supervisor.RequestNumber = 0
@@ -82,6 +88,7 @@ package actor PairController {
     fencer = world.helper("fence \(pair.name)")
     sweeper = world.helper("sweep \(pair.name)")
     checker = world.helper("check \(pair.name)")
+    looker = world.helper("look \(pair.name)")
     outer = world.helper("fence the other of \(pair.name)")
     let fencing: SupervisionSettings.Fencing =
       pair.failover.fence.map { $0.isRequired ? .required : .wanted } ?? .none
@@ -116,13 +123,13 @@ package actor PairController {
     let noted = hasArbiter ? files.handover(pauseMax: terms.pauseMax) : nil
     let handover = noted.map { terms.following($0, overBy: files.overBy()) }
     let isFollowing = handover.map { terms.mayHandOver($0, now: world.clock.now()) }
-    // Nothing is looked after before it can be started by nobody else.
-    if isFollowing != true {
-      if hasArbiter { await fenceNow() }
-      await bind(isFollowing: false)
+    // Nothing of a lease is looked after before it can be started by nobody else; what may run
+    // already is, and no plan begins meanwhile.
+    if hasArbiter, isFollowing != true {
+      await fenceNow()
+      await bind(isAlone: true)
     } else {
-      // What runs goes on meanwhile; a plan that begins waits behind it on the same thread.
-      Task { await bind(isFollowing: true) }
+      Task { await bind(isAlone: false) }
     }
     do {
       let intent = try files.intent()
@@ -165,6 +172,8 @@ package actor PairController {
   private func expired() {
     plan.abandon()
     fence()
+    // Until it knows, its watchdog is fed no more.
+    tick()
   }
 
   /// This host stood still for as long. Called on the thread that found it: whatever this actor is
@@ -183,24 +192,6 @@ package actor PairController {
 
   /// See ``ServiceHost/isOver``.
   package nonisolated var isOver: Bool { service.isOver }
-
-  /// Why another controller could not go on in this one's place just now; `nil`: it could.
-  package var reasonToStay: String? {
-    // What is wanted is on record, and the next goes on with it.
-    let isAtMove = supervisor.yieldingTo != nil || supervisor.report?.move != nil
-    if isAtMove || isAgentPromoting { return "a move is under way" }
-    switch supervisor.service {
-    case .stopped, .failed: return nil
-    case .running: break
-    // What cannot be ended keeps nothing from being set right, once nobody counts on its end.
-    case .fencing where supervisor.mustBeOverAt.map { $0 < world.clock.now() } ?? true: return nil
-    case .starting, .stopping, .fencing: return "the service is \(supervisor.service)"
-    }
-    let terms = pair.failover.terms
-    let next = world.clock.now() + terms.abortTimeout
-    let isLong = supervisor.lease.map { terms.mayHandOver($0, now: next) } ?? false
-    return isLong || !pair.failover.hasArbiter ? nil : "the lease is about to be renewed"
-  }
 
   private func tick() { tell(.tick(chance: RandomID(world.dice))) }
 
@@ -269,16 +260,16 @@ package actor PairController {
         tell(.peer(number, isPromised: await world.agent.askPromise(name, reign, for: ttl)))
       }
     case .hand(let reign): Task { await world.agent.grant(name, reign) }
-    case .promote(let reign, let point, let cause):
+    case .promote(let intent):
       isAgentPromoting = true
       Task {
         defer { isAgentPromoting = false }
-        switch await world.agent.promote(name, reign, point, cause) {
+        switch await world.agent.promote(name, intent) {
         case .done(let report):
           promotion = report
           promotionFailure = nil
           trouble = nil
-          world.log.notice("\(name): \(report.words(isPlanned: cause == .planned))")
+          world.log.notice("\(name): \(report.words(isPlanned: intent.cause == .planned))")
           tell(.promoted)
         case .failed(let reason):
           promotionFailure = reason
@@ -303,12 +294,19 @@ package actor PairController {
   }
 
   private func fenced(_ left: [String]) async {
-    for line in left { world.log.critical("\(name): fencing: \(line)") }
+    if let first = left.first, unfenced == nil {
+      for line in left { world.log.critical("\(name): fencing: \(line)") }
+      unfenced = """
+        the service cannot be ended here: \(first): it is tried again and again; if it stays, \
+        type: systemctl reboot
+        """
+    }
     // What still runs is fenced again, until nothing does.
     if !left.isEmpty {
       try? await world.clock.sleep(until: world.clock.now() + .milliseconds(100))
       return fence()
     }
+    unfenced = nil
     files.note(overBy: nil)
     tell(.fenced)
     sweeper.run { [service] in service.sweep(atLeast: Limits.sweptAtLeast) }
@@ -359,7 +357,7 @@ package actor PairController {
     let isKnown = !supervisor.mayFind && (isBound || supervisor.report != nil)
     let isWanting = supervisor.intent != nil || supervisor.isHoldingBack(now)
     var troubles = [
-      illness, moveRefusal, fencingFailure, trouble, isWanting ? promotionFailure : nil,
+      unfenced, illness, moveRefusal, fencingFailure, trouble, isWanting ? promotionFailure : nil,
     ].compactMap { $0 }
     if let withheld = supervisor.withheld { troubles.append(withheld.words(pair)) }
     if let silence {

@@ -11,23 +11,39 @@ extension PairController {
       let within = if case .check(.exec) = step.kind { step.within } else { Duration.zero }
       return PlanStep(kind: step.kind, within: within, onFailure: .stop)
     }
+    let limit = checks.reduce(Limits.healthRoundMost) { $0 + $1.within }
     while !Task.isCancelled, !checks.isEmpty {
       try? await world.clock.sleep(until: world.clock.now() + Limits.healthEvery)
+      let now = world.clock.now()
+      if let begun = roundBegunAt {
+        guard now - begun > limit, supervisor.service == .running else { continue }
+        // Of a disk that hangs, say: whoever waits for the service does as well.
+        found("the service is ill: its checks have not ended for \(Int((now - begun).seconds)) s")
+        continue
+      }
       guard supervisor.service == .running else {
         illness = nil
         continue
       }
-      let found = await withCheckedContinuation { continuation in
-        checker.run { [service] in
-          continuation.resume(returning: Self.illness(checks, service))
-        }
+      roundBegunAt = now
+      checker.run { [service, weak self] in
+        let found = Self.illness(checks, service)
+        Task { await self?.ended(found) }
       }
-      if let found, illness == nil { world.log.error("\(name): \(found)") }
-      if found == nil, illness != nil { world.log.notice("\(name): well again") }
-      illness = found
-      if found == nil { moveRefusal = nil }
-      tell(.health(isWell: found == nil))
     }
+  }
+
+  private func ended(_ round: String?) {
+    roundBegunAt = nil
+    if supervisor.service == .running { found(round) }
+  }
+
+  private func found(_ found: String?) {
+    if let found, illness == nil { world.log.error("\(name): \(found)") }
+    if found == nil, illness != nil { world.log.notice("\(name): well again") }
+    illness = found
+    if found == nil { moveRefusal = nil }
+    tell(.health(isWell: found == nil))
   }
 
   private static func illness(_ checks: [PlanStep], _ service: any ServiceHost) -> String? {
@@ -44,7 +60,7 @@ extension PairController {
   func lookForFacts() async {
     while !Task.isCancelled {
       let found = await withCheckedContinuation { continuation in
-        checker.run { [service] in continuation.resume(returning: service.facts()) }
+        looker.run { [service] in continuation.resume(returning: service.facts()) }
       }
       facts = (found, false)
       let end = world.clock.now() + Limits.factsEvery

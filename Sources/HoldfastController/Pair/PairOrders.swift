@@ -7,9 +7,11 @@ extension PairController {
   /// - Parameter point: `nil` for the newest that the pair requires.
   /// - Throws: why it is not, with what a person can do.
   package func failover(_ point: PointNumber?) async throws(ControllerRefusal) -> PromotionReport {
-    guard supervisor.report?.role == .standby else {
-      let role = supervisor.report?.role.rawValue ?? "unknown"
-      throw ControllerRefusal("\(name) is \(role) here: only a standby is promoted")
+    guard let report = supervisor.report else {
+      throw ControllerRefusal("the agent here gives no answer: see holdfast status \(name)")
+    }
+    guard report.record.part == .standby else {
+      throw ControllerRefusal("\(name) is \(report.role) here: only a standby is promoted")
     }
     if let intent = supervisor.intent, intent.isOrdered, intent.point != point {
       let ordered = intent.point.map { "point \($0)" } ?? "the newest point"
@@ -25,7 +27,7 @@ extension PairController {
     }
     trouble = nil
     promotionFailure = nil
-    let before = supervisor.report?.record.reign ?? .none
+    let before = report.record.reign
     let end = world.clock.now() + Limits.moveWithin
     let silentEnd = world.clock.now() + Limits.arbiterSilence
     promotion = nil

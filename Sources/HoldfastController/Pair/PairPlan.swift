@@ -4,11 +4,13 @@ import Logging
 /// Starting and ending a pair's service by its plan: obeys ``PlanRun``.
 extension PairController {
   func start(_ run: PlanProgress.Run) {
+    guard isBound else { return plan.hold(run) }
     trouble = nil
     if pair.failover.hasArbiter, let lack = service.shortcomings.first {
       trouble = """
         nothing is started here under a lease, for what runs could not be ended with it: \(lack); \
-        put that right, then type: holdfast start \(name)
+        put that right, then type: systemctl daemon-reload, and systemctl restart \
+        holdfast-controller
         """
       world.log.critical("\(name): \(trouble ?? "")")
       Task { self.tell(.startFailed) }

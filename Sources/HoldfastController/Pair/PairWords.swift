@@ -62,9 +62,11 @@ extension PromotionReport {
   /// - Parameter isPlanned: the other site had yielded.
   func words(isPlanned: Bool) -> String {
     let time = lossSeconds.map { "the last \(($0 * 1000).rounded(.up) / 1000) s" }
+    let before = lossBefore ?? "the other site wrote no more"
     let loss =
       isPlanned
-      ? "nothing lost" : "not in it: what was written in \(time ?? "an unknown time") before"
+      ? "nothing lost"
+      : "not in it: what was written in \(time ?? "an unknown time") before \(before)"
     return "promoted to epoch \(reign.epoch), point \(point) (\(grade)); \(loss)"
   }
 }

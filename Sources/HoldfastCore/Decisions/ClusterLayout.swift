@@ -60,6 +60,14 @@ package struct ClusterLayout: Hashable, Sendable {
       || (first.hasPrefix("pg_") && !first.hasSuffix(".conf"))
   }
 
+  /// Whether a server that starts on a copy without it lacks rows, or does not start.
+  package func isNeeded(_ place: Place) -> Bool {
+    guard isRecovered(place), !isHidden(place) else { return false }
+    let inner = place.root == data.root ? place.path.components(below: data.path) : nil
+    return !(inner?.first.map(Self.spare.contains) ?? false)
+  }
+  private static let spare = ["pg_log", "pg_stat"].map { Array($0.utf8) }
+
   private static let emptied = [
     "pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat_tmp",
     "pg_subtrans",

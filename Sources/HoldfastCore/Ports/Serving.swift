@@ -14,10 +14,7 @@ package protocol AgentDesk: Sendable {
   func moveAway(_ pair: String, _ why: String) async -> String?
   /// Makes the reign durable and the tree ready. The loss was accepted before it was granted; of
   /// one that nobody ordered it is judged anew, for the grant may have come long after.
-  /// - Parameter point: `nil` for the newest that the pair requires.
-  func promote(
-    _ pair: String, _ reign: Reign, _ point: PointNumber?, _ cause: PromotionIntent.Cause
-  ) async -> PromotionOutcome
+  func promote(_ pair: String, _ intent: PromotionIntent) async -> PromotionOutcome
   /// Has the agent never begin this reign.
   /// - Returns: false where it has, or gives no answer.
   func forgo(_ pair: String, _ reign: Reign) async -> Bool
@@ -73,10 +70,14 @@ package struct PromotionReport: Hashable, Sendable {
   package var grade: String
   package var reign: Reign
   package var lossSeconds: Double?
+  /// When that ends, for people.
+  package var lossBefore: String?
   package var lossFiles: Int64?
   package init(
-    point: PointNumber, grade: String, reign: Reign, lossSeconds: Double?, lossFiles: Int64?
+    point: PointNumber, grade: String, reign: Reign, lossSeconds: Double?, lossBefore: String?,
+    lossFiles: Int64?
   ) {
+    self.lossBefore = lossBefore
     self.point = point
     self.grade = grade
     self.reign = reign

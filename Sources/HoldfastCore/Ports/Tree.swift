@@ -132,6 +132,8 @@ package protocol ReadableTree: AnyObject {
   func expect(_ paths: [TreePath])
   /// Whether what lies there, with all below, is for now left as it was captured last.
   func isLeft(_ path: TreePath) -> Bool
+  /// Whether a service could not start from a copy that lacks what lies there.
+  func isNeeded(_ path: TreePath) -> Bool
   /// What is known of a regular file's content beforehand, and to be told of it when it was read;
   /// `nil` where that is nothing.
   func history(_ path: TreePath) -> ContentHistory?
@@ -142,6 +144,7 @@ package protocol ReadableTree: AnyObject {
 
 extension ReadableTree {
   package func isLeft(_ path: TreePath) -> Bool { false }
+  package func isNeeded(_ path: TreePath) -> Bool { false }
   package func history(_ path: TreePath) -> ContentHistory? { nil }
 }
 

@@ -70,6 +70,17 @@ package struct LeaseTerms: Hashable, Sendable {
     lease.fenceAt >= now + watchdog && lease.fenceAt <= now + servingTime
   }
 
+  /// Whether there are moments in which a controller that goes by these times may go on under a
+  /// lease of one that went by others: see ``mayHandOver(_:now:)``.
+  package func mayFollow(_ before: LeaseTerms) -> Bool {
+    // As long as what was granted lasts at best and, just before it is renewed, at worst; noted
+    // with the times of before.
+    let begin = before.fencingTime - fencingTime
+    let most = min(before.servingTime, before.servingTime + begin) - before.abortTimeout
+    let least = most - before.renewEvery
+    return most >= watchdog && least <= servingTime
+  }
+
   /// What of these times does not keep two sites apart, with the numbers.
   package var violations: [String] {
     func show(_ duration: Duration) -> String { "\(duration.nanos / 1_000_000) ms" }

@@ -109,9 +109,14 @@ package struct PromotionIntent: Hashable, Sendable {
   package var point: PointNumber?
   /// Nothing is promoted to it any more, and where the arbiter has granted it, it is to know that.
   package var isWithdrawn: Bool
+  /// Of so long at most what the other site wrote is not here: from the newest that is, until the
+  /// last moment in which it may write. `nil`: not granted yet, or not known.
+  package var loss: Duration?
   package init(
-    reign: Reign, cause: Cause, point: PointNumber? = nil, isWithdrawn: Bool = false
+    reign: Reign, cause: Cause, point: PointNumber? = nil, isWithdrawn: Bool = false,
+    loss: Duration? = nil
   ) {
+    self.loss = loss
     self.reign = reign
     self.cause = cause
     self.point = point
@@ -174,7 +179,7 @@ extension Supervisor {
     case askPeer(RequestNumber, Reign)
     /// The agent may go on as what its record says.
     case hand(Reign)
-    case promote(Reign, PointNumber?, PromotionIntent.Cause)
+    case promote(PromotionIntent)
     /// Have the agent never begin this reign, and say `forgone` unless it has.
     case forgo(Reign)
     /// Run the plan, from its beginning or from where it was left.

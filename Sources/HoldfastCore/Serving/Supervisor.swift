@@ -52,6 +52,8 @@ package struct Supervisor: Sendable {
   /// Whether the last question got no answer at all.
   package internal(set) var isArbiterLost = false
   var isPromoting = false
+  /// Until when what the other site may write is in the intent's loss.
+  var lossCountedUntil: Instant?
   /// Since when the agent was to promote this site to the reign that was granted.
   var promotingSince: Instant?
   /// When this site declined a reign last: it leaves it to the other for a while.
@@ -80,6 +82,8 @@ package struct Supervisor: Sendable {
   package internal(set) var isSuspended = false
   /// Until when what is being fenced is counted on to be over.
   var fencedBy: Instant?
+  /// Since when it is being fenced.
+  var fencingSince: Instant?
 
   package init(_ settings: SupervisionSettings) { self.settings = settings }
 
@@ -139,6 +143,7 @@ package struct Supervisor: Sendable {
     startAgain(now, &orders)
     guardLease(now, &orders)
     start(now, &orders)
+    fencingSince = service == .fencing ? fencingSince ?? now : nil
     return orders
   }
 
@@ -198,6 +203,7 @@ package struct Supervisor: Sendable {
     self.report = report
     reportedAt = now
     promiseEnd = now + report.promiseLeft
+    countAnew(&orders)
     if let done = intent, done.reign == report.record.reign, report.record.part == .primary {
       intent = nil
       isPromoting = false

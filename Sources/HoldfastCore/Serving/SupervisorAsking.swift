@@ -23,7 +23,9 @@ extension Supervisor {
       request = isOver ? .ask : .acquire(intent.reign, intent.cause)
     } else if record.part == .primary {
       // An arbiter that has lost its memory has to hear of both sites.
-      request = isOver || isReady ? release ?? .ask : .renew
+      // What cannot be ended here in time is not kept from the other site either.
+      let isStuck = fencingSince.map { now - $0 > settings.terms.fencingTime } ?? false
+      request = isOver || isReady ? release ?? .ask : isStuck ? .ask : .renew
     } else {
       request = .ask
     }

@@ -5,7 +5,7 @@ extension Supervisor {
   ///   been granted to it too late, when it wanted it no more: nobody else can replace that. Where
   ///   it is the other site's the arbiter says so, and this one does not ask again.
   mutating func nobodyHolds(_ newest: Reign, _ now: Instant, _ orders: inout [Order]) {
-    guard intent == nil, let report, report.role == .standby, report.promiseLeft <= .zero,
+    guard intent == nil, let report, mayBePromoted(report), report.promiseLeft <= .zero,
       now >= promiseEnd
     else { return }
     let own = report.record.reign
@@ -39,16 +39,20 @@ extension Supervisor {
   private func reasonToWait(_ report: AgentReport, _ now: Instant) -> Withheld? {
     guard settings.isAutomatic else { return .byHand }
     if isHoldingBack(now) { return .heldBack }
-    // What an agent that is silent said then is not so any more, nor would it promote.
-    guard let loss = report.loss, let reportedAt, now - reportedAt <= Limits.reportCountsFor
-    else { return .unknownLoss }
+    // An agent that is silent would not promote either.
+    guard report.role == .standby, let loss = recentLoss(now) else { return .unknownLoss }
     return loss > settings.maxLoss ? .loss : nil
   }
 
+  /// One that has heard of nobody since its start does not know what would be lost: a person may
+  /// have it promoted all the same.
+  private func mayBePromoted(_ report: AgentReport) -> Bool {
+    report.record.part == .standby && !report.isRefused
+      && (report.role == .standby || report.role == .unknown)
+  }
+
   mutating func failover(isOrdered: Bool, _ point: PointNumber?, _ orders: inout [Order]) {
-    guard let report, report.record.part == .standby, report.role == .standby else {
-      return orders.append(.refuse(nil))
-    }
+    guard let report, mayBePromoted(report) else { return orders.append(.refuse(nil)) }
     if let intent, intent.isOrdered || !isOrdered { return }
     // The agent hears of who ordered it first.
     if intent?.cause == .planned || intent?.isWithdrawn == true {
@@ -63,6 +67,41 @@ extension Supervisor {
     promotingSince = nil
     nextAsk = Instant(nanos: .min)
     orders.append(.persist(begun))
+  }
+
+  /// From the grant on the loss grows no more, and who goes on after a crash may know no other.
+  mutating func begin(
+    _ granted: PromotionIntent, _ now: Instant, _ orders: inout [Order]
+  ) {
+    var granted = granted
+    if granted.cause != .planned, granted.loss == nil, let loss = recentLoss(now) {
+      let end = max(now, othersLeaseEnd, promiseEnd)
+      granted.loss = loss + (end - now)
+      lossCountedUntil = end
+      intent = granted
+      orders.append(.persist(granted))
+    }
+    isPromoting = true
+    promotingSince = promotingSince ?? now
+    orders.append(.promote(granted))
+  }
+
+  /// The other site may write on by this one's promise, though the reign is granted here.
+  mutating func countAnew(_ orders: inout [Order]) {
+    guard let intent, intent.loss != nil, let reportedAt, promiseEnd > reportedAt,
+      promiseEnd > (lossCountedUntil ?? reportedAt) + Limits.superviseEvery
+    else { return }
+    self.intent?.loss = nil
+    lossCountedUntil = nil
+    orders.append(.persist(self.intent))
+  }
+
+  /// What is not here of what was written until now; `nil`: not known.
+  private func recentLoss(_ now: Instant) -> Duration? {
+    // What an agent that is silent said then is not so any more.
+    guard let loss = report?.loss, let reportedAt, now - reportedAt <= Limits.reportCountsFor
+    else { return nil }
+    return loss + (now - reportedAt)
   }
 
   /// Whether this site, which declined a reign, leaves it to the other for a while.

@@ -117,6 +117,8 @@ package enum Limits {
   package static let movesKept = 200
   /// Between two rounds of a plan's checks while the service runs.
   package static let healthEvery = Duration.seconds(2)
+  /// What a round of checks may take beyond the times of its commands.
+  package static let healthRoundMost = Duration.seconds(30)
   /// How often those who have an address's old owner are corrected, at worst.
   package static let announceEvery = Duration.seconds(10)
   /// Rounds that fail one after the other before a service is ill.
@@ -131,6 +133,10 @@ package enum Limits {
   package static let factsMax = 256
   package static let factBytesMax = 256
   package static let factsEvery = Duration.seconds(60)
+  /// How often the files are read by which this site shows itself to a store: while they are good,
+  /// and while they are not.
+  package static let identityReadEvery = Duration.seconds(60)
+  package static let identityTriedEvery = Duration.seconds(2)
   /// Rounds of reading and writing for one question where others write too, and the length of an
   /// answer of the store.
   package static let sharedTriesMax = 8

@@ -10,7 +10,7 @@ import Synchronization
 /// The members are asked in turn, each for its share of the time that is left.
 package final class EtcdStore: SharedStore {
   private let endpoints: [HostPort]
-  private let tls: NIOSSLContext?
+  private let identity: EtcdIdentity?
   private let clock: any Timekeeper
   private let timeout: Duration
   /// The member that answered last, which is asked first.
@@ -18,29 +18,14 @@ package final class EtcdStore: SharedStore {
 
   /// - Parameters:
   ///   - timeout: of one call, all members together.
-  /// - Throws: a file that cannot be used.
+  ///   - reader: a thread that may block, for the files of TLS.
   package init(
-    _ settings: EtcdSettings, clock: any Timekeeper, timeout: Duration
-  ) throws(SharedStoreError) {
+    _ settings: EtcdSettings, clock: any Timekeeper, timeout: Duration, reader: any Helper
+  ) {
     endpoints = settings.endpoints
     self.clock = clock
     self.timeout = timeout
-    guard let files = settings.tls else {
-      tls = nil
-      return
-    }
-    do {
-      var configuration = TLSConfiguration.makeClientConfiguration()
-      configuration.trustRoots = .file(files.authority)
-      configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(files.certificate).map {
-        .certificate($0)
-      }
-      configuration.privateKey = .privateKey(
-        try NIOSSLPrivateKey(file: files.key, format: .pem))
-      tls = try NIOSSLContext(configuration: configuration)
-    } catch {
-      throw .untrusted("\(files.authority), \(files.certificate) or \(files.key): \(error)")
-    }
+    identity = settings.tls.map { EtcdIdentity($0, clock: clock, reader: reader) }
   }
 
   // MARK: What is asked
@@ -191,6 +176,7 @@ package final class EtcdStore: SharedStore {
   private func post(
     _ endpoint: HostPort, _ path: String, _ body: [UInt8], within limit: Duration
   ) async throws(SharedStoreError) -> [UInt8] {
+    let tls = try identity?.context()
     let group = MultiThreadedEventLoopGroup.singleton
     let answered = group.next().makePromise(of: [UInt8].self)
     let name = Self.isAddress(endpoint.host) ? nil : endpoint.host

@@ -212,6 +212,7 @@ package final class Capture {
     }
     if isReserved(place) { return nil }
     if exclusion(place).excludesWithParents(place.path, isDirectory: status.kind == .directory) {
+      if sources[root(place)].isNeeded(place.path) { outcome.lacking = outcome.lacking ?? place }
       // Excluded since it was captured: no point has it any more, and the standby's own exclusion
       // keeps it from deleting its copy.
       if try catalog.row(place) != nil { try forgetAll(place) }

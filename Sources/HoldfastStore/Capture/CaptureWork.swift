@@ -58,6 +58,8 @@ package struct CaptureOutcome: Sendable {
   package var mounts: [Place] = []
   /// Places that may not be read: kept as they were, the point is not one instant.
   package var denied: [(place: Place, error: TreeError)] = []
+  /// A place that is excluded, and needed: see ``ReadableTree/isNeeded(_:)``.
+  package var lacking: Place?
   /// Directories that cannot be watched.
   package var unwatched: String?
   package var filesRead: Int64 = 0

@@ -67,6 +67,8 @@ package final class ClusterTree: ReadableTree {
     }
   }
 
+  package func isNeeded(_ path: TreePath) -> Bool { layout.isNeeded(place(path)) }
+
   /// Whether bytes of ours stand for it in the end.
   private func isShown(_ path: TreePath) -> Bool {
     [layout.label, layout.tablespaceMap, layout.control].contains(place(path))

@@ -6,6 +6,7 @@ import HoldfastController
 import HoldfastCore
 import HoldfastLinux
 import Logging
+import Synchronization
 
 struct ControllerCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -20,19 +21,26 @@ struct ControllerCommand: AsyncParsableCommand {
 
   func run() async throws {
     if fence {
+      // A person's order, not systemd's: nothing is ended beside one that lives.
+      let isByHand = ProcessInfo.processInfo.environment["SERVICE_RESULT"] == nil
+      let lock = isByHand ? try StateFiles.lock("\(try options.load().state)/\(Self.folder)") : nil
+      defer { withExtendedLifetime(lock) {} }
       // Both where it is now and where it was: a file may have been changed, or be wrong, since.
       let now = (try? options.load())?.control ?? Configuration.defaultControl
       return Self.fenceInStead(Array(Set([now, Self.rememberedControl ?? now])))
     }
     let configuration = try options.load()
+    let folder = "\(configuration.state)/\(Self.folder)"
+    let host = SystemHost(configuration)
+    let disk = try host.disk([Self.folder])
+    // Nothing is ended beside one that lives.
+    let lock = try StateFiles.lock(folder)
+    defer { withExtendedLifetime(lock) {} }
     Self.remember(control: configuration.control)
     LoggingSystem.bootstrap { StandardErrorLog(label: $0) }
     let log = Logger(label: "controller")
     let pairs = configuration.pairs.filter { $0.failover.hasArbiter || !$0.plan.isEmpty }
     try StateFiles.makeDirectory(configuration.control, mode: 0o755)
-    let host = SystemHost(configuration)
-    let folder = "\(configuration.state)/\(Self.folder)"
-    let disk = try host.disk([Self.folder])
     let volatile = try LinuxDisk(configuration.control)
     let environment = ProcessInfo.processInfo.environment
     let lastResort = LastResort(environment)
@@ -44,8 +52,6 @@ struct ControllerCommand: AsyncParsableCommand {
     let shortest = watchdogs.min() ?? Limits.watchdogWithoutLease
     systemd.setWatchdog(shortest)
     systemd.alive()
-    let lock = try StateFiles.lock(folder)
-    defer { withExtendedLifetime(lock) {} }
     // What is not in memory when the disk hangs comes too late.
     let isLocked = mlockall(MCL_CURRENT | MCL_FUTURE) == 0
     let lacks =
@@ -96,8 +102,13 @@ struct ControllerCommand: AsyncParsableCommand {
         try? await Task.sleep(for: Limits.superviseEvery)
       }
     }
+    // The newest order alone is followed.
+    let way = Mutex<Task<Void, Never>?>(nil)
     await Signals.untilStopped { [controllers, options] in
-      Task { await Self.makeWay(controllers, options, log) }
+      way.withLock { way in
+        way?.cancel()
+        way = Task { await Self.makeWay(controllers, options, log) }
+      }
     }
     systemd.stopping()
     watchdog.cancel()
@@ -113,23 +124,44 @@ struct ControllerCommand: AsyncParsableCommand {
     _ controllers: [PairController], _ options: CommonOptions, _ log: Logger
   ) async {
     do {
-      _ = try options.load()
+      var next = try Self.usable(options)
+      var told: String?
+      while !Task.isCancelled {
+        var isInTheWay: String?
+        for controller in controllers {
+          let pair = next.pairs.first { $0.name == controller.name }
+          if let why = await controller.reasonToStay(pair) {
+            isInTheWay = "\(controller.name): \(why)"
+          }
+        }
+        guard let why = isInTheWay else {
+          // It may have waited for long.
+          let newest = try Self.usable(options)
+          if newest == next { break }
+          next = newest
+          continue
+        }
+        if why != told { log.notice("a new configuration waits: \(why)") }
+        told = why
+        try await Task.sleep(for: Limits.superviseEvery)
+      }
+    } catch is CancellationError {
+      return
     } catch {
       return log.error("nothing is changed: \(error)")
     }
-    var told: String?
-    while true {
-      var isInTheWay: String?
-      for controller in controllers {
-        if let why = await controller.reasonToStay { isInTheWay = "\(controller.name): \(why)" }
-      }
-      guard let why = isInTheWay else { break }
-      if why != told { log.notice("a new configuration waits: \(why)") }
-      told = why
-      try? await Task.sleep(for: Limits.superviseEvery)
-    }
+    guard !Task.isCancelled else { return }
     log.notice("ends, so that the next goes by the new configuration")
     _exit(Self.madeWay)
+  }
+
+  /// - Throws: what keeps a controller from going by it, a file of an arbiter's included.
+  private static func usable(_ options: CommonOptions) throws -> Configuration {
+    let configuration = try options.load()
+    for arbiter in configuration.arbiters.values {
+      if let files = arbiter.tls { try EtcdIdentity.examine(files) }
+    }
+    return configuration
   }
 
   /// Of a process that its unit is to start again.
@@ -159,7 +191,9 @@ struct ControllerCommand: AsyncParsableCommand {
         let timeout = LeaseTerms(ttl: ttl ?? Limits.ttlMin).timeout
         found[name] = SharedStoreArbiter(
           site: network.fingerprint,
-          store: try EtcdStore(etcd, clock: host.clock, timeout: timeout), clock: host.clock)
+          store: EtcdStore(
+            etcd, clock: host.clock, timeout: timeout, reader: host.helper("files of \(name)")),
+          clock: host.clock)
         continue
       }
       guard let address = configuration.peers[name]?.address else {
@@ -215,7 +249,7 @@ extension FailoverAnswer {
     self.init(
       point: report.point.rawValue, grade: report.grade, epoch: report.reign.epoch.rawValue,
       reign: report.reign.id.description, lossSeconds: report.lossSeconds,
-      lossFiles: report.lossFiles, phases: [])
+      lossBefore: report.lossBefore, lossFiles: report.lossFiles, phases: [])
   }
 }
 
@@ -267,20 +301,19 @@ struct ControlSocketAgent: AgentDesk {
     }
   }
 
-  func promote(
-    _ pair: String, _ reign: Reign, _ point: PointNumber?, _ cause: PromotionIntent.Cause
-  ) async -> PromotionOutcome {
+  func promote(_ pair: String, _ intent: PromotionIntent) async -> PromotionOutcome {
     let request = FailoverRequest(
       // What was to be lost when nobody was asked may have been less: the agent looks again.
-      point: point?.rawValue, acceptLoss: cause != .automatic, otherSiteIsDown: false,
-      preview: false,
-      granted: ReignRequest(reign), planned: cause == .planned)
+      point: intent.point?.rawValue, acceptLoss: intent.cause != .automatic,
+      otherSiteIsDown: false, preview: false, granted: ReignRequest(intent.reign),
+      planned: intent.cause == .planned, lossSeconds: intent.loss?.seconds)
     do {
       let answer = try await client.post(FailoverAnswer.self, "/pairs/\(pair)/failover", request)
       return .done(
         PromotionReport(
-          point: PointNumber(rawValue: answer.point), grade: answer.grade, reign: reign,
-          lossSeconds: answer.lossSeconds, lossFiles: answer.lossFiles))
+          point: PointNumber(rawValue: answer.point), grade: answer.grade, reign: intent.reign,
+          lossSeconds: answer.lossSeconds, lossBefore: answer.lossBefore,
+          lossFiles: answer.lossFiles))
     } catch {
       return .failed("\(error)")
     }

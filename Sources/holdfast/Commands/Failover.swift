@@ -56,9 +56,8 @@ struct Failover: AsyncParsableCommand {
   }
 
   private func statement(_ preview: FailoverAnswer) -> String {
-    let seconds =
-      preview.lossSeconds.map { "the last \(Terminal.seconds($0)) before now" }
-      ?? "an unknown time before now"
+    let time = preview.lossSeconds.map { "the last \(Terminal.seconds($0))" } ?? "an unknown time"
+    let seconds = "\(time) before \(preview.lossBefore ?? "the other site writes no more")"
     let files = preview.lossFiles.map { ", \($0) \($0 == 1 ? "place" : "places")" } ?? ""
     return """
       \(pair): point \(preview.point) (\(preview.grade)) would be promoted.

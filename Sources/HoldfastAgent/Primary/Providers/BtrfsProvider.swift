@@ -23,12 +23,12 @@ struct BtrfsProvider {
   }
 
   /// - Returns: whether the pictures are of one instant: several snapshots are only where nothing
-  ///   changed between the first and the last; and whether they are several.
+  ///   changed between the first and the last.
   func take(
-    madeAt: WallTime, _ changes: () -> Int?, _ isCovered: () -> Bool
-  ) throws(ProviderError) -> (pictures: Pictures, isFixed: Bool, isJoint: Bool) {
+    madeAt: WallTime, _ news: Providers.News
+  ) throws(ProviderError) -> (pictures: Pictures, isFixed: Bool) {
     do {
-      return try attempt(madeAt, changes, isCovered)
+      return try attempt(madeAt, news)
     } catch {
       _ = recover()
       throw error
@@ -36,8 +36,8 @@ struct BtrfsProvider {
   }
 
   private func attempt(
-    _ madeAt: WallTime, _ changes: () -> Int?, _ isCovered: () -> Bool
-  ) throws(ProviderError) -> (Pictures, Bool, Bool) {
+    _ madeAt: WallTime, _ news: Providers.News
+  ) throws(ProviderError) -> (Pictures, Bool) {
     var subvolumes: [Subvolume] = []
     var mounts: Set<Place> = []
     for (number, path) in paths.enumerated() {
@@ -52,14 +52,14 @@ struct BtrfsProvider {
     for _ in 0..<Limits.snapshotTriesMax where !isFixed {
       if let trouble = recover().first { throw ProviderError(trouble) }
       made = [:]
-      _ = changes()
+      _ = news.changes()
       for (path, subvolume) in zip(paths, subvolumes) where made[subvolume.top] == nil {
         try snapshots.snapshot(subvolume, as: path + Self.name)
         made[subvolume.top] = path + Self.name
       }
-      isFixed = made.count == 1 || changes() == 0
+      isFixed = made.count == 1 || isUnchanged(news)
       // What cannot be known is not known the next time either.
-      guard made.count == 1 || isCovered() else {
+      guard made.count == 1 || news.isCovered() else {
         isFixed = false
         break
       }
@@ -72,6 +72,12 @@ struct BtrfsProvider {
       let inner = subvolume.inner.isEmpty ? "" : "/" + subvolume.inner
       trees.append(try snapshots.picture(snapshot + inner, of: path))
     }
-    return (Pictures(trees: trees, mounts: mounts, madeAt: madeAt), isFixed, made.count > 1)
+    return (Pictures(trees: trees, mounts: mounts, madeAt: madeAt), isFixed)
+  }
+
+  /// Stores into a mapped file tell nobody that they came between two snapshots; who made them and
+  /// is gone was told of.
+  private func isUnchanged(_ news: Providers.News) -> Bool {
+    news.changes() == 0 && news.look { _ in false } == .none && news.changes() == 0
   }
 }

@@ -98,7 +98,7 @@ final class FreezeProvider {
   /// - Throws: why there are no pictures; all runs again then, but on a fenced site.
   func take(
     atMost limit: Duration, _ scene: inout FreezeScene, frozen: inout Duration,
-    _ tell: () -> FreezeScene.News
+    _ news: Providers.News
   ) throws(ProviderError) -> Providers.Moment {
     guard !pair.units.isEmpty else {
       throw ProviderError("the plan has no unit that could be stopped")
@@ -108,7 +108,7 @@ final class FreezeProvider {
       throw ProviderError(futile.why)
     }
     futile = nil
-    scene.add(tell())
+    scene.add(news.tell())
     guard Freeze.isFeasible(scene.work) else {
       letGo()
       throw ProviderError("too much is to be read while units stand still")
@@ -122,12 +122,12 @@ final class FreezeProvider {
       // A service that was ended is not kept waiting, and its clients wait for it elsewhere.
       if freezer.isRunning(pair.units) {
         repeatedly(
-          Limits.renewRoundsMax, until: Limits.renewedWithin, &scene, tell, freeze.renew)
+          Limits.renewRoundsMax, until: Limits.renewedWithin, &scene, news.tell, freeze.renew)
         repeatedly(
-          Limits.flushRoundsMax, until: Limits.flushedWithin, &scene, tell, freeze.flush)
+          Limits.flushRoundsMax, until: Limits.flushedWithin, &scene, news.tell, freeze.flush)
       }
       guard isWanted() else { throw ProviderError("nobody waits for it any more") }
-      return try take(freeze, limit, &scene, &frozen, tell)
+      return try take(freeze, limit, &scene, &frozen, news)
     } catch {
       // Of no use to who reads instead.
       _ = clear()
@@ -150,7 +150,7 @@ final class FreezeProvider {
 
   private func take(
     _ freeze: Freeze, _ limit: Duration, _ scene: inout FreezeScene, _ frozen: inout Duration,
-    _ tell: () -> FreezeScene.News
+    _ news: Providers.News
   ) throws -> Providers.Moment {
     let began = host.clock.now()
     do {
@@ -161,11 +161,13 @@ final class FreezeProvider {
       throw error
     }
     let pictures: Pictures
+    let mapping: CaptureFacts.Mapping
     let strays: FreezeScene.News
     do {
-      scene.add(tell())
+      scene.add(news.tell())
       pictures = try freeze.take(scene.work, madeAt: host.clock.wall(), until: began + limit)
-      strays = tell()
+      mapping = news.look(holds)
+      strays = news.tell()
       scene.late = strays.work
     } catch {
       frozen = host.clock.now() - began
@@ -184,6 +186,12 @@ final class FreezeProvider {
         \(who) wrote \(place.path) while \(pair.units.joined(separator: ", ")) stood still: \
         put its unit into the plan
         """
+    } else if case .mapped(let process) = mapping {
+      moment.broken = trouble(mappedBy: process)
+    } else if let late = strays.work.forced.first(where: { pictures.extent?.contains($0) != true })
+    {
+      // Nothing told of stores into it.
+      moment.broken = "\(late.path) was mapped for writing meanwhile"
     }
     switch span.ending {
     case .ordered: break
@@ -203,12 +211,12 @@ final class FreezeProvider {
   }
 
   /// Why a file that a process can change with nobody told makes the point no instant.
-  func trouble(mappedBy process: Int32) -> String {
+  private func trouble(mappedBy process: Int32) -> String {
     """
     \(freezer.describe(process)) can change a file untold (it has it mapped, or uses io_submit) \
     and did not stand still: put its unit into the plan
     """
   }
 
-  func holds(_ process: Int32) -> Bool { freezer.holds(process, of: pair.units) }
+  private func holds(_ process: Int32) -> Bool { freezer.holds(process, of: pair.units) }
 }

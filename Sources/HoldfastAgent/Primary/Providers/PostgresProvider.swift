@@ -17,6 +17,8 @@ final class PostgresProvider {
   private var nextTry: Instant?
   /// Whether anybody still waits for the capture that is going on.
   var isWanted: () -> Bool = { true }
+  /// What of the cluster's files the newest copy lacks, for it is excluded.
+  var lacking: Place?
   /// Where the cluster lay in the newest point that shows it so.
   private var shown: ClusterLayout?
 
@@ -237,13 +239,8 @@ final class PostgresProvider {
     }
   }
 
-  /// While data files are copied, which may take long: as ``lookWhileWaiting()``.
-  func lookWhileCopying() throws(ProviderError) {
-    if isCopying { try lookWhileWaiting() }
-  }
-
-  /// While a capture waits: what is kept for it has a bound.
-  func lookWhileWaiting() throws(ProviderError) {
+  /// While a capture reads, or waits, which may take long: what is kept for it has a bound.
+  func lookMeanwhile() throws(ProviderError) {
     let now = host.clock.now()
     guard nextLook ?? now <= now else { return }
     nextLook = now + Limits.clusterLookEvery

@@ -10,8 +10,6 @@ final class Providers {
     var pictures: Pictures?
     /// Whether the pictures are of one instant.
     var isFixed = false
-    /// Whether they are several, made one after the other.
-    var isJoint = false
     /// Why what was to be one instant is not.
     var broken: String?
     var isQuiesced = false
@@ -24,6 +22,19 @@ final class Providers {
 
     /// Whether what is read may change meanwhile.
     var isLive: Bool { pictures?.madeAt == nil }
+  }
+
+  /// What the capture can say of the roots, each time that it is asked.
+  struct News {
+    /// How many changes were told since it was last asked; `nil` where not all are told.
+    let changes: () -> Int?
+    /// Whether changes are told from all directories that there are.
+    let isCovered: () -> Bool
+    /// What they were, each once.
+    let tell: () -> FreezeScene.News
+    /// Who can change a file untold, given whom to leave out. Whoever could, and is gone when this
+    /// looks, was told of as it went.
+    let look: ((Int32) -> Bool) -> CaptureFacts.Mapping
   }
 
   private let pair: PairConfiguration
@@ -77,24 +88,15 @@ final class Providers {
   ///   - scene: `nil` where all is to be read, not only what changed.
   ///   - isWhole: the point is to say everything.
   ///   - frozen: set to how long units stood still, whatever came of it.
-  ///   - changes: how many changes were told since it was last asked; `nil` where not all are told.
-  ///   - isCovered: whether changes are told from all directories that there are.
-  ///   - tell: what they were, each once.
   /// - Throws: why no provider gave anything; then nothing is left to be ended.
   func begin(
-    _ scene: inout FreezeScene?, isWhole: Bool, frozen: inout Duration,
-    _ changes: () -> Int?, _ isCovered: () -> Bool, _ tell: () -> FreezeScene.News
+    _ scene: inout FreezeScene?, isWhole: Bool, frozen: inout Duration, _ news: News
   ) throws(ProviderError) -> Moment {
     var troubles: [String] = []
     let isQuiesced = prepare(&troubles)
     for setting in settings.isEmpty ? [.none] : settings {
       do throws(ProviderError) {
-        guard
-          var moment = try take(
-            setting, &scene, isWhole, changes, isCovered, tell, &frozen)
-        else {
-          continue
-        }
+        guard var moment = try take(setting, &scene, isWhole, news, &frozen) else { continue }
         moment.frozen = max(moment.frozen, frozen)
         moment.isQuiesced = isQuiesced
         // The service goes on as soon as the pictures are there.
@@ -138,25 +140,24 @@ final class Providers {
 
   /// - Returns: `nil` where this setting gives nothing to read.
   private func take(
-    _ setting: ProviderSettings, _ scene: inout FreezeScene?, _ isWhole: Bool,
-    _ changes: () -> Int?, _ isCovered: () -> Bool, _ tell: () -> FreezeScene.News,
+    _ setting: ProviderSettings, _ scene: inout FreezeScene?, _ isWhole: Bool, _ news: News,
     _ frozen: inout Duration
   ) throws(ProviderError) -> Moment? {
     let madeAt = clock.wall()
     switch setting {
     case .none: return Moment()
     case .quiesce: return nil
-    case .postgres: return try postgres.take(isWhole: isWhole, isTold: changes() != nil)
+    case .postgres: return try postgres.take(isWhole: isWhole, isTold: news.changes() != nil)
     case .btrfs:
-      let (pictures, isFixed, isJoint) = try btrfs.take(madeAt: madeAt, changes, isCovered)
+      let (pictures, isFixed) = try btrfs.take(madeAt: madeAt, news)
       return Moment(
-        provider: .btrfs, pictures: pictures, isFixed: isFixed, isJoint: isJoint,
+        provider: .btrfs, pictures: pictures, isFixed: isFixed,
         broken: isFixed
           ? nil : "the roots lie in several subvolumes and changed between their snapshots")
     case .freeze(let limit):
       guard var known = scene else { throw ProviderError("all is read, not only what changed") }
       defer { scene = known }
-      return try freeze.take(atMost: limit, &known, frozen: &frozen, tell)
+      return try freeze.take(atMost: limit, &known, frozen: &frozen, news)
     case .snapshot(let settings):
       let pictures = try commands.take(settings, madeAt: madeAt)
       return Moment(provider: .snapshot, pictures: pictures, isFixed: true)
