@@ -106,6 +106,21 @@ private func report(
     #expect(told.tell(.began(handover: short, intent: nil), 0).first == .fence(.began))
   }
 
+  @Test func `ends what an earlier controller may have left before this site yields`() {
+    var told = Told()
+    told.supervisor = Supervisor(
+      SupervisionSettings(
+        terms: LeaseTerms(ttl: .seconds(10)), isAutomatic: false, maxLoss: .zero,
+        hasArbiter: false))
+    #expect(told.tell(.began(handover: nil, intent: nil), 0) == [])
+    var asked = report(.primary, .unknown)
+    asked.move = .yielding(Reign(epoch: Epoch(rawValue: 2), id: RandomID(high: 9, low: 9)))
+    #expect(told.tell(.agent(asked), 20) == [.stop])
+    #expect(told.supervisor.yield == nil)
+    #expect(told.tell(.stopped, 1000) == [.note(nil)])
+    #expect(told.supervisor.yield == .stopped)
+  }
+
   @Test func `does not say of a service that was killed that it was stopped in order`() {
     var told = Told.serving
     let next = Reign(epoch: Epoch(rawValue: 2), id: RandomID(high: 9, low: 9))

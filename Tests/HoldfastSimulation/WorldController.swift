@@ -259,7 +259,9 @@ extension World {
       return
     }
     let epoch = intent.reign.epoch
-    say(site.name, intent.isWithdrawn ? "wants epoch \(epoch) no more" : "wants epoch \(epoch)")
+    let loss = intent.loss.map { ", where at most \($0.nanos / 1_000_000) ms are lost" } ?? ""
+    let isOff = intent.isWithdrawn
+    say(site.name, isOff ? "wants epoch \(epoch) no more" : "wants epoch \(epoch)\(loss)")
     switch intent.cause {
     case .ordered: probes.insert(intent.isWithdrawn ? .withdrawn : .ordered)
     case .automatic: probes.insert(intent.isWithdrawn ? .heldBack : .automatic)

@@ -198,10 +198,11 @@ extension World {
     }
   }
 
-  /// Whoever writes on behind a promotion that it has not heard of does so within what that said.
+  /// Whoever writes on behind a promotion that it has not heard of does so within what that said;
+  /// one that is on no disk said nothing.
   func judgeStated(_ site: SimulatedSite) {
     guard let stated = stated[site.name], site.record.reign.epoch < stated.reign.epoch,
-      !site.isByWord, !isWordFalse, settings.terms.violations.isEmpty
+      other(site).record.reign.epoch >= stated.reign.epoch, !site.isByWord, !isWordFalse, settings.terms.violations.isEmpty
     else { return }
     let lost = site.wroteAt - stated.since
     guard lost > stated.length.nanos / 1000 * 1001 else { return }

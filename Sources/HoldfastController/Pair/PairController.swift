@@ -322,11 +322,13 @@ package actor PairController {
   // MARK: Saying
 
   private func say() {
+    var intent = supervisor.intent
+    intent?.loss = nil
     let next = Shown(
       service: supervisor.service,
       // One that comes between two of a kind is said once.
       refusal: supervisor.refusal ?? (supervisor.lease == nil ? shown.refusal : nil),
-      intent: supervisor.intent, withheld: supervisor.withheld)
+      intent: intent, withheld: supervisor.withheld)
     guard next != shown else { return }
     if next.service != shown.service {
       world.log.notice("\(name): service \(next.service)")

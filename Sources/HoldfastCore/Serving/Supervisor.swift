@@ -60,7 +60,7 @@ package struct Supervisor: Sendable {
   var declinedAt: Instant?
   var chance: RandomID?
   /// Something of the plan may run that nothing is known of.
-  package private(set) var mayFind = false
+  package internal(set) var mayFind = false
   /// The reign that the service here was, or is to be, ended for.
   package internal(set) var yieldingTo: Reign?
   /// All that was written here is on the other site.

@@ -36,6 +36,10 @@ extension Supervisor {
     switch service {
     case .starting, .running: stop(&orders)
     case .failed: if yield != .stopFailed { stop(&orders) }
+    case .stopped where mayFind:
+      // It may run all the same, since before this controller began.
+      mayFind = false
+      stop(&orders)
     case .stopped:
       if yield == nil { ended(.nothingRuns) }
       // What was renewed while the final point was made is given back.
