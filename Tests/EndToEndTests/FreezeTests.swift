@@ -137,6 +137,57 @@ struct `Units that stand still for a moment` {
       pair.wait { pair.run("check", on: "a").output.contains("/bound/there open for writing") })
   }
 
+  /// Maps two files again and again for moments, and counts up in the one, then in the other.
+  private static let mapper = """
+    #include <fcntl.h>
+    #include <sys/mman.h>
+    #include <unistd.h>
+    int main(int count, char **arguments) {
+      for (unsigned long number = 1;;) {
+        volatile unsigned long *bytes[2];
+        for (int each = 0; each < 2; each++) {
+          int file = open(arguments[1 + each], O_RDWR);
+          bytes[each] = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+          close(file);
+        }
+        for (int round = 0; round < 40; round++, number++) {
+          *bytes[0] = number;
+          *bytes[1] = number;
+          usleep(500);
+        }
+        for (int each = 0; each < 2; each++) munmap((void *)bytes[each], 4096);
+        usleep(5000);
+      }
+    }
+
+    """
+
+  @Test func `do not hide who changes files untold, and lets them go before anybody looks`() {
+    let pair = TestPair(extra: Self.settings) { LoopDisk("xfs", in: $0) }
+    let group = ServiceGroup(pair.scratch)
+    let (source, program) = (pair.scratch("mapper.c"), pair.scratch("mapper"))
+    pair.write(Self.mapper, to: source)
+    let made = Shell.run("cc '\(source)' -o '\(program)' || clang '\(source)' -o '\(program)'")
+    #expect(made.code == 0, "\(made.output)")
+    Shell.run("cd '\(pair.source)'; truncate -s 4096 one two")
+    group.start(Self.steps(pair.source))
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.wait { pair.kept("b").contains { $0.provider == "freeze" } }, "\(pair.story)")
+    let first = pair.kept("b").first?.point ?? 0
+    Shell.run("'\(program)' '\(pair.source)/one' '\(pair.source)/two' > /dev/null 2>&1 &")
+    defer { Shell.run("pkill -9 -f '\(program)'") }
+    #expect(pair.wait { pair.kept("b").filter { $0.point > first }.count >= 8 }, "\(pair.story)")
+    let points = pair.kept("b").filter { $0.point > first }
+    #expect(points.contains { $0.grade == "fuzzy" && !$0.reason.isEmpty }, "\(points)")
+    for point in points where point.grade != "fuzzy" {
+      let old = pair.scratch("old-\(point.point)")
+      #expect(pair.run("restore p --point \(point.point) --to '\(old)'", on: "b").code == 0)
+      let numbers = Shell.run("cd '\(old)'; for f in one two; do od -An -tu8 -N8 $f; done").output
+        .split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
+      #expect(numbers.count == 2 && (0...1).contains(numbers[0] - numbers[1]), "\(point)")
+    }
+  }
+
   @Test func `run again, whatever is killed while they stand still`() {
     let pair = TestPair(extra: [
       "rpo: 200ms", "plan: [{ unit: UNIT }]", "capture: [{ freeze: { max-freeze: 50ms } }]",

@@ -256,6 +256,28 @@ struct `A provider of instants` {
     #expect(text(log).hasSuffix("before\nafter\n"))
   }
 
+  @Test func `releases a service once the agent is gone, whatever its configuration became`() {
+    let scratch = Scratch()
+    let log = scratch("log")
+    let pair = TestPair(extra: [
+      "rpo: 1s",
+      """
+      capture: [{ quiesce: { before: "echo before >> \(log)", after: "echo after >> \(log)" } }]
+      """,
+    ])
+    Shell.run("echo one > '\(pair.source)/file'")
+    begin(pair, killedBy: "reading:1")
+    #expect(text(log) == "before\n")
+    _ = pair.end("a")
+    Shell.run("sed -i 's/capture:/captures:/' '\(pair.configuration("a"))'")
+    let state = "STATE_DIRECTORY='\(pair.scratch("state-a"))'"
+    let ended = Shell.run(
+      "\(state) '\(TestPair.binary)' freezer --thaw --config '\(pair.configuration("a"))'")
+    #expect(ended.code == 0, "\(ended.output)")
+    #expect(text(log) == "before\nafter\n")
+    #expect(Shell.run("ls '\(pair.scratch("state-a"))/pairs/p/quiesce'").code != 0)
+  }
+
   @Test func `ends what a crash left of commands that are configured no more`() {
     let scratch = Scratch()
     let log = scratch("log")

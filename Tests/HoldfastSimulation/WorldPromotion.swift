@@ -161,7 +161,7 @@ extension World {
       return .held(
         Promotion.Holding(
           points: [PointRow(point: point)],
-          lag: promotion.loss ?? lagAtItsEnd(site, promotion.ground), pendingPlaces: 0))
+          lag: lagAtItsEnd(site, promotion), pendingPlaces: 0))
     case .commit(let point): return commit(point, promotion, site, isFull: isFull)
     case .probe, .pin, .recall, .place, .complete:
       if isFull { return .failed("the disk is full") }
@@ -179,10 +179,12 @@ extension World {
   }
 
   /// As the real agent counts it.
-  private func lagAtItsEnd(_ site: SimulatedSite, _ ground: Ground) -> Duration? {
+  private func lagAtItsEnd(_ site: SimulatedSite, _ promotion: SimulatedPromotion) -> Duration? {
     let here = site.clock.local(now)
-    let left = if case .granted = ground { site.terms.ttl } else { Duration.zero }
-    return site.loss(here, lead: lead(site)).map { $0 + max(left, site.promisedUntil - here) }
+    if let granted = promotion.loss, site.promisedUntil <= here { return granted }
+    let left = if case .granted = promotion.ground { site.terms.ttl } else { Duration.zero }
+    let lag = site.loss(here, lead: lead(site)).map { $0 + max(left, site.promisedUntil - here) }
+    return promotion.loss.flatMap { granted in lag.map { max(granted, $0) } } ?? lag
   }
 
   private func judgeBegun(_ reign: Reign) {

@@ -114,7 +114,7 @@ extension Pair {
     try await receiver.hold()
     enter("pin", work)
     let points = try await receiver.points()
-    let lag = work.lossGranted ?? lagAtItsEnd(work)
+    let lag = lagAtItsEnd(work)
     let known = board.view.lag(host.clock)
     if let lag, let known { promoting?.lossEnd = host.clock.wall() + (lag - known) }
     return Promotion.Holding(points: points, lag: lag, pendingPlaces: board.view.peerPendingPlaces)
@@ -125,12 +125,15 @@ extension Pair {
   private func lagAtItsEnd(_ work: PromotionUnderWay) -> Duration? {
     let view = board.view
     let now = host.clock.now()
+    // What was granted says the same, unless this site has promised since that it may go on.
+    if let granted = work.lossGranted, promisedUntil <= now { return granted }
     // What was granted may have been another's a moment ago.
     let isOthers =
       !work.decision.request.isPreview || heardService(view, now)?.heldByOther == true
     let mayServe = configuration.failover.hasArbiter && !work.isByWord && isOthers
     let left = mayServe ? configuration.failover.ttl : .zero
-    return view.lag(host.clock).map { $0 + max(left, promisedUntil - now) }
+    let lag = view.lag(host.clock).map { $0 + max(left, promisedUntil - now) }
+    return work.lossGranted.flatMap { granted in lag.map { max(granted, $0) } } ?? lag
   }
 
   /// What the tree is made of is what was sealed: a bit that flipped in a row of the index SQLite

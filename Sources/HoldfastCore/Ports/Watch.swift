@@ -22,7 +22,7 @@ package protocol Watch: AnyObject, Sendable {
   /// many become ``WatchEvent/lost(_:)``. A directory that appears is told as `lost`: it is to be
   /// scanned whole.
   func drain() -> [WatchEvent]
-  /// Whose the newest event was that was told; `nil` where that is not known.
+  /// Whose the newest event was of those that ``drain()`` gave last; `nil` where that is not known.
   var newestProcess: Int32? { get }
   /// Makes sure that events in this directory will be told from now on.
   /// - Returns: a reason where that is impossible: then only a scan sees changes there.

@@ -117,6 +117,9 @@ package enum Limits {
   package static let movesKept = 200
   /// Between two rounds of a plan's checks while the service runs.
   package static let healthEvery = Duration.seconds(2)
+  /// Until thawing is tried again that failed, and how often once nobody asks for it any more.
+  package static let thawAgainAfter = Duration.milliseconds(100)
+  package static let thawTriesMax = 100
   /// What a round of checks may take beyond the times of its commands.
   package static let healthRoundMost = Duration.seconds(30)
   /// How often those who have an address's old owner are corrected, at worst.

@@ -27,7 +27,10 @@ package struct FreezerProcess {
       switch nextLine() {
       case .overdue: end(.overdue)
       case .ended:
-        if since != nil { end(.overdue) }
+        for _ in 0..<Limits.thawTriesMax where since != nil {
+          end(.overdue)
+          if since != nil { usleep(UInt32(Limits.thawAgainAfter.nanos / 1000)) }
+        }
         return
       case .line(let line): obey(line.split(separator: " ").map(String.init))
       }
@@ -72,7 +75,9 @@ package struct FreezerProcess {
       since = start
       say("frozen")
     case "thaw":
-      if since != nil { end(frozen.isIntact ? .ordered : .disturbed) }
+      // After one that failed it comes too late.
+      let isLate = over != nil
+      if since != nil { end(isLate ? .overdue : frozen.isIntact ? .ordered : .disturbed) }
       guard let over else { return say("error nothing is frozen") }
       say(over.error.map { "error \($0)" } ?? "thawed \(over.micros) \(over.ending.rawValue)")
     default: say("error not understood")
@@ -81,8 +86,14 @@ package struct FreezerProcess {
 
   private mutating func end(_ ending: FrozenSpan.Ending) {
     let error = frozen.thaw()
-    over = ((Self.now() - (since ?? Self.now())) / 1000, ending, error)
-    since = nil
+    let now = Self.now()
+    over = ((now - (since ?? now)) / 1000, ending, error)
+    // Nobody else would try it again; on a fenced site nobody is to.
+    if error != nil, error != FrozenUnits.fenced, ending == .overdue, let since {
+      limit = now - since + Limits.thawAgainAfter.nanos
+    } else {
+      since = nil
+    }
   }
 
   private func say(_ line: String) {

@@ -74,15 +74,18 @@ package struct FrozenUnits {
     readText("\(folder)/cgroup.freeze")?.first == value
   }
 
-  /// - Returns: why what is on record was not thawed.
-  package func thaw() -> String? {
-    guard let text = readText(record) else { return nil }
-    return held { isFenced in
-      isFenced() ? Self.fenced : thawAll(text.split(separator: "\n").map(String.init))
-    }
+  /// What is on record, and what stands still by this process's doing.
+  /// - Returns: why that was not thawed.
+  package mutating func thaw() -> String? {
+    let recorded = readText(record)?.split(separator: "\n").map(String.init) ?? []
+    let all = Set(recorded + folders).sorted()
+    guard !all.isEmpty else { return nil }
+    let trouble = held { isFenced in isFenced() ? Self.fenced : thawAll(all) }
+    if trouble == nil { (units, folders) = ([], []) }
+    return trouble
   }
 
-  private static let fenced = "this site is fenced: nothing is thawed here"
+  static let fenced = "this site is fenced: nothing is thawed here"
 
   private func thawAll(_ folders: [String]) -> String? {
     // What is gone meanwhile does not stand still.

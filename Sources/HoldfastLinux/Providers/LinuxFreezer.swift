@@ -39,7 +39,8 @@ package final class LinuxFreezer: Freezer {
   }
 
   package func recover() -> [String] {
-    FrozenUnits(control: control, pair: pair).thaw().map { [$0] } ?? []
+    var units = FrozenUnits(control: control, pair: pair)
+    return units.thaw().map { [$0] } ?? []
   }
 
   private static func error(_ answer: [String]) -> ProviderError {

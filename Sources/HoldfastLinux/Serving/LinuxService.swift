@@ -174,6 +174,7 @@ package final class LinuxService: ServiceHost {
     endingSince.withLock { $0 = $0 ?? now }
     // Before the addresses, and before waiting for one that is being added: either can hang in a
     // driver.
+    flags.mark()
     fenced.strike()
     flags.forbid()
     isAllowed.withLock { isAllowed in

@@ -24,6 +24,12 @@ final class ServiceFlags: Sendable {
     setFence("1")
   }
 
+  /// Nobody thaws from now on who has not begun to: at once, whoever holds the lock.
+  func mark() {
+    guard let fence else { return }
+    unsafe _ = pwrite(fence.number, "1", 1, 0)
+  }
+
   /// Nothing more is started; what runs may still be thawed.
   func endStarting() { unsafe _ = unlink(serve) }
 

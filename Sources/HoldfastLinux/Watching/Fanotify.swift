@@ -14,6 +14,8 @@ package final class Fanotify: Watch {
     /// Directory handles seen, and where they lie; `nil` outside of all roots.
     var places: [[UInt8]: Place?] = [:]
     var process: Int32?
+    /// Of what was taken last.
+    var told: Int32?
     var bytes = [UInt8](repeating: 0, count: 64 << 10)
   }
   private static let placesMax = 65_536
@@ -77,11 +79,12 @@ package final class Fanotify: Watch {
   package func drain() -> [WatchEvent] {
     state.withLock { state in
       read(into: &state)
+      (state.told, state.process) = (state.process, nil)
       return state.buffer.take()
     }
   }
 
-  package var newestProcess: Int32? { state.withLock { $0.process } }
+  package var newestProcess: Int32? { state.withLock { $0.told } }
   package func cover(_ place: Place) -> String? { nil }
   package func takeCovered() -> [Place] { [] }
 
@@ -115,6 +118,7 @@ package final class Fanotify: Watch {
     let mask = UInt64(number(bytes, event.lowerBound + 8, 8))
     let process = Int32(truncatingIfNeeded: number(bytes, event.lowerBound + 20, 4))
     if mask & UInt64(FAN_Q_OVERFLOW) != 0 {
+      state.process = nil
       for root in roots.indices {
         state.buffer.add(.lost(Place(root: RootNumber(rawValue: root), path: .top)))
       }
@@ -137,7 +141,7 @@ package final class Fanotify: Watch {
         if take(bytes, record, mask, isDirectory, &state) {
           isPlaced = true
           // 0 of a process that another process namespace hides.
-          if process != 0 { state.process = process }
+          state.process = process == 0 ? nil : process
         }
       } else if kind == Int(FAN_EVENT_INFO_TYPE_FID) {
         object = record
@@ -157,6 +161,7 @@ package final class Fanotify: Watch {
     let object = Descriptor(number)
     var status = stat()
     guard unsafe fstat(object.number, &status) == 0, status.st_nlink > 1 else { return }
+    state.process = nil
     state.buffer.add(
       .linked(FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))))
   }

@@ -1,4 +1,6 @@
 import ArgumentParser
+import FoundationEssentials
+import HoldfastAgent
 import HoldfastCore
 import HoldfastLinux
 
@@ -6,13 +8,13 @@ import HoldfastLinux
 struct FreezerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "freezer",
-    abstract: "Stops a pair's units for moments at the agent's word.",
+    abstract: "Stops a pair's units for moments at the agent's word; ends what an agent began.",
     shouldDisplay: false)
   @OptionGroup var options: CommonOptions
   @Option(help: "The folder of the control sockets; else the configuration's.")
   var control: String?
   @Option(help: "The pair; of `--thaw` all of them.") var pair: String?
-  @Flag(help: "Thaw what a crash left frozen, and end.") var thaw = false
+  @Flag(help: "Thaw what a crash left frozen, end what commands of captures began, and end.") var thaw = false
 
   func validate() throws {
     if !thaw, pair == nil { throw ValidationError("--pair or --thaw is missing") }
@@ -26,9 +28,25 @@ struct FreezerCommand: ParsableCommand {
       return freezer.run()
     }
     for name in FrozenUnits.recorded(control: control) {
-      if let trouble = FrozenUnits(control: control, pair: name).thaw() {
+      var units = FrozenUnits(control: control, pair: name)
+      if let trouble = units.thaw() {
         Terminal.complain("\(name): \(trouble)")
       }
+    }
+    endOwed()
+  }
+
+  /// What commands of captures began, so that no service rests until somebody starts the agent.
+  private func endOwed() {
+    let state = (try? options.load())?.state ?? ProcessInfo.processInfo.environment["STATE_DIRECTORY"]
+    // An agent that lives ends its own.
+    guard let state, let lock = try? StateLock(path: "\(state)/lock") else { return }
+    defer { withExtendedLifetime(lock) {} }
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: "\(state)/pairs")) ?? [] {
+      guard let disk = try? LinuxDisk("\(state)/pairs/\(name)") else { continue }
+      let troubles = OwedCommands.end(
+        pair: name, disk: disk, snapshots: LinuxSnapshots(folder: state), dice: SystemDice())
+      for trouble in troubles { Terminal.complain("\(name): \(trouble)") }
     }
   }
 }

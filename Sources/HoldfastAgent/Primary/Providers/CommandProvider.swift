@@ -16,7 +16,8 @@ struct CommandProvider {
 
   /// - Returns: what could not be ended.
   func recover(_ snapshot: SnapshotCommands?, _ quiesce: QuiesceCommands?) -> [String] {
-    remove(snapshot) + release(quiesce)
+    // A service waits for the one.
+    release(quiesce) + remove(snapshot)
   }
 
   // MARK: Snapshots

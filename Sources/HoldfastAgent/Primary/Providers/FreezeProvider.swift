@@ -180,11 +180,13 @@ final class FreezeProvider {
     frozen = span.duration
     var moment = Providers.Moment(provider: .freeze, pictures: pictures, isFixed: true)
     moment.frozen = span.duration
-    if let place = strays.place {
+    let units = pair.units.joined(separator: ", ")
+    if strays.work.scans.contains(where: \.path.isTop) {
+      moment.broken = "not all was told of what changed while \(units) stood still"
+    } else if let place = strays.place {
       let who = strays.process.map(freezer.describe) ?? "somebody"
       moment.broken = """
-        \(who) wrote \(place.path) while \(pair.units.joined(separator: ", ")) stood still: \
-        put its unit into the plan
+        \(who) wrote \(place.path) while \(units) stood still: put its unit into the plan
         """
     } else if case .mapped(let process) = mapping {
       moment.broken = trouble(mappedBy: process)

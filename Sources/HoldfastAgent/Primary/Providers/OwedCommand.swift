@@ -1,4 +1,4 @@
-import HoldfastCore
+package import HoldfastCore
 
 /// A command that ends something, and how long it may take.
 package struct EndCommand: Hashable, Sendable {
@@ -34,5 +34,17 @@ package struct OwedCommand: Hashable, Sendable {
   package var encoded: [UInt8] {
     let rest = end.map { "\n\($0.within.nanos / 1_000_000)\n\($0.text)" } ?? ""
     return Array((name + rest).utf8)
+  }
+}
+
+/// What an agent that is gone began for its captures.
+package enum OwedCommands {
+  /// Ends all of a pair's, by what is on record, whatever is configured by now.
+  /// - Returns: what could not be ended; the pair's next agent tries again.
+  package static func end(
+    pair: String, disk: any Disk, snapshots: any Snapshots, dice: any Dice
+  ) -> [String] {
+    CommandProvider(pair: pair, paths: [], snapshots: snapshots, disk: disk, dice: dice)
+      .recover(nil, nil)
   }
 }

@@ -180,12 +180,13 @@ final class Providers {
 
   private func release() -> [String] { quiesce.map { commands.release($0) } ?? [] }
 
-  /// What was begun by commands that are configured no more, now and then until it has ended.
+  /// What was begun by what is configured no more, now and then until it has ended.
   /// - Returns: what could not be ended.
   private func endOrphans() -> [String] {
-    guard snapshot == nil || quiesce == nil, clock.now() >= nextOrphans else { return orphans }
+    guard clock.now() >= nextOrphans else { return orphans }
     nextOrphans = clock.now() + Limits.orphansEvery
-    orphans = (snapshot == nil ? commands.remove(nil) : [])
+    orphans = settings.contains(.btrfs) ? [] : btrfs.recover()
+    orphans += snapshot == nil ? commands.remove(nil) : []
     orphans += quiesce == nil ? commands.release(nil) : []
     return orphans
   }
