@@ -40,6 +40,20 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
     pace.urged(at: at(420))
     #expect(pace.due == at(410))
   }
+  @Test func `has units run ninety-nine times as long as they stood still, whoever asked for it`() {
+    var pace = Pace(rpo: .seconds(5))
+    pace.captured(at: at(0))
+    pace.stoodStill(for: .milliseconds(10), at: at(0))
+    pace.urged(at: at(100))
+    #expect(pace.due == at(100))
+    pace.captured(at: at(100))
+    pace.stoodStill(for: .milliseconds(10), at: at(100))
+    pace.changed(at: at(150))
+    #expect(pace.due == at(2 * 990))
+    // Asked for without end, it is put off for a while all the same, and no longer.
+    for _ in 0..<100 { pace.stoodStill(for: .seconds(1), at: at(200)) }
+    #expect(pace.due == at(200) + Limits.frozenRestMax)
+  }
   @Test func `is due for nothing after a capture`() {
     var pace = Pace(rpo: .seconds(5))
     pace.changed(at: at(0))

@@ -61,7 +61,8 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
     let granted = next.tell(.arbiter(next.asked, .granted(wait: .zero)), 5010)
     #expect(granted.contains(counted.map { .promote($0) } ?? .start))
     // Promised meanwhile to the other site, which may write on by that.
-    let promised = Told.report(.standby, .standby, promiseLeft: .seconds(9), loss: nil)
+    var promised = Told.report(.standby, .standby, promiseLeft: .seconds(9), loss: nil)
+    promised.promiseGivenLeft = .seconds(9)
     #expect(
       next.tell(.agent(promised), 5020).contains { order in
         if case .persist(let intent?) = order { intent.loss == nil } else { false }

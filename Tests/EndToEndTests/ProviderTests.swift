@@ -51,13 +51,28 @@ struct `A provider of instants` {
     #expect(Shell.run("ls '\(pair.replica)/inner' '\(pair.replica)/mounted'/*").code != 0)
   }
 
-  @Test func `makes one instant of several subvolumes, or says that it could not`() {
+  @Test(arguments: ["btrfs", "snapshot"])
+  func `makes one instant of several subvolumes, or says that it could not`(provider: String) {
     var other: LoopDisk?
-    let pair = TestPair(extra: ["rpo: 1s", "capture: [btrfs]"], hasSecond: true) { scratch in
+    let commands = Scratch()
+    let picture = commands("picture")
+    let copying = """
+      { snapshot: { create: "sh \(commands("create"))", path: \(picture), \
+      remove: "rm -rf \(picture)" } }
+      """
+    let capture = "capture: [\(provider == "btrfs" ? "btrfs" : copying)]"
+    let pair = TestPair(extra: ["rpo: 1s", capture], hasSecond: true) { scratch in
       other = LoopDisk("btrfs", in: scratch, named: "second")
       return LoopDisk("btrfs", in: scratch)
     }
     pair.isAlone = true
+    pair.write(
+      """
+      for root in '\(pair.source)' '\(pair.scratch("second"))'; do
+        mkdir -p '\(picture)'$(dirname $root); cp -a $root '\(picture)'$root || true
+      done
+
+      """, to: commands("create"))
     let (second, writer) = (pair.scratch("second"), pair.scratch("writer"))
     // A number to the one and then to the other, for a while without pause, for a while with.
     Shell.run(
@@ -76,7 +91,8 @@ struct `A provider of instants` {
     }
     let areThere = pair.wait { points("crash").count >= 4 && !points("fuzzy").isEmpty }
     #expect(areThere, "\(pair.story)")
-    #expect(points("fuzzy").allSatisfy { $0.reason.contains("several subvolumes") })
+    let reason = provider == "btrfs" ? "several subvolumes" : "several filesystems"
+    #expect(points("fuzzy").allSatisfy { $0.reason.contains(reason) }, "\(points("fuzzy"))")
     for point in points("crash") {
       let old = pair.scratch("old-\(point.point)")
       #expect(pair.run("restore p --point \(point.point) --to '\(old)'", on: "b").code == 0)
@@ -195,6 +211,29 @@ struct `A provider of instants` {
     #expect(Shell.run("test -e '\(picture)'").code != 0)
     #expect(text(scratch("made")) == text(scratch("removed")))
     #expect(text(scratch("made")).contains("holdfast-p-"))
+  }
+
+  @Test func `by commands that show an earlier time is not believed`() {
+    let scratch = Scratch()
+    let picture = scratch("picture")
+    let pair = TestPair(extra: [
+      "rpo: 1s",
+      """
+      capture: [{ snapshot: { create: "test -d \(picture) || cp -a $(cat \(scratch("root"))) \(picture)", \
+      path: \(picture), remove: "true" } }, none]
+      """,
+    ])
+    Shell.run("echo '\(pair.source)' > '\(scratch("root"))'; echo one > '\(pair.source)/file'")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    Shell.run("echo two > '\(pair.source)/file'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let second = pair.kept("b").first
+    #expect(second?.provider == "none", "\(pair.kept("b"))")
+    #expect(second?.reason.contains("as it was before `create` was run") == true, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    #expect(Shell.run("ls '\(pair.source)/.holdfast'").output == "marker\n")
   }
 
   @Test func `whose snapshot cannot be removed makes no second, and status says so`() {

@@ -73,6 +73,8 @@ package final class SimulatedSite {
   /// The reigns that its agent never begins.
   var forgone: Set<Reign> = []
   var promisedUntil = Instant(nanos: .min)
+  /// As far as it is known that it was.
+  var promiseGivenUntil = Instant(nanos: .min)
   /// The boot since which all promises are on record.
   var promisesKnownSince: Int?
   /// Until when promises of agents before this one may count.
@@ -125,12 +127,14 @@ package final class SimulatedSite {
     let ttl = terms.ttl
     if promiseTerm.map({ ttl > $0 || (ttl < $0 && isOver) }) ?? true { promiseTerm = ttl }
     promisedUntil = max(promisedUntil, now + ttl)
+    promiseGivenUntil = max(promiseGivenUntil, now + ttl)
     hasPromised = true
   }
 
   /// The other site serves no more.
   func endPromise(_ now: Instant) {
     promisedUntil = now
+    promiseGivenUntil = now
     hasPromised = false
   }
 
@@ -166,7 +170,8 @@ package final class SimulatedSite {
       isRefused: standing.refusal != nil, promiseLeft: max(.zero, promisedUntil - now),
       loss: loss(now, lead: lead), isByWord: isByWord, move: plannedMove,
       isPlanned: isPlanned || standing.record.reign.epoch <= Epoch(rawValue: 1),
-      hasPromised: hasPromised)
+      hasPromised: hasPromised,
+      promiseGivenLeft: max(.zero, max(promiseGivenUntil, Instant(nanos: 0)) - now))
   }
 }
 

@@ -181,7 +181,7 @@ extension World {
   /// As the real agent counts it.
   private func lagAtItsEnd(_ site: SimulatedSite, _ promotion: SimulatedPromotion) -> Duration? {
     let here = site.clock.local(now)
-    if let granted = promotion.loss, site.promisedUntil <= here { return granted }
+    if let granted = promotion.loss, site.promiseGivenUntil <= here { return granted }
     let left = if case .granted = promotion.ground { site.terms.ttl } else { Duration.zero }
     let lag = site.loss(here, lead: lead(site)).map { $0 + max(left, site.promisedUntil - here) }
     return promotion.loss.flatMap { granted in lag.map { max(granted, $0) } } ?? lag

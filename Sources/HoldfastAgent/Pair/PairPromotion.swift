@@ -126,7 +126,7 @@ extension Pair {
     let view = board.view
     let now = host.clock.now()
     // What was granted says the same, unless this site has promised since that it may go on.
-    if let granted = work.lossGranted, promisedUntil <= now { return granted }
+    if let granted = work.lossGranted, promisesGiven.givenUntil <= now { return granted }
     // What was granted may have been another's a moment ago.
     let isOthers =
       !work.decision.request.isPreview || heardService(view, now)?.heldByOther == true

@@ -19,7 +19,8 @@ extension Pair {
       lossSeconds: loss.map(\.seconds), byWord: isByWord,
       move: plannedMove.map { PlannedMoveAnswer($0) },
       planned: isPlanned || (record?.reign.epoch.rawValue ?? 0) <= 1,
-      promised: promisesGiven.hasPromised)
+      promised: promisesGiven.hasPromised,
+      promiseGivenSeconds: max(.zero, promisesGiven.givenUntil - now).seconds)
   }
 
   /// Whether the service may run here, or begin to. What the controller says it may have said
@@ -213,6 +214,8 @@ package struct ServingAnswer: Codable, Sendable {
   package var planned: Bool
   /// See ``AgentReport/hasPromised``.
   package var promised: Bool
+  /// See ``AgentReport/promiseGivenLeft``.
+  package var promiseGivenSeconds: Double
 
   /// - Returns: `nil` before the sites were joined and the secret has come.
   package var names: PairNames? {
@@ -232,7 +235,8 @@ package struct ServingAnswer: Codable, Sendable {
       record: RoleRecord(reign: reign, part: part == "primary" ? .primary : .standby), role: role,
       isRefused: refused, promiseLeft: .seconds(promiseSeconds),
       loss: lossSeconds.map { .seconds($0) }, isByWord: byWord, move: move?.value,
-      isPlanned: planned, hasPromised: promised)
+      isPlanned: planned, hasPromised: promised,
+      promiseGivenLeft: .seconds(promiseGivenSeconds))
   }
 }
 

@@ -121,9 +121,7 @@ extension CaptureWorker {
     let isCovered = { [self] in watch.kind == .fanotify || areDirectoriesWatched(begun) }
     var frozen = Duration.zero
     defer {
-      if frozen > .zero {
-        pace.rest(after: frozen, at: host.clock.now(), share: Limits.frozenShare)
-      }
+      if frozen > .zero { pace.stoodStill(for: frozen, at: host.clock.now()) }
     }
     let news = Providers.News(
       changes: changes, isCovered: isCovered, tell: tell,

@@ -51,7 +51,12 @@ package struct SnapshotCommands: Hashable, Sendable {
   package var remove: String
   /// How long each may take.
   package var within: Duration
-  package init(create: String, path: String, remove: String, within: Duration) {
+  /// `create` shows all roots as they were at one moment, though they lie on several filesystems.
+  package var isTogether: Bool
+  package init(
+    create: String, path: String, remove: String, within: Duration, isTogether: Bool = false
+  ) {
+    self.isTogether = isTogether
     self.create = create
     self.path = path
     self.remove = remove

@@ -7,6 +7,8 @@ package struct Pace: Equatable, Sendable {
   private var lastCapture: Instant?
   private var isUrgent = false
   private var restsUntil: Instant?
+  /// Until when the time that units stood still for is more than their share.
+  private var runsUntil: Instant?
 
   package init(rpo: Duration) { latest = rpo / 2 }
 
@@ -37,6 +39,13 @@ package struct Pace: Equatable, Sendable {
     restsUntil = max(restsUntil ?? now, now + cost * share)
   }
 
+  /// Units stood still for so long: whoever asked for it, they run for so many times as long before
+  /// the next capture that nobody asks for.
+  package mutating func stoodStill(for time: Duration, at now: Instant) {
+    let owed = max(runsUntil ?? now, now) + time * Limits.frozenShare
+    runsUntil = min(owed, now + Limits.frozenRestMax)
+  }
+
   /// When to capture, or `nil` while nothing has changed. May lie in the past.
   package var due: Instant? {
     guard let firstDirty, let lastDirty else { return nil }
@@ -44,6 +53,6 @@ package struct Pace: Equatable, Sendable {
     let rested = min(lastDirty + Limits.restBeforeCapture, firstDirty + latest)
     guard let lastCapture else { return rested }
     let spaced = max(rested, lastCapture + Limits.captureSpacing)
-    return restsUntil.map { max(spaced, $0) } ?? spaced
+    return [spaced, restsUntil, runsUntil].compactMap(\.self).max()
   }
 }

@@ -27,8 +27,17 @@ package protocol Snapshots: Sendable {
   /// Removes a snapshot, if one is there.
   func removeSnapshot(_ path: String) throws(ProviderError)
   /// A directory that shows how a root was, as if it were the root: see ``Pictures``.
+  /// - Parameter name: what it has to show of ``label(_:with:)``; `nil` where that is not asked.
   /// - Throws: also where it does not carry the root's marker: an empty mount point is no picture.
-  func picture(_ path: String, of root: String) throws(ProviderError) -> any Tree
+  func picture(
+    _ path: String, of root: String, named name: String?
+  ) throws(ProviderError) -> any Tree
+  /// Has a root show a name, in what is not replicated, durably: who sees it there looks at the
+  /// root as it was since.
+  /// - Parameter name: `nil`: none any more; that it cannot be removed is no error.
+  func label(_ root: String, with name: String?) throws(ProviderError)
+  /// Whether all lie on one filesystem.
+  func areTogether(_ roots: [String]) -> Bool
   /// Places below a root where other filesystems are mounted.
   func mounts(below root: String) throws(ProviderError) -> [TreePath]
   /// Runs a command of the administrator's by `/bin/sh -c`, killed with all that it started once

@@ -55,6 +55,8 @@ package struct AgentReport: Hashable, Sendable {
   package var isRefused: Bool
   /// This site promised the other not to serve for so long yet.
   package var promiseLeft: Duration
+  /// The same as far as it is known: after a boot the other is as long as it can be.
+  package var promiseGivenLeft: Duration
   /// What would be lost if this standby were promoted now; `nil`: nothing may be promoted.
   package var loss: Duration?
   /// A person has said that the other site is down, and the arbiter was not heard since.
@@ -68,9 +70,10 @@ package struct AgentReport: Hashable, Sendable {
   package init(
     record: RoleRecord, role: Role, isRefused: Bool, promiseLeft: Duration, loss: Duration?,
     isByWord: Bool = false, move: PlannedMove? = nil, isPlanned: Bool = false,
-    hasPromised: Bool = false
+    hasPromised: Bool = false, promiseGivenLeft: Duration = .zero
   ) {
     self.hasPromised = hasPromised
+    self.promiseGivenLeft = promiseGivenLeft
     self.isPlanned = isPlanned
     self.isByWord = isByWord
     self.move = move

@@ -88,8 +88,10 @@ extension Supervisor {
 
   /// The other site may write on by this one's promise, though the reign is granted here.
   mutating func countAnew(_ orders: inout [Order]) {
-    guard let intent, intent.loss != nil, let reportedAt, promiseEnd > reportedAt,
-      promiseEnd > (lossCountedUntil ?? reportedAt) + Limits.superviseEvery
+    guard let intent, intent.loss != nil, let report, let reportedAt,
+      report.promiseGivenLeft > .zero,
+      reportedAt + report.promiseGivenLeft
+        > (lossCountedUntil ?? reportedAt) + Limits.superviseEvery
     else { return }
     self.intent?.loss = nil
     lossCountedUntil = nil

@@ -219,6 +219,8 @@ package enum Limits {
   package static let freezeAtMost = Duration.milliseconds(500)
   /// After units stood still they run for so many times as long.
   package static let frozenShare = 99
+  /// However often people ask for a point, the next that nobody asks for is put off for no longer.
+  package static let frozenRestMax = Duration.seconds(600)
   /// Before units stand still what they changed is flushed, until that is done in this time, but no
   /// more often than so.
   package static let flushedWithin = Duration.milliseconds(20)

@@ -78,13 +78,53 @@ package struct LinuxSnapshots: Snapshots {
 
   // MARK: Pictures
 
-  package func picture(_ path: String, of root: String) throws(ProviderError) -> any Tree {
+  private static let label = "snapshot"
+
+  package func label(_ root: String, with name: String?) throws(ProviderError) {
+    let folder = try directory(root + "/.holdfast")
+    guard let name else {
+      _ = unsafe unlinkat(folder.number, Self.label, 0)
+      return
+    }
+    let number = unsafe holdfast_openat(
+      folder.number, Self.label, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    guard number >= 0 else { throw ProviderError("\(root)/.holdfast: \(errnoText(errno))") }
+    let file = Descriptor(number)
+    let bytes = Array(name.utf8)
+    var error = file.write(bytes, 0..<bytes.count, at: 0)
+    // Some pictures show only what is on the disk.
+    if error == 0, fsync(file.number) != 0 || fsync(folder.number) != 0 { error = errno }
+    guard error == 0 else { throw ProviderError("\(root)/.holdfast: \(errnoText(error))") }
+  }
+
+  private func readLabel(_ path: String) -> String? {
+    let number = unsafe holdfast_openat(
+      AT_FDCWD, "\(path)/.holdfast/\(Self.label)", O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0)
+    guard number >= 0 else { return nil }
+    let file = Descriptor(number)
+    var bytes = [UInt8](repeating: 0, count: 256)
+    let count = unsafe bytes.withUnsafeMutableBytes {
+      unsafe read(file.number, $0.baseAddress, $0.count)
+    }
+    return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+  }
+
+  package func areTogether(_ roots: [String]) -> Bool {
+    Set(roots.map { Roots.report($0).identity?.device }).count == 1
+  }
+
+  package func picture(
+    _ path: String, of root: String, named name: String?
+  ) throws(ProviderError) -> any Tree {
     guard let marker = Roots.readMarker(root), Roots.readMarker(path) == marker else {
       throw ProviderError("\(path) does not show \(root): its marker is not there")
     }
     let identity = Roots.report(root).identity
     guard identity == nil || Roots.report(path).identity != identity else {
       throw ProviderError("\(path) is \(root) itself, and no snapshot of it")
+    }
+    if let name, readLabel(path) != name {
+      throw ProviderError("\(path) shows \(root) as it was before `create` was run")
     }
     do throws(TreeError) {
       return try LinuxTree.picture(path, of: root)

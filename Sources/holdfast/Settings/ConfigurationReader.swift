@@ -185,7 +185,8 @@ struct ConfigurationReader {
       return .snapshot(
         SnapshotCommands(
           create: try inner.command("create"), path: try inner.requiredPath("path"),
-          remove: try inner.command("remove"), within: try inner.within()))
+          remove: try inner.command("remove"), within: try inner.within(),
+          isTogether: try inner.word("together", ["true", "false"]) == "true"))
     }
     if let inner = try outer.map("quiesce", KnownKeys.quiesce) {
       return .quiesce(
@@ -318,7 +319,7 @@ enum KnownKeys {
   static let capture = ["none", "btrfs", "snapshot", "freeze", "postgres", "quiesce"]
   static let freeze = ["max-freeze"]
   static let postgres = ["connect", "every", "keep-wal"]
-  static let snapshot = ["create", "path", "remove", "within"]
+  static let snapshot = ["create", "path", "remove", "within", "together"]
   static let quiesce = ["before", "after", "within"]
   static let root = ["path", "replica", "exclude"]
   static let retention = ["all", "hourly", "daily"]

@@ -57,7 +57,7 @@ struct BtrfsProvider {
         try snapshots.snapshot(subvolume, as: path + Self.name)
         made[subvolume.top] = path + Self.name
       }
-      isFixed = made.count == 1 || isUnchanged(news)
+      isFixed = made.count == 1 || news.isUnchanged
       // What cannot be known is not known the next time either.
       guard made.count == 1 || news.isCovered() else {
         isFixed = false
@@ -70,14 +70,8 @@ struct BtrfsProvider {
         preconditionFailure("no snapshot of \(subvolume)")
       }
       let inner = subvolume.inner.isEmpty ? "" : "/" + subvolume.inner
-      trees.append(try snapshots.picture(snapshot + inner, of: path))
+      trees.append(try snapshots.picture(snapshot + inner, of: path, named: nil))
     }
     return (Pictures(trees: trees, mounts: mounts, madeAt: madeAt), isFixed)
-  }
-
-  /// Stores into a mapped file tell nobody that they came between two snapshots; who made them and
-  /// is gone was told of.
-  private func isUnchanged(_ news: Providers.News) -> Bool {
-    news.changes() == 0 && news.look { _ in false } == .none && news.changes() == 0
   }
 }

@@ -22,7 +22,11 @@ struct CommandProvider {
 
   // MARK: Snapshots
 
-  func take(_ commands: SnapshotCommands, madeAt: WallTime) throws(ProviderError) -> Pictures {
+  /// - Returns: whether the pictures are of one instant: of roots on several filesystems where
+  ///   nothing changed meanwhile, or the administrator says that they are made together.
+  func take(
+    _ commands: SnapshotCommands, madeAt: WallTime, _ news: Providers.News
+  ) throws(ProviderError) -> (pictures: Pictures, isFixed: Bool) {
     // One at a time: what could not be removed is not made a second time.
     if let trouble = remove(commands).first { throw ProviderError(trouble) }
     let name = try begin(Self.snapshotFile, commands.end)
@@ -33,13 +37,18 @@ struct CommandProvider {
           mounts.insert(Place(root: RootNumber(rawValue: number), path: mount))
         }
       }
+      defer { for path in paths { try? snapshots.label(path, with: nil) } }
+      for path in paths { try snapshots.label(path, with: name) }
+      let isOne = commands.isTogether || snapshots.areTogether(paths)
+      _ = news.changes()
       try run(commands.create, name, commands.within)
+      let isFixed = isOne || (news.isCovered() && news.isUnchanged)
       var trees: [any Tree] = []
       for path in paths {
         let picture = paths.count == 1 ? commands.path : commands.path + path
-        trees.append(try snapshots.picture(picture, of: path))
+        trees.append(try snapshots.picture(picture, of: path, named: name))
       }
-      return Pictures(trees: trees, mounts: mounts, madeAt: madeAt)
+      return (Pictures(trees: trees, mounts: mounts, madeAt: madeAt), isFixed)
     } catch {
       let troubles = remove(commands)
       throw ProviderError(([error.reason] + troubles).joined(separator: "; "))

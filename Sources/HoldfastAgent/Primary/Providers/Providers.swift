@@ -35,6 +35,12 @@ final class Providers {
     /// Who can change a file untold, given whom to leave out. Whoever could, and is gone when this
     /// looks, was told of as it went.
     let look: ((Int32) -> Bool) -> CaptureFacts.Mapping
+
+    /// Whether nothing changed since it was last asked for changes. Stores into a mapped file tell
+    /// nobody when they come; who made them and is gone was told of.
+    var isUnchanged: Bool {
+      changes() == 0 && look { _ in false } == .none && changes() == 0
+    }
   }
 
   private let pair: PairConfiguration
@@ -159,8 +165,15 @@ final class Providers {
       defer { scene = known }
       return try freeze.take(atMost: limit, &known, frozen: &frozen, news)
     case .snapshot(let settings):
-      let pictures = try commands.take(settings, madeAt: madeAt)
-      return Moment(provider: .snapshot, pictures: pictures, isFixed: true)
+      let (pictures, isFixed) = try commands.take(settings, madeAt: madeAt, news)
+      return Moment(
+        provider: .snapshot, pictures: pictures, isFixed: isFixed,
+        broken: isFixed
+          ? nil
+          : """
+          the roots lie on several filesystems and changed while `create` ran: where it makes all \
+          pictures at one moment, add `together: true`
+          """)
     }
   }
 
