@@ -103,6 +103,7 @@ final class FaultFile: DiskFile {
     if let failure = plan.next(.flush) { throw failure.disk(name, flushing: true) }
     try inner.flush()
   }
+  func begin(_ range: Range<Int64>) { inner.begin(range) }
   func release(_ range: Range<Int64>) { inner.release(range) }
   func close() { inner.close() }
 }

@@ -36,6 +36,9 @@ package actor Pair {
   var isStopped = false
   var link: (any Link)?
   var linkGeneration = 0
+  /// What the primary is yet to be told of what came on which link; see ``saySoon(_:)``.
+  var unsaid: (status: ReceiveWorker.Status, generation: Int)?
+  var isSaying = false
   /// Both sites are of one epoch, by what the other said on this link.
   var isAgreed = false
   /// Points up to this one are of a spool that was thrown away.
@@ -327,19 +330,6 @@ package actor Pair {
           await self.tick()
         }
       })
-  }
-
-  func tick() async {
-    if configuration.failover.hasArbiter {
-      promisesGiven.lowerTerm(to: configuration.failover.ttl)
-    }
-    guard let receiver else { return }
-    do {
-      if let status = try await receiver.tick() { await say(status) }
-      try await retain(receiver)
-    } catch {
-      board.hold(.disk, "journal: \(error)")
-    }
   }
 
   func retain(_ receiver: ReceiveWorker) async throws {

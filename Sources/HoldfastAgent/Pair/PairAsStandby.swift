@@ -59,10 +59,43 @@ extension Pair {
       let durable = answer.status.durable
       board.update { $0.lag.durable(durable) }
     }
-    // A first point is made while it comes.
-    if answer.isSealed || board.view.marks.applied == .none { applier?.wake.set() }
+    // A first point is made while it comes, of what is durable.
+    let isAhead = answer.isFlushed && board.view.marks.applied == .none
+    if answer.isSealed || isAhead { applier?.wake.set() }
     if let refusal = answer.refusal { try await refuse(refusal, receiver) }
-    await say(answer.status)
+    saySoon(answer.status)
+  }
+
+  /// Now and then: what has waited long enough is made durable, what is old enough is let go.
+  func tick() async {
+    if configuration.failover.hasArbiter {
+      promisesGiven.lowerTerm(to: configuration.failover.ttl)
+    }
+    guard let receiver else { return }
+    do {
+      if let status = try await receiver.tick() {
+        if board.view.marks.applied == .none { applier?.wake.set() }
+        await say(status)
+      }
+      try await retain(receiver)
+    } catch {
+      board.hold(.disk, "journal: \(error)")
+    }
+  }
+
+  /// What comes next does not wait for the primary to be told; of what is to be told meanwhile the
+  /// newest alone counts.
+  private func saySoon(_ status: ReceiveWorker.Status) {
+    unsaid = (status, linkGeneration)
+    guard !isSaying else { return }
+    isSaying = true
+    Task {
+      while let next = unsaid {
+        unsaid = nil
+        if next.generation == linkGeneration { await say(next.status) }
+      }
+      isSaying = false
+    }
   }
 
   func refuse(

@@ -51,6 +51,8 @@ package actor ReceiveWorker {
     package var status: Status
     /// Whether a point became durable.
     package var isSealed: Bool
+    /// Whether more became durable.
+    package var isFlushed: Bool
     /// Set where the primary must start anew.
     package var refusal: Refusal?
   }
@@ -127,6 +129,7 @@ package actor ReceiveWorker {
       throw Failure.full("less than \(Limits.freeBytesReserve >> 20) MiB are free")
     }
     try journal.append(current, data.bytes, data.records)
+    journal.beginFlush(current)
     let base = info.size - Int64(data.records.lowerBound)
     unflushedSince = unflushedSince ?? host.clock.now()
     var isSealed = false
@@ -151,7 +154,8 @@ package actor ReceiveWorker {
       }
     }
     try flushIfDue(isSealed: isSealed)
-    var answer = Answer(status: status(), isSealed: isSealed, refusal: nil)
+    var answer = Answer(
+      status: status(), isSealed: isSealed, isFlushed: unflushedSince == nil, refusal: nil)
     if let refusal {
       // What the index names must be durable before it.
       try flush()

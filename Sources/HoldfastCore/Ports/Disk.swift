@@ -40,6 +40,9 @@ package protocol DiskFile: AnyObject {
   func truncate(to size: Int64) throws(DiskError)
   /// Returns once all that was written is durable (fdatasync(2)).
   func flush() throws(DiskError)
+  /// The disk may begin with what was written in `range`, so that less is left for ``flush()``,
+  /// which alone says that it is there. Only a hint; returns at once.
+  func begin(_ range: Range<Int64>)
   /// What lies in `range` will hardly be read again soon: the memory that holds what of it is
   /// durable may be given back. Only a hint.
   func release(_ range: Range<Int64>)

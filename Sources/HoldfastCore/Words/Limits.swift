@@ -285,6 +285,8 @@ package enum Limits {
   /// Bytes of new objects, each counted with a page of its own, after which an apply has its
   /// filesystem written out.
   package static let writeOutBytes: Int64 = 64 << 20
+  /// Portions of the journal that the disk begins with before it is flushed.
+  package static let flushPortionBytes: Int64 = 2 << 20
   /// Portions in which a large file that is being made goes to the disk.
   package static let passingBytes: Int64 = 8 << 20
   /// Files that are made of what they were before, where their filesystem shares blocks: smaller

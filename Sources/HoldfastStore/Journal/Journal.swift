@@ -32,6 +32,8 @@ package final class Journal {
   let secret: PairSecret
   package private(set) var segments: [UInt64: SegmentInfo] = [:]
   private var files: [UInt64: any DiskFile] = [:]
+  /// Up to where the disk was told to begin: see ``beginFlush(_:)``.
+  private var begun: (number: UInt64, upTo: Int64)?
   var ciphers: [UInt64: RecordCipher] = [:]
   let decompressor = Decompressor()
   /// What was read last, for records that lie behind one another.
@@ -254,6 +256,19 @@ package final class Journal {
     let file = try self.file(number)
     try Self.asking { () throws(DiskError) in try file.write(bytes, range, at: info.size) }
     segments[number]?.size = info.size + Int64(range.count)
+  }
+
+  /// Has the disk begin with what was appended to a segment, in portions: then less is left for
+  /// ``flush(_:)``, which stands still for it.
+  package func beginFlush(_ number: UInt64) {
+    guard let info = segments[number], let file = files[number] else { return }
+    let from = begun.map { $0.number == number ? max($0.upTo, info.flushed) : info.flushed }
+    let first = from ?? info.flushed
+    // What is yet to be added to would go to the disk twice.
+    let end = info.size & ~4095
+    guard end - first >= Limits.flushPortionBytes else { return }
+    file.begin(first..<end)
+    begun = (number, end)
   }
 
   /// Returns once all of the segment is durable. After a throw, what was appended since the last
