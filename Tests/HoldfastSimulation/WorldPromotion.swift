@@ -204,7 +204,8 @@ extension World {
   /// one that is on no disk said nothing.
   func judgeStated(_ site: SimulatedSite) {
     guard let stated = stated[site.name], site.record.reign.epoch < stated.reign.epoch,
-      other(site).record.reign.epoch >= stated.reign.epoch, !site.isByWord, !isWordFalse, settings.terms.violations.isEmpty
+      other(site).record.reign.epoch >= stated.reign.epoch, !site.isByWord, !isWordFalse,
+      settings.terms.violations.isEmpty
     else { return }
     let lost = site.wroteAt - stated.since
     guard lost > stated.length.nanos / 1000 * 1001 else { return }

@@ -88,6 +88,8 @@ extension Pair {
   /// Why this site does not even begin.
   private var refusalToTake: FailureAnswer? {
     let view = board.view
+    // Of one that has just come first the role tells no more than that.
+    if isMoving || promoting != nil || isOrdered || moves.current != nil { return otherMove }
     guard standing?.role == .standby else {
       return FailureAnswer(
         code: 3,
@@ -96,7 +98,6 @@ extension Pair {
         connected; see holdfast status \(name)
         """)
     }
-    if isMoving || promoting != nil || isOrdered { return otherMove }
     guard view.peerConnected else {
       return FailureAnswer(
         code: 4,

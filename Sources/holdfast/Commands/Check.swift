@@ -138,7 +138,8 @@ struct Check: AsyncParsableCommand {
             weight: .warning,
             text: """
               pairs.\(pair.name).capture: btrfs makes no snapshots of \(path), which lies on \
-              another filesystem (docs/consistency.md)
+              another filesystem: put freeze, postgres or snapshot in its place \
+              (docs/consistency.md)
               """))
       }
     }

@@ -8,13 +8,13 @@ import HoldfastLinux
 struct FreezerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "freezer",
-    abstract: "Stops a pair's units for moments at the agent's word; ends what an agent began.",
+    abstract: "Stops a pair's units for moments at the agent's word.",
     shouldDisplay: false)
   @OptionGroup var options: CommonOptions
   @Option(help: "The folder of the control sockets; else the configuration's.")
   var control: String?
   @Option(help: "The pair; of `--thaw` all of them.") var pair: String?
-  @Flag(help: "Thaw what a crash left frozen, end what commands of captures began, and end.") var thaw = false
+  @Flag(help: "Thaw what a crash left frozen, end what captures began, and end.") var thaw = false
 
   func validate() throws {
     if !thaw, pair == nil { throw ValidationError("--pair or --thaw is missing") }
@@ -38,7 +38,8 @@ struct FreezerCommand: ParsableCommand {
 
   /// What commands of captures began, so that no service rests until somebody starts the agent.
   private func endOwed() {
-    let state = (try? options.load())?.state ?? ProcessInfo.processInfo.environment["STATE_DIRECTORY"]
+    let environment = ProcessInfo.processInfo.environment
+    let state = (try? options.load())?.state ?? environment["STATE_DIRECTORY"]
     // An agent that lives ends its own.
     guard let state, let lock = try? StateLock(path: "\(state)/lock") else { return }
     defer { withExtendedLifetime(lock) {} }
