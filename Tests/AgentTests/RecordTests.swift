@@ -35,6 +35,19 @@ import Testing
     #expect(record("one").end() == nil)
   }
 
+  @Test func `of what is lost is of one reign, and gone before anything is promised`() throws {
+    let files = PairFiles(disk: try LinuxDisk(Scratch().path))
+    let reign = Reign(epoch: Epoch(rawValue: 4), id: RandomID(high: 1, low: 2))
+    let counted = PairFiles.CountedLoss(
+      reign: reign, length: .milliseconds(1234), end: WallTime(nanos: -5))
+    #expect(try files.counted() == nil)
+    try files.store(counted: nil)
+    try files.store(counted: counted)
+    #expect(try files.counted() == counted)
+    try files.store(counted: nil)
+    #expect(try files.counted() == nil)
+  }
+
   @Test func `of a promise is denied by a mark that is gone before the next is given`() throws {
     let disk = try LinuxDisk(Scratch().path)
     let clock = HandClock()

@@ -27,46 +27,12 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
       })
     // The other's lease may live for so long yet.
     let granted = told.tell(.arbiter(told.asked, .granted(wait: .seconds(3))), 1030)
-    var counted = intent
-    counted.loss = .milliseconds(1000 + 1010 + 3000)
-    #expect(granted.suffix(2) == [.persist(counted), .promote(counted)])
+    #expect(granted.contains(.promote(intent, othersLeft: .seconds(3))))
     _ = told.tell(.promoted, 2000)
     let done = Told.report(.primary, .primary, intent.reign)
     #expect(told.tell(.agent(done), 2010) == [.persist(nil)])
     #expect(told.tick(4020).contains(.start) == false)
     #expect(told.tick(4030).contains(.start))
-  }
-
-  @Test func `states what is lost once: from the grant on it grows no more`() {
-    var told = Told.following
-    _ = told.tick(1000)
-    _ = told.tell(.failoverOrdered(nil), 1010)
-    _ = told.tell(.arbiter(told.asked, .free(Told.reign)), 1015)
-    _ = told.tick(1020)
-    _ = told.tell(.arbiter(told.asked, .granted(wait: .seconds(3))), 1030)
-    let counted = told.supervisor.intent
-    #expect(counted?.loss == .milliseconds(1000 + 1010 + 3000))
-    _ = told.tell(.notPromoted, 1500)
-    _ = told.tell(.agent(Told.report(.standby, .unknown, loss: nil)), 3000)
-    _ = told.tick(3100)
-    let again = told.tell(.arbiter(told.asked, .granted(wait: .seconds(1))), 3110)
-    #expect(again.contains(counted.map { .promote($0) } ?? .start))
-    #expect(!again.contains(.persist(counted)))
-    // A controller that follows knows it from the record.
-    var next = Told()
-    _ = next.tell(.began(handover: nil, intent: counted), 4000)
-    _ = next.tell(.fenced, 4010)
-    _ = next.tell(.agent(Told.report(.standby, .unknown, loss: nil)), 4020)
-    _ = next.tick(5000)
-    let granted = next.tell(.arbiter(next.asked, .granted(wait: .zero)), 5010)
-    #expect(granted.contains(counted.map { .promote($0) } ?? .start))
-    // Promised meanwhile to the other site, which may write on by that.
-    var promised = Told.report(.standby, .standby, promiseLeft: .seconds(9), loss: nil)
-    promised.promiseGivenLeft = .seconds(9)
-    #expect(
-      next.tell(.agent(promised), 5020).contains { order in
-        if case .persist(let intent?) = order { intent.loss == nil } else { false }
-      })
   }
 
   @Test func `that has heard of nobody since its start says so, and is promoted on an order`() {
@@ -117,7 +83,7 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
     guard hasPromised else {
       let granted = told.tell(.arbiter(told.asked, .granted(wait: .zero)), 1030)
       #expect(
-        granted.contains { if case .promote(let it) = $0 { it.reign == next } else { false } })
+        granted.contains { if case .promote(let it, _) = $0 { it.reign == next } else { false } })
       // Promised in the last moment: it is not promoted either.
       report.hasPromised = true
       _ = told.tell(.agent(report), 1040)

@@ -35,6 +35,8 @@ package final class SimulatedSite {
   package internal(set) var tree = 0
   /// When its own service wrote last, by the true time.
   private(set) var wroteAt: Int64 = 0
+  /// What was lost when a reign was granted here.
+  var counted: (reign: Reign, length: Duration)?
   /// Its controller is told to leave failovers to a person.
   var isManual = false
 
@@ -73,8 +75,6 @@ package final class SimulatedSite {
   /// The reigns that its agent never begins.
   var forgone: Set<Reign> = []
   var promisedUntil = Instant(nanos: .min)
-  /// As far as it is known that it was.
-  var promiseGivenUntil = Instant(nanos: .min)
   /// The boot since which all promises are on record.
   var promisesKnownSince: Int?
   /// Until when promises of agents before this one may count.
@@ -127,14 +127,13 @@ package final class SimulatedSite {
     let ttl = terms.ttl
     if promiseTerm.map({ ttl > $0 || (ttl < $0 && isOver) }) ?? true { promiseTerm = ttl }
     promisedUntil = max(promisedUntil, now + ttl)
-    promiseGivenUntil = max(promiseGivenUntil, now + ttl)
+    counted = nil
     hasPromised = true
   }
 
   /// The other site serves no more.
   func endPromise(_ now: Instant) {
     promisedUntil = now
-    promiseGivenUntil = now
     hasPromised = false
   }
 
@@ -170,8 +169,7 @@ package final class SimulatedSite {
       isRefused: standing.refusal != nil, promiseLeft: max(.zero, promisedUntil - now),
       loss: loss(now, lead: lead), isByWord: isByWord, move: plannedMove,
       isPlanned: isPlanned || standing.record.reign.epoch <= Epoch(rawValue: 1),
-      hasPromised: hasPromised,
-      promiseGivenLeft: max(.zero, max(promiseGivenUntil, Instant(nanos: 0)) - now))
+      hasPromised: hasPromised)
   }
 }
 

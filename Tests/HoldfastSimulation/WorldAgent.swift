@@ -22,10 +22,7 @@ extension World {
     site.echo = EchoClock(begun: site.clock.local(now))
     site.longerUntil = site.clock.local(now) + max(site.promiseTerm ?? .zero, site.terms.ttl)
     // What was promised before the boot is forgotten: as much as it can have been.
-    if site.promisesKnownSince != site.boots {
-      site.promisedUntil = site.longerUntil
-      site.promiseGivenUntil = Instant(nanos: .min)
-    }
+    if site.promisesKnownSince != site.boots { site.promisedUntil = site.longerUntil }
     site.promisesKnownSince = site.boots
     if let point = site.promotingTo { resumePromotion(site, to: point) }
   }

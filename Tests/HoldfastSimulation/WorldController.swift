@@ -205,11 +205,11 @@ extension World {
       site.isByWord = false
       other(site).isHeldOff = false
       _ = site.standing?.on(.granted(reign))
-    case .promote(let intent):
+    case .promote(let intent, let othersLeft):
       if intent.cause == .automatic, site.isManual {
         violations.append("\(site.name) is promoted by itself, and its mode is manual")
       }
-      promote(site, intent.reign, run, .granted(intent.cause), loss: intent.loss)
+      promote(site, intent.reign, run, .granted(intent.cause), othersLeft: othersLeft)
     case .forgo(let reign): forgo(site, reign, run)
     case .start:
       say(site.name, "starts the service")
@@ -259,9 +259,7 @@ extension World {
       return
     }
     let epoch = intent.reign.epoch
-    let loss = intent.loss.map { ", where at most \($0.nanos / 1_000_000) ms are lost" } ?? ""
-    let isOff = intent.isWithdrawn
-    say(site.name, isOff ? "wants epoch \(epoch) no more" : "wants epoch \(epoch)\(loss)")
+    say(site.name, intent.isWithdrawn ? "wants epoch \(epoch) no more" : "wants epoch \(epoch)")
     switch intent.cause {
     case .ordered: probes.insert(intent.isWithdrawn ? .withdrawn : .ordered)
     case .automatic: probes.insert(intent.isWithdrawn ? .heldBack : .automatic)

@@ -7,7 +7,7 @@ struct SimulatedPromotion {
   let ground: World.Ground
   /// Who waits for its end; `nil`: nobody any more.
   var controllerRun: Int?
-  /// See ``PromotionIntent/loss``.
+  /// What is lost, as it was counted when it began.
   var loss: Duration?
 }
 
@@ -48,7 +48,8 @@ extension World {
   }
 
   func promote(
-    _ site: SimulatedSite, _ reign: Reign, _ run: Int, _ ground: Ground, loss: Duration? = nil
+    _ site: SimulatedSite, _ reign: Reign, _ run: Int, _ ground: Ground,
+    othersLeft: Duration = .zero
   ) {
     let agentRun = site.agentRun
     // Who asked an agent that dies over it is told that the connection broke.
@@ -72,7 +73,8 @@ extension World {
       let request = Promotion.Request(isLossAccepted: isAccepted, isOtherDown: true)
       let decision = Promotion(request, world.promotionTerms)
       site.promotion = SimulatedPromotion(
-        decision: decision, reign: reign, ground: ground, controllerRun: run, loss: loss)
+        decision: decision, reign: reign, ground: ground, controllerRun: run,
+        loss: world.count(site, reign, ground, othersLeft))
       world.follow(site, decision.first)
     }
   }
@@ -161,7 +163,7 @@ extension World {
       return .held(
         Promotion.Holding(
           points: [PointRow(point: point)],
-          lag: lagAtItsEnd(site, promotion), pendingPlaces: 0))
+          lag: promotion.loss, pendingPlaces: 0))
     case .commit(let point): return commit(point, promotion, site, isFull: isFull)
     case .probe, .pin, .recall, .place, .complete:
       if isFull { return .failed("the disk is full") }
@@ -179,12 +181,16 @@ extension World {
   }
 
   /// As the real agent counts it.
-  private func lagAtItsEnd(_ site: SimulatedSite, _ promotion: SimulatedPromotion) -> Duration? {
+  private func count(
+    _ site: SimulatedSite, _ reign: Reign, _ ground: Ground, _ othersLeft: Duration
+  ) -> Duration? {
     let here = site.clock.local(now)
-    if let granted = promotion.loss, site.promiseGivenUntil <= here { return granted }
-    let left = if case .granted = promotion.ground { site.terms.ttl } else { Duration.zero }
-    let lag = site.loss(here, lead: lead(site)).map { $0 + max(left, site.promisedUntil - here) }
-    return promotion.loss.flatMap { granted in lag.map { max(granted, $0) } } ?? lag
+    let isGranted = if case .granted = ground { true } else { false }
+    if isGranted, let known = site.counted, known.reign == reign { return known.length }
+    let left = max(othersLeft, site.promisedUntil - here)
+    guard let lag = site.loss(here, lead: lead(site)) else { return nil }
+    if isGranted { site.counted = (reign, lag + left) }
+    return lag + left
   }
 
   private func judgeBegun(_ reign: Reign) {
@@ -244,7 +250,9 @@ extension World {
     site.superseded = nil
     if promotion.ground.isPlanned { plannedTrees[reign] = site.tree }
     site.isByWord = if case .word = promotion.ground { settings.hasArbiter } else { false }
-    say(site.name, "is promoted to epoch \(reign.epoch)")
+    let loss = promotion.ground.isPlanned ? nil : promotion.loss
+    let lost = loss.map { ": at most \($0.nanos / 1_000_000) ms are lost" } ?? ""
+    say(site.name, "is promoted to epoch \(reign.epoch)\(lost)")
     return .done
   }
 }

@@ -54,6 +54,25 @@ import Testing
     cluster.signal(SIGCONT, of: member)
   }
 
+  @Test func `is asked once the files to ask with are there, also where they were wrong at first`()
+    async throws
+  {
+    let cluster = EtcdCluster()
+    #expect(await cluster.isReady())
+    let folder = cluster.scratch.path
+    Shell.run("cd '\(folder)'; echo none > site-late.pem; cp site-ca.key site-late.key")
+    let store = cluster.store(cluster.settings(authority: "late"))
+    let told = await ask(store)
+    #expect(told?.contains("site-late.pem") == true, "\(told ?? "")")
+    Shell.run("cd '\(folder)'; cp site-ca.pem site-late.pem")
+    var later = await ask(store)
+    for _ in 0..<100 where later != nil {
+      try await Task.sleep(for: .milliseconds(100))
+      later = await ask(store)
+    }
+    #expect(later == nil, "\(later ?? "")")
+  }
+
   @Test func `whose certificate is another's is not asked, nor does it answer strangers`()
     async throws
   {

@@ -122,14 +122,14 @@ package struct FailoverRequest: Codable, Sendable {
   package var granted: ReignRequest?
   /// The other site had ended its service for it.
   package var planned: Bool?
-  /// See ``PromotionIntent/loss``.
-  package var lossSeconds: Double?
+  /// Of a controller: for so long yet the other site may serve.
+  package var othersSeconds: Double?
   package init(
     point: UInt64?, acceptLoss: Bool, otherSiteIsDown: Bool, preview: Bool,
-    granted: ReignRequest? = nil, planned: Bool? = nil, lossSeconds: Double? = nil
+    granted: ReignRequest? = nil, planned: Bool? = nil, othersSeconds: Double? = nil
   ) {
     self.planned = planned
-    self.lossSeconds = lossSeconds
+    self.othersSeconds = othersSeconds
     self.point = point
     self.acceptLoss = acceptLoss
     self.otherSiteIsDown = otherSiteIsDown
@@ -146,8 +146,9 @@ package struct FailoverAnswer: Codable, Sendable {
   package var epoch: UInt64
   package var reign: String
   @Nullable package var lossSeconds: Double?
-  /// When that ends: the last moment in which the other site may write, by this site's clock.
-  @Nullable package var lossBefore: String?
+  /// When that ends: the last moment in which the other site may write, by this site's clock; left
+  /// out where it is not known.
+  package var lossBefore: String?
   @Nullable package var lossFiles: Int64?
   package var phases: [Phase]
   /// Of a preview: why the order would be refused; left out otherwise.

@@ -17,7 +17,7 @@ package struct MoveReport: Codable, Hashable, Sendable {
     package var point: UInt64
     /// What was written for so long before is not in it; `null` where that is not known.
     @Nullable package var seconds: Double?
-    /// When that ends, by this site's clock, or in words.
+    /// When that ends, by this site's clock.
     package var before: String
   }
   /// `failover`, `switchover`, `failback` or `resume`.

@@ -135,8 +135,8 @@ package actor Pair {
 
   /// See ``Promises/until``.
   package var promisedUntil: Instant { promisesGiven.until }
-  /// See ``Promises/keep(given:)``.
-  package func promised(until moment: Instant) { promisesGiven.keep(given: moment) }
+  /// See ``Promises/keep(until:)``.
+  package func promised(until moment: Instant) { promisesGiven.keep(until: moment) }
 
   package nonisolated var name: String { configuration.name }
   package nonisolated var peer: String { configuration.peer(of: site) }

@@ -124,12 +124,45 @@ extension Pair {
         point: request.point.map { PointNumber(rawValue: $0) }, isLossAccepted: request.acceptLoss,
         isOtherDown: request.otherSiteIsDown, isPreview: request.preview), promotionTerms)
     let reign = granted ?? Reign(epoch: record.reign.epoch.next, id: RandomID(host.dice))
+    let others = othersLeft(request, isGranted: granted != nil, onWord: onWord)
+    // Of what the other site yielded nothing is lost.
+    let counted = isPlanned ? nil : try count(granted, others)
     promoting = PromotionUnderWay(
       decision: decision, reign: reign, isPlanned: isPlanned, isByWord: onWord,
       isFollowed: moves.current?.kind == "failover" && !request.preview,
-      lossGranted: request.lossSeconds.map { .seconds($0) })
+      counted: counted)
     await follow(decision.first, to: reign)
     return try outcome(of: reign)
+  }
+
+  /// For how long yet the other site may write: on a lease, or on this site's promise.
+  private func othersLeft(
+    _ request: FailoverRequest, isGranted: Bool, onWord: Bool
+  ) -> Duration {
+    let now = host.clock.now()
+    var left = max(.zero, promisedUntil - now)
+    if isGranted {
+      left = max(left, .seconds(request.othersSeconds ?? configuration.failover.ttl.seconds))
+    } else if configuration.failover.hasArbiter, !onWord,
+      heardService(board.view, now)?.heldByOther != false
+    {
+      left = max(left, configuration.failover.ttl)
+    }
+    return left
+  }
+
+  /// What is lost until then. Of a reign that is granted it is put on record before anything else,
+  /// and does not grow from then on; who goes on after a crash may know it from there alone.
+  /// - Returns: `nil` where it is not known.
+  private func count(
+    _ granted: Reign?, _ othersLeft: Duration
+  ) throws -> PairFiles.CountedLoss? {
+    if let granted, let known = try files.counted(), known.reign == granted { return known }
+    guard let lag = board.view.lag(host.clock) else { return nil }
+    let counted = PairFiles.CountedLoss(
+      reign: granted ?? .none, length: lag + othersLeft, end: host.clock.wall() + othersLeft)
+    if granted != nil { try files.store(counted: counted) }
+    return counted
   }
 
   var promotionTerms: Promotion.Terms {
@@ -146,11 +179,11 @@ extension Pair {
     case .done:
       guard let choice = promoting.choice else { preconditionFailure("done without a choice") }
       return FailoverAnswer(
-        choice, before: promoting.lossEnd, epoch: promoting.reign.epoch,
+        choice, before: promoting.counted?.end, epoch: promoting.reign.epoch,
         reign: "\(promoting.reign.id)")
     case .looked(let choice, let refusal):
       var answer = FailoverAnswer(
-        choice, before: promoting.lossEnd, epoch: promoting.reign.epoch, reign: "")
+        choice, before: promoting.counted?.end, epoch: promoting.reign.epoch, reign: "")
       answer.refusal = refusal.map { failure($0).message }
       return answer
     case .refused(let refusal): throw failure(refusal)

@@ -221,6 +221,47 @@ package struct PairFiles: Sendable {
     try disk.replace(Self.supersededName, with: out.bytes)
   }
 
+  // MARK: What a promotion leaves out
+
+  /// What was lost when a reign was granted here, from which moment on it grew no more.
+  package struct CountedLoss: Hashable, Sendable {
+    package var reign: Reign
+    package var length: Duration
+    /// When it ends, by this host's clock.
+    package var end: WallTime
+    package init(reign: Reign, length: Duration, end: WallTime) {
+      self.reign = reign
+      self.length = length
+      self.end = end
+    }
+  }
+
+  private static let countedName = "counted"
+
+  package func counted() throws -> CountedLoss? {
+    guard let bytes = try disk.contents(of: Self.countedName), !bytes.isEmpty else { return nil }
+    var reader = Reader(bytes)
+    let reign = Reign(epoch: Epoch(rawValue: try reader.fixed()), id: try reader.random())
+    let length = Duration.nanoseconds(Int64(bitPattern: try reader.fixed()))
+    let end = WallTime(nanos: Int64(bitPattern: try reader.fixed()))
+    return CountedLoss(reign: reign, length: length, end: end)
+  }
+
+  /// - Parameter counted: `nil`: the other site may have written since.
+  package func store(counted: CountedLoss?) throws(DiskError) {
+    guard let counted else {
+      guard try disk.contents(of: Self.countedName) != nil else { return }
+      try disk.remove(Self.countedName)
+      return try disk.flushNames()
+    }
+    var out = Writer()
+    out.fixed(counted.reign.epoch.rawValue)
+    out.raw(counted.reign.id.bytes)
+    out.fixed(UInt64(bitPattern: counted.length.nanos))
+    out.fixed(UInt64(bitPattern: counted.end.nanos))
+    try disk.replace(Self.countedName, with: out.bytes)
+  }
+
   // MARK: Moves
 
   private static let movesName = "moves"

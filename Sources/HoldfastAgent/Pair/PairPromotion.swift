@@ -15,10 +15,8 @@ struct PromotionUnderWay {
   var isOfEarlierBoot = false
   /// It is a move of its own, whose phases are told.
   var isFollowed = false
-  /// See ``PromotionIntent/loss``.
-  var lossGranted: Duration?
-  /// When what is lost ends, by this host's clock; `nil` where that is not known any more.
-  var lossEnd: WallTime?
+  /// What is lost of what the other site wrote; `nil` where that is not known.
+  var counted: PairFiles.CountedLoss?
   /// What was taken, once it is known.
   var choice: Promotion.Choice?
   /// Nobody had pinned that before.
@@ -114,26 +112,8 @@ extension Pair {
     try await receiver.hold()
     enter("pin", work)
     let points = try await receiver.points()
-    let lag = lagAtItsEnd(work)
-    let known = board.view.lag(host.clock)
-    if let lag, let known { promoting?.lossEnd = host.clock.wall() + (lag - known) }
-    return Promotion.Holding(points: points, lag: lag, pendingPlaces: board.view.peerPendingPlaces)
-  }
-
-  /// How far the standby will be behind once the other site writes no more: on a lease, or on this
-  /// site's promise, it may go on for a while.
-  private func lagAtItsEnd(_ work: PromotionUnderWay) -> Duration? {
-    let view = board.view
-    let now = host.clock.now()
-    // What was granted says the same, unless this site has promised since that it may go on.
-    if let granted = work.lossGranted, promisesGiven.givenUntil <= now { return granted }
-    // What was granted may have been another's a moment ago.
-    let isOthers =
-      !work.decision.request.isPreview || heardService(view, now)?.heldByOther == true
-    let mayServe = configuration.failover.hasArbiter && !work.isByWord && isOthers
-    let left = mayServe ? configuration.failover.ttl : .zero
-    let lag = view.lag(host.clock).map { $0 + max(left, promisedUntil - now) }
-    return work.lossGranted.flatMap { granted in lag.map { max(granted, $0) } } ?? lag
+    return Promotion.Holding(
+      points: points, lag: work.counted?.length, pendingPlaces: board.view.peerPendingPlaces)
   }
 
   /// What the tree is made of is what was sealed: a bit that flipped in a row of the index SQLite
@@ -169,7 +149,7 @@ extension Pair {
     moves.state(
       MoveReport.Loss(
         point: choice.point.number.rawValue, seconds: choice.loss.seconds?.seconds,
-        before: promoting?.lossEnd?.rfc3339 ?? "\(peer) wrote no more"))
+        before: (work.counted?.end ?? host.clock.wall()).rfc3339))
     keepMoves()
   }
 

@@ -19,8 +19,7 @@ extension Pair {
       lossSeconds: loss.map(\.seconds), byWord: isByWord,
       move: plannedMove.map { PlannedMoveAnswer($0) },
       planned: isPlanned || (record?.reign.epoch.rawValue ?? 0) <= 1,
-      promised: promisesGiven.hasPromised,
-      promiseGivenSeconds: max(.zero, promisesGiven.givenUntil - now).seconds)
+      promised: promisesGiven.hasPromised)
   }
 
   /// Whether the service may run here, or begin to. What the controller says it may have said
@@ -111,6 +110,8 @@ extension Pair {
       && wanted.ttlNanos <= UInt64(ttl.nanos)
     if isPromised {
       do throws(DiskError) {
+        // What was counted as lost ends before what the other may write from now on.
+        try files.store(counted: nil)
         isPromised = try promisesGiven.promise(for: ttl)
       } catch {
         isPromised = false
@@ -214,8 +215,6 @@ package struct ServingAnswer: Codable, Sendable {
   package var planned: Bool
   /// See ``AgentReport/hasPromised``.
   package var promised: Bool
-  /// See ``AgentReport/promiseGivenLeft``.
-  package var promiseGivenSeconds: Double
 
   /// - Returns: `nil` before the sites were joined and the secret has come.
   package var names: PairNames? {
@@ -235,8 +234,7 @@ package struct ServingAnswer: Codable, Sendable {
       record: RoleRecord(reign: reign, part: part == "primary" ? .primary : .standby), role: role,
       isRefused: refused, promiseLeft: .seconds(promiseSeconds),
       loss: lossSeconds.map { .seconds($0) }, isByWord: byWord, move: move?.value,
-      isPlanned: planned, hasPromised: promised,
-      promiseGivenLeft: .seconds(promiseGivenSeconds))
+      isPlanned: planned, hasPromised: promised)
   }
 }
 

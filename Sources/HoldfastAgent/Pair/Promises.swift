@@ -4,8 +4,6 @@ package import HoldfastCore
 package struct Promises {
   /// The other site was told that this one does not serve before.
   package private(set) var until = Instant(nanos: 0)
-  /// As far as it is known that it was: after a boot ``until`` is as late as it can have been.
-  package private(set) var givenUntil = Instant(nanos: 0)
   /// See ``AgentReport/hasPromised``.
   package private(set) var hasPromised = true
   /// False once the mark of that could not be flushed: what is on the disk nobody knows.
@@ -40,20 +38,15 @@ package struct Promises {
     // Where this fails it is tried again before a promise is given.
     try? keepTerm(atLeast: ttl)
     if let end = record().end() {
-      keep(given: end)
+      keep(until: end)
     } else {
       keep(until: most)
       _ = record().store(most)
     }
   }
 
-  private mutating func keep(until moment: Instant) { until = max(until, moment) }
-
   /// What was promised before still holds.
-  package mutating func keep(given moment: Instant) {
-    keep(until: moment)
-    givenUntil = max(givenUntil, moment)
-  }
+  package mutating func keep(until moment: Instant) { until = max(until, moment) }
 
   /// - Returns: whether it holds; not where an agent that follows, also after a boot, would not
   ///   know of it.
@@ -63,14 +56,13 @@ package struct Promises {
     guard (try? keepTerm(atLeast: ttl)) != nil, try keepPromised(),
       record().store(max(moment, until))
     else { return false }
-    keep(given: moment)
+    keep(until: moment)
     return true
   }
 
   /// The other site serves no more: nobody counts on the promise.
   package mutating func ended() {
     until = clock.now()
-    givenUntil = until
     _ = record().store(until)
     // Also where the mark could not be stored: some of it may be there, and goes before a promise.
     hasPromised = false

@@ -55,9 +55,10 @@ extension CaptureWorker {
     facts.isFixed = isAll(cluster)
     let isHarmless = facts.mapping != .unknown && mapped.allSatisfy(cluster.layout.holds)
     if facts.isFixed || isHarmless { facts.mapping = .none }
-    // Points of WAL alone build on the copy that lacks it.
-    providers.postgres.lacking =
-      outcome.lacking ?? (cluster.taken == nil ? providers.postgres.lacking : nil)
+    // Points of WAL alone build on the copy that lacks it, and a copy of what is told of does not
+    // come by it: what is excluded nobody tells.
+    let isLookedFor = cluster.taken != nil && !cluster.isTold
+    if outcome.lacking != nil || isLookedFor { providers.postgres.lacking = outcome.lacking }
     if let lacking = providers.postgres.lacking {
       facts.broken =
         "\(lacking.path) is excluded, and no server could start without it: change `exclude`"

@@ -4,8 +4,9 @@ import HoldfastStore
 /// What a capture gives to the provider that stops the writers.
 extension CaptureWorker {
   func freezeScene(_ work: CaptureWork, _ catalog: any Catalog) -> FreezeScene {
-    lookForMapped(host.clock.now())
-    return FreezeScene(catalog: catalog, work: work)
+    let began = host.clock.now()
+    lookForMapped(began)
+    return FreezeScene(catalog: catalog, work: work, lookTime: host.clock.now() - began)
   }
 
   /// What was told, and by whom the newest of it.

@@ -54,8 +54,8 @@ extension CaptureWorker {
       let isScanned = isWhole || (isAll(work.scans) && isRead(moment.cluster))
       findGaps(outcome, watch, work.scans, isComplete: isScanned, began: now)
       let isComplete = isScanned || isAll(moment.cluster)
-      var facts = facts(moment, outcome, watch, isWhole: isComplete, isChanged: told > 0)
-      facts.mapping = mapping
+      var facts = facts(
+        moment, outcome, watch, mapping, isWhole: isComplete, isChanged: told > 0)
       if wasServiceEnded, gate.isServiceEnded { facts.isQuiesced = true }
       let verdict = facts.verdict
       if isComplete { mounts = [] }
@@ -241,8 +241,8 @@ extension CaptureWorker {
 
   /// What was seen that bears on the point's grade.
   private func facts(
-    _ moment: Providers.Moment, _ outcome: CaptureOutcome, _ watch: any Watch, isWhole: Bool,
-    isChanged: Bool
+    _ moment: Providers.Moment, _ outcome: CaptureOutcome, _ watch: any Watch,
+    _ mapping: CaptureFacts.Mapping, isWhole: Bool, isChanged: Bool
   ) -> CaptureFacts {
     var facts = CaptureFacts(provider: moment.provider, watch: watch.kind)
     facts.isFixed = moment.isFixed
@@ -252,8 +252,9 @@ extension CaptureWorker {
     facts.torn = outcome.torn.first.map { "\($0.path)" }
     facts.isDenied = !outcome.denied.isEmpty
     facts.isChanged = isChanged
+    facts.mapping = mapping
     facts.troubles = moment.troubles
-    facts.broken = moment.broken
+    facts.broken = moment.broken ?? moment.mapped
     facts.frozen = moment.frozen
     if let cluster = moment.cluster { spare(cluster, outcome, &facts) }
     return facts

@@ -31,10 +31,9 @@ package struct ControllerFiles: Sendable {
     }
     let point = PointNumber(rawValue: try reader.fixed())
     let isWithdrawn = reader.isAtEnd ? 0 : try reader.fixed(UInt8.self)
-    let loss = reader.isAtEnd ? nil : Int64(exactly: try reader.fixed(UInt64.self))
     return PromotionIntent(
       reign: reign, cause: cause, point: point == .none ? nil : point,
-      isWithdrawn: isWithdrawn == 1, loss: loss.map { .nanoseconds($0) })
+      isWithdrawn: isWithdrawn == 1)
   }
 
   package func store(intent: PromotionIntent?) throws(DiskError) {
@@ -44,7 +43,6 @@ package struct ControllerFiles: Sendable {
     out.fixed(intent.cause.rawValue)
     out.fixed((intent.point ?? .none).rawValue)
     out.fixed(UInt8(intent.isWithdrawn ? 1 : 0))
-    if let loss = intent.loss { out.fixed(UInt64(max(0, loss.nanos))) }
     do {
       try disk.replace(intentName, with: out.bytes)
     } catch {

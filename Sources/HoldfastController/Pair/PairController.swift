@@ -46,6 +46,8 @@ package actor PairController {
   var isAgentPromoting = false
   /// When the round of checks began that has not ended.
   var roundBegunAt: Instant?
+  /// It is of a service that has ended since.
+  var isRoundStale = false
   /// What the checks found wrong with the service that runs.
   var illness: String?
   /// The service manager starts the plan's units only where this allows it.
@@ -260,11 +262,11 @@ package actor PairController {
         tell(.peer(number, isPromised: await world.agent.askPromise(name, reign, for: ttl)))
       }
     case .hand(let reign): Task { await world.agent.grant(name, reign) }
-    case .promote(let intent):
+    case .promote(let intent, let othersLeft):
       isAgentPromoting = true
       Task {
         defer { isAgentPromoting = false }
-        switch await world.agent.promote(name, intent) {
+        switch await world.agent.promote(name, intent, othersLeft: othersLeft) {
         case .done(let report):
           promotion = report
           promotionFailure = nil
@@ -322,13 +324,11 @@ package actor PairController {
   // MARK: Saying
 
   private func say() {
-    var intent = supervisor.intent
-    intent?.loss = nil
     let next = Shown(
       service: supervisor.service,
       // One that comes between two of a kind is said once.
       refusal: supervisor.refusal ?? (supervisor.lease == nil ? shown.refusal : nil),
-      intent: intent, withheld: supervisor.withheld)
+      intent: supervisor.intent, withheld: supervisor.withheld)
     guard next != shown else { return }
     if next.service != shown.service {
       world.log.notice("\(name): service \(next.service)")

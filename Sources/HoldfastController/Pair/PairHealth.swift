@@ -15,17 +15,18 @@ extension PairController {
     while !Task.isCancelled, !checks.isEmpty {
       try? await world.clock.sleep(until: world.clock.now() + Limits.healthEvery)
       let now = world.clock.now()
+      if supervisor.service != .running {
+        illness = nil
+        isRoundStale = true
+      }
       if let begun = roundBegunAt {
-        guard now - begun > limit, supervisor.service == .running else { continue }
+        guard now - begun > limit, !isRoundStale else { continue }
         // Of a disk that hangs, say: whoever waits for the service does as well.
         found("the service is ill: its checks have not ended for \(Int((now - begun).seconds)) s")
         continue
       }
-      guard supervisor.service == .running else {
-        illness = nil
-        continue
-      }
-      roundBegunAt = now
+      guard supervisor.service == .running else { continue }
+      (roundBegunAt, isRoundStale) = (now, false)
       checker.run { [service, weak self] in
         let found = Self.illness(checks, service)
         Task { await self?.ended(found) }
@@ -35,7 +36,7 @@ extension PairController {
 
   private func ended(_ round: String?) {
     roundBegunAt = nil
-    if supervisor.service == .running { found(round) }
+    if supervisor.service == .running, !isRoundStale { found(round) }
   }
 
   private func found(_ found: String?) {

@@ -62,11 +62,24 @@ package struct ClusterLayout: Hashable, Sendable {
 
   /// Whether a server that starts on a copy without it lacks rows, or does not start.
   package func isNeeded(_ place: Place) -> Bool {
-    guard isRecovered(place), !isHidden(place) else { return false }
-    let inner = place.root == data.root ? place.path.components(below: data.path) : nil
-    return !(inner?.first.map(Self.spare.contains) ?? false)
+    let isTransient = place.path.name.suffix(4) == Array(".tmp".utf8)[...]
+    if isHidden(place) || isTransient { return false }
+    if tops.contains(place) { return true }
+    if isWAL(place) { return Self.isSegment(place.path.name) }
+    if tablespaces.contains(where: { place.isWithin($0) }) { return true }
+    guard place.root == data.root, let inner = place.path.components(below: data.path) else {
+      return false
+    }
+    return inner.first.map(Self.indispensable.contains) ?? false
   }
-  private static let spare = ["pg_log", "pg_stat"].map { Array($0.utf8) }
+  private static let indispensable = [
+    "base", "global", "pg_commit_ts", "pg_multixact", "pg_tblspc", "pg_twophase", "pg_xact",
+  ].map { Array($0.utf8) }
+  /// As PostgreSQL names them: timeline, log and segment, eight digits each.
+  private static func isSegment(_ name: [UInt8]) -> Bool {
+    name.count == 24
+      && name.allSatisfy { (0x30...0x39).contains($0) || (0x41...0x46).contains($0) }
+  }
 
   private static let emptied = [
     "pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat_tmp",

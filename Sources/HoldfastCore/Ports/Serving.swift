@@ -14,7 +14,10 @@ package protocol AgentDesk: Sendable {
   func moveAway(_ pair: String, _ why: String) async -> String?
   /// Makes the reign durable and the tree ready. The loss was accepted before it was granted; of
   /// one that nobody ordered it is judged anew, for the grant may have come long after.
-  func promote(_ pair: String, _ intent: PromotionIntent) async -> PromotionOutcome
+  /// - Parameter othersLeft: for so long yet the other site may serve.
+  func promote(
+    _ pair: String, _ intent: PromotionIntent, othersLeft: Duration
+  ) async -> PromotionOutcome
   /// Has the agent never begin this reign.
   /// - Returns: false where it has, or gives no answer.
   func forgo(_ pair: String, _ reign: Reign) async -> Bool

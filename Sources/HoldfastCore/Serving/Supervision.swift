@@ -55,8 +55,6 @@ package struct AgentReport: Hashable, Sendable {
   package var isRefused: Bool
   /// This site promised the other not to serve for so long yet.
   package var promiseLeft: Duration
-  /// The same as far as it is known: after a boot the other is as long as it can be.
-  package var promiseGivenLeft: Duration
   /// What would be lost if this standby were promoted now; `nil`: nothing may be promoted.
   package var loss: Duration?
   /// A person has said that the other site is down, and the arbiter was not heard since.
@@ -70,10 +68,9 @@ package struct AgentReport: Hashable, Sendable {
   package init(
     record: RoleRecord, role: Role, isRefused: Bool, promiseLeft: Duration, loss: Duration?,
     isByWord: Bool = false, move: PlannedMove? = nil, isPlanned: Bool = false,
-    hasPromised: Bool = false, promiseGivenLeft: Duration = .zero
+    hasPromised: Bool = false
   ) {
     self.hasPromised = hasPromised
-    self.promiseGivenLeft = promiseGivenLeft
     self.isPlanned = isPlanned
     self.isByWord = isByWord
     self.move = move
@@ -112,14 +109,9 @@ package struct PromotionIntent: Hashable, Sendable {
   package var point: PointNumber?
   /// Nothing is promoted to it any more, and where the arbiter has granted it, it is to know that.
   package var isWithdrawn: Bool
-  /// Of so long at most what the other site wrote is not here: from the newest that is, until the
-  /// last moment in which it may write. `nil`: not granted yet, or not known.
-  package var loss: Duration?
   package init(
-    reign: Reign, cause: Cause, point: PointNumber? = nil, isWithdrawn: Bool = false,
-    loss: Duration? = nil
+    reign: Reign, cause: Cause, point: PointNumber? = nil, isWithdrawn: Bool = false
   ) {
-    self.loss = loss
     self.reign = reign
     self.cause = cause
     self.point = point
@@ -182,7 +174,8 @@ extension Supervisor {
     case askPeer(RequestNumber, Reign)
     /// The agent may go on as what its record says.
     case hand(Reign)
-    case promote(PromotionIntent)
+    /// - Parameter othersLeft: for so long yet the other site may serve, by the arbiter's word.
+    case promote(PromotionIntent, othersLeft: Duration)
     /// Have the agent never begin this reign, and say `forgone` unless it has.
     case forgo(Reign)
     /// Run the plan, from its beginning or from where it was left.

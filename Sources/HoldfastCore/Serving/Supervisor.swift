@@ -52,8 +52,6 @@ package struct Supervisor: Sendable {
   /// Whether the last question got no answer at all.
   package internal(set) var isArbiterLost = false
   var isPromoting = false
-  /// Until when what the other site may write is in the intent's loss.
-  var lossCountedUntil: Instant?
   /// Since when the agent was to promote this site to the reign that was granted.
   var promotingSince: Instant?
   /// When this site declined a reign last: it leaves it to the other for a while.
@@ -203,7 +201,6 @@ package struct Supervisor: Sendable {
     self.report = report
     reportedAt = now
     promiseEnd = now + report.promiseLeft
-    countAnew(&orders)
     if let done = intent, done.reign == report.record.reign, report.record.part == .primary {
       intent = nil
       isPromoting = false

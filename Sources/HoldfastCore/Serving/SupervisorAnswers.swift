@@ -28,7 +28,11 @@ extension Supervisor {
       } else {
         extend(request.reign, from: request.sentAt, now, &orders)
       }
-      if let intent, intent.reign == request.reign, !isPromoting { begin(intent, now, &orders) }
+      if let intent, intent.reign == request.reign, !isPromoting {
+        isPromoting = true
+        promotingSince = promotingSince ?? now
+        orders.append(.promote(intent, othersLeft: wait))
+      }
     case .released:
       if asked == .release {
         hasReleased = true
@@ -70,9 +74,9 @@ extension Supervisor {
     if let lease, lease.reign == reign, lease.fenceAt >= end { return }
     lease = Lease(reign: reign, fenceAt: end)
     if mayRun { orders.append(.note(lease)) }
-    if service == .fencing, report?.record.reign == reign {
+    if service == .fencing, let by = fencedBy, report?.record.reign == reign {
       // Nobody else is granted anything before this one's new lease is over.
-      fencedBy = max(fencedBy ?? end, end + settings.terms.fencingTime)
+      fencedBy = max(by, end + settings.terms.fencingTime)
     }
     resume(reign, &orders)
     wordCountsFrom = now + Limits.agentAnswersWithin

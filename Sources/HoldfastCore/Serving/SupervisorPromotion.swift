@@ -69,35 +69,6 @@ extension Supervisor {
     orders.append(.persist(begun))
   }
 
-  /// From the grant on the loss grows no more, and who goes on after a crash may know no other.
-  mutating func begin(
-    _ granted: PromotionIntent, _ now: Instant, _ orders: inout [Order]
-  ) {
-    var granted = granted
-    if granted.cause != .planned, granted.loss == nil, let loss = recentLoss(now) {
-      let end = max(now, othersLeaseEnd, promiseEnd)
-      granted.loss = loss + (end - now)
-      lossCountedUntil = end
-      intent = granted
-      orders.append(.persist(granted))
-    }
-    isPromoting = true
-    promotingSince = promotingSince ?? now
-    orders.append(.promote(granted))
-  }
-
-  /// The other site may write on by this one's promise, though the reign is granted here.
-  mutating func countAnew(_ orders: inout [Order]) {
-    guard let intent, intent.loss != nil, let report, let reportedAt,
-      report.promiseGivenLeft > .zero,
-      reportedAt + report.promiseGivenLeft
-        > (lossCountedUntil ?? reportedAt) + Limits.superviseEvery
-    else { return }
-    self.intent?.loss = nil
-    lossCountedUntil = nil
-    orders.append(.persist(self.intent))
-  }
-
   /// What is not here of what was written until now; `nil`: not known.
   private func recentLoss(_ now: Instant) -> Duration? {
     // What an agent that is silent said then is not so any more.

@@ -87,7 +87,8 @@ package struct LinuxSnapshots: Snapshots {
       return
     }
     let number = unsafe holdfast_openat(
-      folder.number, Self.label, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+      folder.number, Self.label, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+      0o600)
     guard number >= 0 else { throw ProviderError("\(root)/.holdfast: \(errnoText(errno))") }
     let file = Descriptor(number)
     let bytes = Array(name.utf8)
@@ -99,7 +100,8 @@ package struct LinuxSnapshots: Snapshots {
 
   private func readLabel(_ path: String) -> String? {
     let number = unsafe holdfast_openat(
-      AT_FDCWD, "\(path)/.holdfast/\(Self.label)", O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0)
+      AT_FDCWD, "\(path)/.holdfast/\(Self.label)", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+      0)
     guard number >= 0 else { return nil }
     let file = Descriptor(number)
     var bytes = [UInt8](repeating: 0, count: 256)

@@ -22,8 +22,10 @@ struct ControllerCommand: AsyncParsableCommand {
   func run() async throws {
     if fence {
       // A person's order, not systemd's: nothing is ended beside one that lives.
-      let isByHand = ProcessInfo.processInfo.environment["SERVICE_RESULT"] == nil
-      let lock = isByHand ? try StateFiles.lock("\(try options.load().state)/\(Self.folder)") : nil
+      let environment = ProcessInfo.processInfo.environment
+      let isByHand = environment["SERVICE_RESULT"] == nil
+      let state = (try? options.load())?.state ?? environment["STATE_DIRECTORY"]
+      let lock = isByHand ? try state.map { try StateFiles.lock("\($0)/\(Self.folder)") } : nil
       defer { withExtendedLifetime(lock) {} }
       // Both where it is now and where it was: a file may have been changed, or be wrong, since.
       let now = (try? options.load())?.control ?? Configuration.defaultControl
@@ -104,12 +106,16 @@ struct ControllerCommand: AsyncParsableCommand {
     }
     // The newest order alone is followed.
     let way = Mutex<Task<Void, Never>?>(nil)
+    let isStopping = SharedFlag()
     await Signals.untilStopped { [controllers, options] in
       way.withLock { way in
         way?.cancel()
-        way = Task { await Self.makeWay(controllers, options, log) }
+        way = Task { await Self.makeWay(controllers, options, log, isStopping) }
       }
     }
+    // Whoever ends in order makes way for nobody.
+    isStopping.set(true)
+    way.withLock { $0?.cancel() }
     systemd.stopping()
     watchdog.cancel()
     for task in running { task.cancel() }
@@ -121,7 +127,8 @@ struct ControllerCommand: AsyncParsableCommand {
   /// Ends in favour of a controller that reads the configuration anew, and goes on under the leases
   /// of this one, as after a crash: at a moment in which each has time enough left for that.
   private static func makeWay(
-    _ controllers: [PairController], _ options: CommonOptions, _ log: Logger
+    _ controllers: [PairController], _ options: CommonOptions, _ log: Logger,
+    _ isStopping: SharedFlag
   ) async {
     do {
       var next = try Self.usable(options)
@@ -150,7 +157,7 @@ struct ControllerCommand: AsyncParsableCommand {
     } catch {
       return log.error("nothing is changed: \(error)")
     }
-    guard !Task.isCancelled else { return }
+    guard !Task.isCancelled, !isStopping.isSet else { return }
     log.notice("ends, so that the next goes by the new configuration")
     _exit(Self.madeWay)
   }
@@ -301,12 +308,14 @@ struct ControlSocketAgent: AgentDesk {
     }
   }
 
-  func promote(_ pair: String, _ intent: PromotionIntent) async -> PromotionOutcome {
+  func promote(
+    _ pair: String, _ intent: PromotionIntent, othersLeft: Duration
+  ) async -> PromotionOutcome {
     let request = FailoverRequest(
       // What was to be lost when nobody was asked may have been less: the agent looks again.
       point: intent.point?.rawValue, acceptLoss: intent.cause != .automatic,
       otherSiteIsDown: false, preview: false, granted: ReignRequest(intent.reign),
-      planned: intent.cause == .planned, lossSeconds: intent.loss?.seconds)
+      planned: intent.cause == .planned, othersSeconds: othersLeft.seconds)
     do {
       let answer = try await client.post(FailoverAnswer.self, "/pairs/\(pair)/failover", request)
       return .done(

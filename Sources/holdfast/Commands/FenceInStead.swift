@@ -89,7 +89,7 @@ extension ControllerCommand {
     var followed = controls.flatMap { recorded($0, LastResort(environment)) }
     var ended: [Recorded] = []
     // Nobody follows one that ended in order; what was hung once may hang again.
-    let isFollowing = result != "watchdog" && result != "success"
+    let isFollowing = result != nil && result != "watchdog" && result != "success"
     while true {
       // Nor does anybody while this waits for another pair.
       let now = clock.now()

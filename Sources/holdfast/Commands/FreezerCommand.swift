@@ -14,7 +14,7 @@ struct FreezerCommand: ParsableCommand {
   @Option(help: "The folder of the control sockets; else the configuration's.")
   var control: String?
   @Option(help: "The pair; of `--thaw` all of them.") var pair: String?
-  @Flag(help: "Thaw what a crash left frozen, end what captures began, and end.") var thaw = false
+  @Flag(help: "Thaw what a crash left frozen, let services go on, and end.") var thaw = false
 
   func validate() throws {
     if !thaw, pair == nil { throw ValidationError("--pair or --thaw is missing") }
@@ -36,7 +36,7 @@ struct FreezerCommand: ParsableCommand {
     endOwed()
   }
 
-  /// What commands of captures began, so that no service rests until somebody starts the agent.
+  /// No service rests until somebody starts the agent.
   private func endOwed() {
     let environment = ProcessInfo.processInfo.environment
     let state = (try? options.load())?.state ?? environment["STATE_DIRECTORY"]
@@ -45,7 +45,7 @@ struct FreezerCommand: ParsableCommand {
     defer { withExtendedLifetime(lock) {} }
     for name in (try? FileManager.default.contentsOfDirectory(atPath: "\(state)/pairs")) ?? [] {
       guard let disk = try? LinuxDisk("\(state)/pairs/\(name)") else { continue }
-      let troubles = OwedCommands.end(
+      let troubles = OwedCommands.release(
         pair: name, disk: disk, snapshots: LinuxSnapshots(folder: state), dice: SystemDice())
       for trouble in troubles { Terminal.complain("\(name): \(trouble)") }
     }

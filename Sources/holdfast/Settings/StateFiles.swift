@@ -27,8 +27,8 @@ enum StateFiles {
       throw CommandFailure(
         .refused,
         """
-        another agent (process \(process)) uses \(state): stop it, or give this one its own \
-        `state`
+        another process of Holdfast's (\(process)) uses \(state): stop it, or give this one its \
+        own `state`
         """)
     } catch .failed(let error) {
       throw CommandFailure(.failed, "cannot lock \(state): \(errnoText(error))")

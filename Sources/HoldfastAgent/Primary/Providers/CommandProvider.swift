@@ -38,7 +38,8 @@ struct CommandProvider {
         }
       }
       defer { for path in paths { try? snapshots.label(path, with: nil) } }
-      for path in paths { try snapshots.label(path, with: name) }
+      // A root that takes none, full or read-only, is told by its marker alone.
+      let isLabelled = paths.allSatisfy { (try? snapshots.label($0, with: name)) != nil }
       let isOne = commands.isTogether || snapshots.areTogether(paths)
       _ = news.changes()
       try run(commands.create, name, commands.within)
@@ -46,7 +47,7 @@ struct CommandProvider {
       var trees: [any Tree] = []
       for path in paths {
         let picture = paths.count == 1 ? commands.path : commands.path + path
-        trees.append(try snapshots.picture(picture, of: path, named: name))
+        trees.append(try snapshots.picture(picture, of: path, named: isLabelled ? name : nil))
       }
       return (Pictures(trees: trees, mounts: mounts, madeAt: madeAt), isFixed)
     } catch {

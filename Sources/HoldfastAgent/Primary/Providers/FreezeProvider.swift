@@ -6,6 +6,8 @@ struct FreezeScene {
   let catalog: any Catalog
   /// What the capture is to look at, as far as it is known.
   var work: CaptureWork
+  /// What it took to see who has files mapped; units stand still for as long once more.
+  let lookTime: Duration
   /// What came to be known too late for it.
   var late = CaptureWork()
 
@@ -108,6 +110,11 @@ final class FreezeProvider {
       throw ProviderError(futile.why)
     }
     futile = nil
+    guard scene.lookTime * 2 <= limit else {
+      throw ProviderError(
+        "to see who has files mapped takes \(scene.lookTime), and units may stand still for \(limit)"
+      )
+    }
     scene.add(news.tell())
     guard Freeze.isFeasible(scene.work) else {
       letGo()
@@ -189,11 +196,11 @@ final class FreezeProvider {
         \(who) wrote \(place.path) while \(units) stood still: put its unit into the plan
         """
     } else if case .mapped(let process) = mapping {
-      moment.broken = trouble(mappedBy: process)
+      moment.mapped = trouble(mappedBy: process)
     } else if let late = strays.work.forced.first(where: { pictures.extent?.contains($0) != true })
     {
       // Nothing told of stores into it.
-      moment.broken = "\(late.path) was mapped for writing meanwhile"
+      moment.mapped = "\(late.path) was mapped for writing meanwhile"
     }
     switch span.ending {
     case .ordered: break

@@ -39,12 +39,13 @@ package struct OwedCommand: Hashable, Sendable {
 
 /// What an agent that is gone began for its captures.
 package enum OwedCommands {
-  /// Ends all of a pair's, by what is on record, whatever is configured by now.
-  /// - Returns: what could not be ended; the pair's next agent tries again.
-  package static func end(
+  /// Lets a service go on that was asked to rest, by what is on record, whatever is configured by
+  /// now. What else was begun keeps nobody waiting: the pair's next agent ends it.
+  /// - Returns: what could not be done; the next agent tries again.
+  package static func release(
     pair: String, disk: any Disk, snapshots: any Snapshots, dice: any Dice
   ) -> [String] {
     CommandProvider(pair: pair, paths: [], snapshots: snapshots, disk: disk, dice: dice)
-      .recover(nil, nil)
+      .release(nil)
   }
 }

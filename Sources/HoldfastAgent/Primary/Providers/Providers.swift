@@ -12,6 +12,8 @@ final class Providers {
     var isFixed = false
     /// Why what was to be one instant is not.
     var broken: String?
+    /// The same, for a file that somebody can change untold: to try again at once would not help.
+    var mapped: String?
     var isQuiesced = false
     /// How long units stood still.
     var frozen = Duration.zero
