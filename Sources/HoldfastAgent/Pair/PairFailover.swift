@@ -142,7 +142,8 @@ extension Pair {
     let now = host.clock.now()
     var left = max(.zero, promisedUntil - now)
     if isGranted {
-      left = max(left, .seconds(request.othersSeconds ?? configuration.failover.ttl.seconds))
+      let told = request.othersSeconds ?? configuration.failover.ttl.seconds
+      left = max(left, .seconds(min(max(0, told), Limits.ttlMax.seconds)))
     } else if configuration.failover.hasArbiter, !onWord,
       heardService(board.view, now)?.heldByOther != false
     {
@@ -157,7 +158,9 @@ extension Pair {
   private func count(
     _ granted: Reign?, _ othersLeft: Duration
   ) throws -> PairFiles.CountedLoss? {
-    if let granted, let known = try files.counted(), known.reign == granted { return known }
+    // What cannot be read is as if it had never been.
+    let known = (try? files.counted()) ?? nil
+    if let known, known.reign == granted { return known }
     guard let lag = board.view.lag(host.clock) else { return nil }
     let counted = PairFiles.CountedLoss(
       reign: granted ?? .none, length: lag + othersLeft, end: host.clock.wall() + othersLeft)
