@@ -89,10 +89,17 @@ extension Pair {
         \(role == .unknown ? ", or if this site is to go on: holdfast resume \(name)" : "")
         """)
     }
-    do {
-      return SyncAnswer(point: try await capture.sync().rawValue)
-    } catch let failure as CaptureWorker.SyncFailure {
-      throw FailureAnswer(code: failure.isPassing ? 4 : 3, failure.reason)
+    let end = host.clock.now() + Limits.agentAnswersWithin
+    while true {
+      do {
+        return SyncAnswer(point: try await capture.sync().rawValue)
+      } catch let failure as CaptureWorker.SyncFailure {
+        // Nobody is sent away for what is over in a moment, as where the other site was just met.
+        guard failure.isPassing, !isStopped, host.clock.now() < end else {
+          throw FailureAnswer(code: failure.isPassing ? 4 : 3, failure.reason)
+        }
+        try await host.clock.sleep(until: host.clock.now() + Limits.superviseEvery)
+      }
     }
   }
 
