@@ -94,8 +94,20 @@ func isHeld(_ answer: ArbiterAnswer?) -> Bool {
     }
   }
 
-  @Test(arguments: Kind.allCases)
-  func `grants as promised from an empty beginning to a planned move`(_ kind: Kind) async throws {
+  /// Both kinds at once: they wait for leases to end, mostly.
+  private func ofEach(
+    _ body: @escaping @Sendable (Kind) async throws -> Void
+  ) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for kind in Kind.allCases { group.addTask { try await body(kind) } }
+      try await group.waitForAll()
+    }
+  }
+
+  @Test func `grants as promised from an empty beginning to a planned move`() async throws {
+    try await ofEach(grantAsPromised)
+  }
+  private func grantAsPromised(_ kind: Kind) async throws {
     var (left, right, keeper) = try await sites(kind)
     defer { withExtendedLifetime(keeper) {} }
     // Empty: nothing before both were heard, and then nothing for one ttl.
@@ -130,8 +142,10 @@ func isHeld(_ answer: ArbiterAnswer?) -> Bool {
     #expect(isHeld(await left.ask(.ask)))
   }
 
-  @Test(arguments: Kind.allCases)
-  func `lets a person promote at once, who waits for the other's lease`(_ kind: Kind) async throws {
+  @Test func `lets a person promote at once, who waits for the other's lease`() async throws {
+    try await ofEach(letPromoteAtOnce)
+  }
+  private func letPromoteAtOnce(_ kind: Kind) async throws {
     var (left, right, keeper) = try await sites(kind)
     defer { withExtendedLifetime(keeper) {} }
     _ = await left.ask(.renew)
@@ -158,8 +172,10 @@ func isHeld(_ answer: ArbiterAnswer?) -> Bool {
     #expect(await right.ask(.renew) == .refused(.split(reign(3))))
   }
 
-  @Test(arguments: Kind.allCases)
-  func `lets the other serve again where a reign is declined`(_ kind: Kind) async throws {
+  @Test func `lets the other serve again where a reign is declined`() async throws {
+    try await ofEach(letServeAgain)
+  }
+  private func letServeAgain(_ kind: Kind) async throws {
     let (left, right, keeper) = try await sites(kind)
     defer { withExtendedLifetime(keeper) {} }
     _ = await left.ask(.renew)
@@ -175,8 +191,10 @@ func isHeld(_ answer: ArbiterAnswer?) -> Bool {
     #expect(isHeld(await right.ask(.acquire(reign(2, 9), .automatic))))
   }
 
-  @Test(arguments: Kind.allCases)
-  func `takes a lease for over when it ran out, and not before`(_ kind: Kind) async throws {
+  @Test func `takes a lease for over when it ran out, and not before`() async throws {
+    try await ofEach(takeForOver)
+  }
+  private func takeForOver(_ kind: Kind) async throws {
     let (left, right, keeper) = try await sites(kind)
     defer { withExtendedLifetime(keeper) {} }
     _ = await left.ask(.renew)
