@@ -180,8 +180,8 @@ final class LinuxDiskFile: DiskFile {
   }
 
   func begin(_ range: Range<Int64>) {
-    // SYNC_FILE_RANGE_WRITE alone takes no error from the fdatasync(2) that follows.
-    _ = holdfast_sync_file_range(number, Int(range.lowerBound), range.count, 2)
+    _ = holdfast_sync_file_range(
+      number, Int(range.lowerBound), range.count, WritePassing.write)
   }
 
   func release(_ range: Range<Int64>) {
