@@ -138,6 +138,13 @@ let package = Package(
         "HoldfastWire",
       ],
       swiftSettings: settings),
+    .testTarget(
+      name: "ControllerTests",
+      dependencies: [
+        "TestKit", "HoldfastController", "HoldfastCore", "HoldfastLinux",
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
     .testTarget(name: "TidyTests", swiftSettings: settings),
     .testTarget(
       name: "EndToEndTests", dependencies: ["TestKit"], swiftSettings: settings),

@@ -45,6 +45,26 @@ import Testing
     }
   }
 
+  @Test func `is no cluster without what a server cannot make anew`() {
+    let needed = [
+      "main", "main/global", "main/global/1262", "main/base/5/16384", "main/pg_xact/0000",
+      "main/pg_multixact/offsets/0000", "main/pg_twophase", "main/pg_tblspc/16385",
+    ]
+    for path in needed { #expect(layout.isNeeded(place(path)), "\(path)") }
+    #expect(layout.isNeeded(place("wal", root: 1)))
+    #expect(layout.isNeeded(place("wal/00000001000000000000000A", root: 1)))
+    #expect(layout.isNeeded(place("fast/PG_15_202209061/5/1", root: 1)))
+    let spare = [
+      "main/log/postgresql.log", "main/postgresql.conf", "main/pg_stat/x", "main/pg_subtrans/0000",
+      "main/postmaster.pid", "main/base/5/pgsql_tmp/t", "main/pg_logical/a.tmp", "notes", "other",
+    ]
+    for path in spare { #expect(!layout.isNeeded(place(path)), "\(path)") }
+    // A segment that is being made, and notes of an archiver.
+    for name in ["xlogtemp.12", "archive_status/00000001000000000000000A.done", "a.history"] {
+      #expect(!layout.isNeeded(place("wal/" + name, root: 1)), "\(name)")
+    }
+  }
+
   @Test func `is all that there is only where each root lies in it`() {
     #expect(!layout.isAll(of: 0..<2))
     let alone = ClusterLayout(data: place(""), wal: place("", root: 1), tablespaces: [])

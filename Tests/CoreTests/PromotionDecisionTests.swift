@@ -46,7 +46,7 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
     }
     #expect(told.supervisor.withheld == .unknownLoss)
     _ = told.tick(14_000)
-    let ordered = told.tell(.failoverOrdered(nil), 14_010)
+    let ordered = told.tell(.failoverOrdered(nil, isLossAccepted: true), 14_010)
     #expect(ordered.contains(.persist(told.supervisor.intent)))
     #expect(told.supervisor.intent?.cause == .ordered)
   }
@@ -160,7 +160,7 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
   @Test func `that an order was taken back from declines what may have been granted`() {
     var told = Told.following
     _ = told.tick(1000)
-    _ = told.tell(.failoverOrdered(nil), 1010)
+    _ = told.tell(.failoverOrdered(nil, isLossAccepted: true), 1010)
     let wanted = told.supervisor.intent
     _ = told.tick(1020)
     let asked = told.asked
@@ -196,14 +196,41 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
     }
   }
 
+  @Test func `that costs more than was agreed to is taken back, ordered or not`() {
+    var told = Told.following
+    _ = told.tick(1000)
+    _ = told.tell(.arbiter(told.asked, .held(Told.reign, left: .seconds(8))), 1005)
+    let orders = told.tell(.failoverOrdered(nil, isLossAccepted: false), 1010)
+    guard case .persist(let intent?)? = orders.first else {
+      Issue.record("nothing was begun: \(orders)")
+      return
+    }
+    #expect(!intent.isLossAccepted)
+    // Who agrees later does so to the same order.
+    var agreed = intent
+    agreed.isLossAccepted = true
+    #expect(told.tell(.failoverOrdered(nil, isLossAccepted: true), 1015).first == .persist(agreed))
+    _ = told.tick(1020)
+    #expect(
+      told.tell(.arbiter(told.asked, .granted(wait: .seconds(8))), 1030)
+        .contains(.promote(agreed, othersLeft: .seconds(8))))
+    _ = told.tell(.lossRefused, 1040)
+    #expect(told.supervisor.intent?.isWithdrawn == true)
+    _ = told.tick(1045)
+    #expect(declines(told.tell(.forgone(intent.reign), 1050)) == intent.reign)
+  }
+
   @Test func `is ordered nothing new before what was withdrawn is declined`() {
     var told = Told.following
     _ = told.tick(1000)
-    _ = told.tell(.failoverOrdered(nil), 1010)
+    _ = told.tell(.failoverOrdered(nil, isLossAccepted: true), 1010)
     _ = told.tell(.failoverWithdrawn, 1020)
     let withdrawn = told.supervisor.intent
     _ = told.tick(1030)
-    #expect(told.tell(.failoverOrdered(PointNumber(rawValue: 3)), 1040) == [.refuse(nil)])
+    #expect(
+      told.tell(.failoverOrdered(PointNumber(rawValue: 3), isLossAccepted: true), 1040) == [
+        .refuse(nil)
+      ])
     #expect(told.supervisor.intent == withdrawn)
   }
 
@@ -222,7 +249,7 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
   @Test func `that was promoted before it could be withdrawn serves`() {
     var told = Told.following
     _ = told.tick(1000)
-    _ = told.tell(.failoverOrdered(nil), 1010)
+    _ = told.tell(.failoverOrdered(nil, isLossAccepted: true), 1010)
     let reign = told.supervisor.intent?.reign ?? .none
     _ = told.tell(.failoverWithdrawn, 1020)
     #expect(told.tell(.agent(Told.report(.primary, .primary, reign)), 1030) == [.persist(nil)])

@@ -63,6 +63,15 @@ private let fresh = RandomID(high: 0, low: 9)
     #expect(resumption(primary(), isConnected: true, offered: 5).first == [.goOn(isByWord: true)])
   }
 
+  @Test func `does not go on by a word that the arbiter speaks against`() {
+    let held = View(isSilent: false, vacant: nil, isHeldByOther: true)
+    #expect(resumption(primary(), held).stage == .refused(.otherMayServe))
+    // Without such a word it waits for its lease, as before.
+    #expect(resumption(primary(), isOtherDown: false, held).first == [.goOn(isByWord: false)])
+    let silent = View(isSilent: true, vacant: nil, isHeldByOther: true)
+    #expect(resumption(primary(), silent).first == [.goOn(isByWord: true)])
+  }
+
   @Test func `never reigns in an epoch that it is past, whatever it is told was lost`() {
     let old = View(isSilent: false, vacant: reign(3), isHeldByOther: false)
     #expect(resumption(primary(), old).first == [.goOn(isByWord: true)])

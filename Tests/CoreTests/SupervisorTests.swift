@@ -80,6 +80,40 @@ private func report(
     #expect(told.supervisor.fenceAt == at(107_300))
   }
 
+  @Test(arguments: [true, false])
+  func `takes no word again that the arbiter has contradicted, until it is given anew`(
+    isSuperseded: Bool
+  ) {
+    var told = Told()
+    _ = told.tell(.began(handover: nil, intent: nil), 0)
+    _ = told.tell(.fenced, 10)
+    var word = report(.primary, .primary)
+    word.isByWord = true
+    _ = told.tell(.agent(word), 20)
+    _ = told.tick(1000)
+    let next = Reign(epoch: reign.epoch.next, id: RandomID(high: 8, low: 8))
+    let answer: ArbiterAnswer =
+      isSuperseded ? .refused(.superseded(next)) : .held(next, left: .seconds(9))
+    if !isSuperseded {
+      // Who may not renew asks.
+      _ = told.tell(.arbiter(told.asked, .refused(.superseded(next))), 1005)
+      _ = told.tick(4000)
+    }
+    _ = told.tell(.arbiter(told.asked, answer), 4010)
+    // The agent has not heard of it, and the arbiter is silent from now on.
+    _ = told.tell(.agent(word), 4020)
+    for millis in stride(from: Int64(7000), to: 30_000, by: 3000) {
+      _ = told.tick(millis)
+      let orders = told.tell(.arbiterFailed(told.asked), millis + 10)
+      #expect(!orders.contains(.start))
+      #expect(!told.tell(.agent(word), millis + 20).contains(.start))
+    }
+    word.isByWord = false
+    #expect(!told.tell(.agent(word), 31_000).contains(.start))
+    word.isByWord = true
+    #expect(told.tell(.agent(word), 32_000).contains(.start))
+  }
+
   @Test func `starts again on a person's word after its lease was over`() {
     var told = Told.serving
     _ = told.tick(3000)

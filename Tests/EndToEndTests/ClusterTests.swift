@@ -178,6 +178,25 @@ struct `A live cluster` {
     #expect(scene.pair.wait { scene.sync()?.grade == "application" }, "\(scene.pair.story)")
   }
 
+  @Test func `of which something is excluded that no server starts without is fuzzy`() {
+    let scene = Scene("every: 1h")
+    defer { scene.end() }
+    for site in ["a", "b"] {
+      Shell.run(
+        "sed -i \"s|replica: .*|&\\n        exclude: ['pg_xact']|\" "
+          + "'\(scene.pair.configuration(site))'")
+    }
+    #expect(scene.pair.begin(), "\(scene.pair.story)")
+    // Once as a copy, then as WAL that stands on it.
+    for _ in 0..<2 {
+      _ = scene.sql("create table if not exists t (n int); insert into t values (1)")
+      let point = scene.sync()
+      #expect(point?.grade == "fuzzy")
+      let reason = "main/pg_xact is excluded, and no server could start without it"
+      #expect(point?.reason.contains(reason) == true, "\(point?.reason ?? "")")
+    }
+  }
+
   @Test func `whose backup cannot be ended gives no point of its own`() {
     let scene = Scene("every: 1s", user: "half")
     defer { scene.end() }

@@ -8,7 +8,7 @@ struct `An agent that is killed` {
   /// Where each side passes the phase in ordinary work.
   private static let places: [(site: String, phase: String)] = [
     ("a", "reading"), ("a", "sending"), ("a", "sealing"), ("b", "sealing"), ("b", "applying"),
-    ("b", "retaining"), ("b", "choosing"), ("b", "promoting"),
+    ("b", "retaining"), ("b", "compacting"), ("b", "choosing"), ("b", "promoting"),
   ]
   /// How often each phase is met: HOLDFAST_KILLS, or 3.
   private static let kills: Int =
@@ -21,17 +21,20 @@ struct `An agent that is killed` {
     // of their own, and three behind it.
     let isCommitted = phase == "promoting"
     let isPromotion = isCommitted || phase == "choosing"
-    let number = isPromotion ? 1 + round % 3 : 1 + round * 5 % 17
+    let isRetention = ["retaining", "compacting"].contains(phase)
+    // A pass over the journal passes four.
+    let number =
+      isPromotion ? 1 + round % 3 : phase == "compacting" ? 1 + round % 5 : 1 + round * 5 % 17
     let pair = TestPair(extra: [
       "require: crash",
-      phase == "retaining" ? "retention: { all: 1s, hourly: 0s, daily: 0s }" : "rpo: 1s",
+      isRetention ? "retention: { all: 1s, hourly: 0s, daily: 0s }" : "rpo: 1s",
     ])
     pair.isAlone = true
     #expect(pair.begin(), "\(pair.story)")
     let ledger = Ledger(
       tree: pair.source, path: pair.scratch("ledger"), seed: UInt64(place * 100 + round))
     // Something to choose from, unless the rule leaves one.
-    let least = phase == "retaining" ? 1 : 2
+    let least = isRetention ? 1 : 2
     let hasPoints = pair.wait { pair.kept("b").filter { $0.grade == "crash" }.count >= least }
     #expect(hasPoints, "\(pair.story)")
     var reported: Set<UInt64> = []
@@ -50,6 +53,12 @@ struct `An agent that is killed` {
       if isPromotion {
         pair.run("failover p --json --yes --accept-loss --other-site-is-down", on: "b")
       }
+      if phase == "compacting" {
+        // More than is left alone of what nobody needs.
+        Shell.run("head -c 80M /dev/urandom > '\(pair.source)/\(Ledger.ballast)'")
+        pair.run("sync p --wait durable --timeout 10s", on: "a")
+        Shell.run("rm '\(pair.source)/\(Ledger.ballast)'")
+      }
       if pair.isAlive("a") { listen() }
       return !pair.isAlive(site)
     }
@@ -57,7 +66,7 @@ struct `An agent that is killed` {
     #expect(pair.end(site) == 128 + SIGKILL)
     pair.kill("b")
     // What the rule drops may be gone, but for the newest.
-    let promised = phase == "retaining" ? Set(reported.max().map { [$0] } ?? []) : reported
+    let promised = isRetention ? Set(reported.max().map { [$0] } ?? []) : reported
     try judge(pair, ledger, promised, isPromoted: isCommitted, least)
     if isPromotion {
       ledger.stop()

@@ -127,6 +127,49 @@ import Testing
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 
+  @Test func `an index that is damaged under a running agent is made anew`() {
+    let pair = TestPair()
+    Shell.run("cd '\(pair.source)'; for n in $(seq 50); do echo $n > f$n; done")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    // As a bit that flips in a row, which SQLite does not see.
+    let hurt = Shell.run(
+      """
+      sqlite3 -cmd '.timeout 5000' '\(pair.state("b"))/pairs/p/index.sqlite' "
+        UPDATE entry SET body = CAST(substr(body, 1, length(body) - 1) || x'7f' AS BLOB)
+        WHERE path = CAST('f7' AS BLOB); SELECT changes();"
+      """)
+    #expect(hurt.output == "1\n", "\(hurt.output)")
+    Shell.run("cd '\(pair.source)'; echo changed > f7; echo changed > f8")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "", "\(pair.story)")
+    // And the one that applies sees what comes then.
+    Shell.run("echo more > '\(pair.source)/more'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
+    #expect(pair.run("verify p", on: "b").code == 0)
+  }
+
+  @Test func `a catalog that is damaged under a running agent is made anew`() {
+    let pair = TestPair()
+    Shell.run(
+      "cd '\(pair.source)'; mkdir $(seq 50); for n in $(seq 50); do echo $n | tee $n/{1..40}; done")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let catalog = "\(pair.state("a"))/pairs/p/catalog.sqlite"
+    // All of it, so that no page of it is what it was.
+    let hurt = Shell.run(
+      """
+      sqlite3 -cmd '.timeout 5000' '\(catalog)' 'PRAGMA wal_checkpoint(TRUNCATE)'
+      head -c $(($(stat -c %s '\(catalog)') - 4096)) /dev/urandom \
+        | dd of='\(catalog)' bs=4096 seek=1 conv=notrunc
+      """)
+    #expect(hurt.code == 0, "\(hurt.output)")
+    Shell.run("cd '\(pair.source)'; for n in $(seq 50); do echo again > $n/7; done; rm -r 9")
+    #expect(pair.wait { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "", "\(pair.story)")
+  }
+
   @Test func `what exclusion keeps outlives every mend`() throws {
     let pair = TestPair()
     for site in ["a", "b"] {

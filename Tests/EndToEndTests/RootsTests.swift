@@ -65,6 +65,30 @@ import Testing
     #expect(Judge.differences(pair.scratch("second"), pair.scratch("second-replica")) == "")
   }
 
+  /// As systemd mounts them for the agent's unit, each on itself.
+  @Test(.enabled(if: geteuid() == 0))
+  func `is told of what happens in each, where they are mounts of one filesystem`() {
+    let pair = TestPair(hasSecond: true)
+    let second = pair.scratch("second")
+    let disk = LoopDisk("ext4", in: pair.scratch)
+    defer { Shell.run("umount '\(pair.source)' '\(second)'") }
+    let mounted = Shell.run(
+      """
+      set -e; mkdir '\(disk.path)/main' '\(disk.path)/wal'
+      mount --bind '\(disk.path)/main' '\(pair.source)'; mount --bind '\(disk.path)/wal' '\(second)'
+      mkdir '\(pair.source)/d' '\(second)/d'
+      """)
+    #expect(mounted.code == 0, "\(mounted.output)")
+    #expect(pair.begin(), "\(pair.story)")
+    for round in 1...2 {
+      Shell.run("echo \(round) | tee '\(pair.source)/d/x' '\(second)/d/x' '\(second)/new-\(round)'")
+      #expect(pair.sync() > 0, "\(pair.story)")
+      #expect(Judge.differences(pair.source, pair.replica) == "")
+      #expect(Judge.differences(second, pair.scratch("second-replica")) == "")
+    }
+    #expect(pair.status("a").contains("\"watch\":\"fanotify\""), "\(pair.status("a"))")
+  }
+
   @Test func `is not captured while one of them is missing`() {
     let pair = TestPair(hasSecond: true)
     let (second, replica) = (pair.scratch("second"), pair.scratch("second-replica"))

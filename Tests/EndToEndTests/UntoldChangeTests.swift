@@ -83,6 +83,31 @@ struct `What nobody tells of` {
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 
+  /// The kernel goes on to tell of the name by which the file was opened.
+  @Test(arguments: ["source", "outside"])
+  func `is captured where it was written by a descriptor whose name is gone`(folder: String) {
+    let pair = TestPair()
+    Shell.run("mkdir -p '\(pair.scratch("outside"))'")
+    #expect(pair.begin(), "\(pair.story)")
+    let (begun, kept) = (pair.scratch(folder + "/begun"), "\(pair.source)/kept")
+    let file = unsafe open(begun, O_CREAT | O_WRONLY, 0o644)
+    defer { _ = close(file) }
+    func write(_ text: String) {
+      #expect(unsafe Glibc.write(file, text, text.utf8.count) == text.utf8.count)
+    }
+    write("one\n")
+    #expect(unsafe link(begun, kept) == 0)
+    #expect(unsafe unlink(begun) == 0)
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(text("\(pair.replica)/kept") == "one\n")
+    write("two\n")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(text("\(pair.replica)/kept") == "one\ntwo\n")
+    write("three\n")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(text("\(pair.replica)/kept") == "one\ntwo\nthree\n")
+  }
+
   @Test func `because the kernel's queue overflowed is captured, and makes no instant`() {
     // Of fanotify's the agent asks for one without a bound.
     let bound = "/proc/sys/fs/inotify/max_queued_events"

@@ -172,7 +172,7 @@ extension World {
 
   private func order(_ site: SimulatedSite) {
     say(site.name, "a person orders failover")
-    tell(site, .failoverOrdered(nil))
+    tell(site, .failoverOrdered(nil, isLossAccepted: site.record.reign.epoch.rawValue % 2 == 0))
   }
 
   private func withdraw(_ site: SimulatedSite) {
@@ -192,7 +192,7 @@ extension World {
     let far = place(other(site))
     for near in Place.allCases where near != far { cut([near, far], [far, near]) }
     say(site.name, "a person orders failover, and its controller and the witness are killed")
-    tell(site, .failoverOrdered(nil))
+    tell(site, .failoverOrdered(nil, isLossAccepted: true))
     after(chance.duration(.milliseconds(200)...(.seconds(2)))) { world in
       world.killController(site)
       world.restartArbiter(isForgetting: false, within: .milliseconds(500))
@@ -322,7 +322,7 @@ extension World {
         if world.now < site.fullUntil {
           world.withdraw(site)
         } else if site.supervisor?.withheld != nil {
-          world.tell(site, .failoverOrdered(nil))
+          world.tell(site, .failoverOrdered(nil, isLossAccepted: true))
         }
       }
       world.mind()

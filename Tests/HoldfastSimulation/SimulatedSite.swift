@@ -164,6 +164,7 @@ package final class SimulatedSite {
 
   func report(_ now: Instant, lead: Int64) -> AgentReport? {
     guard let standing else { return nil }
+    if supervisor?.contradicted != nil { isByWord = false }
     return AgentReport(
       record: standing.record, role: isPromoting ? .promoting : standing.role,
       isRefused: standing.refusal != nil, promiseLeft: max(.zero, promisedUntil - now),

@@ -209,7 +209,9 @@ extension World {
       if intent.cause == .automatic, site.isManual {
         violations.append("\(site.name) is promoted by itself, and its mode is manual")
       }
-      promote(site, intent.reign, run, .granted(intent.cause), othersLeft: othersLeft)
+      promote(
+        site, intent.reign, run, .granted(intent.cause, isLossAccepted: intent.isLossAccepted),
+        othersLeft: othersLeft)
     case .forgo(let reign): forgo(site, reign, run)
     case .start:
       say(site.name, "starts the service")

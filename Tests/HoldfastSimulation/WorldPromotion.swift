@@ -25,7 +25,7 @@ extension World {
   /// Why a reign may begin.
   enum Ground {
     /// The arbiter has granted it.
-    case granted(PromotionIntent.Cause)
+    case granted(PromotionIntent.Cause, isLossAccepted: Bool)
     /// The other site has durably yielded to it.
     case yielded
     /// A person has made sure that the other site is off.
@@ -36,7 +36,7 @@ extension World {
     /// Nothing may be lost.
     var isPlanned: Bool {
       switch self {
-      case .granted(let cause): cause == .planned
+      case .granted(let cause, _): cause == .planned
       case .yielded: true
       case .word, .record: false
       }
@@ -67,9 +67,16 @@ extension World {
       let isOffered = site.taking?.next == reign
       if isOffered { world.tellTaking(site, .granted) }
       guard site.agentRun == agentRun else { return refuse(world) }
-      if case .granted(.planned) = ground, !isOffered, site.hasPromised { return refuse(world) }
-      // What was granted may have waited for long: nobody has agreed to more than is configured.
-      let isAccepted = if case .granted(.automatic) = ground { false } else { true }
+      if case .granted(.planned, _) = ground, !isOffered, site.hasPromised {
+        return refuse(world)
+      }
+      // What was granted may have waited for long.
+      let isAccepted =
+        if case .granted(let cause, let isLossAccepted) = ground {
+          isLossAccepted || cause == .planned
+        } else {
+          true
+        }
       let request = Promotion.Request(isLossAccepted: isAccepted, isOtherDown: true)
       let decision = Promotion(request, world.promotionTerms)
       site.promotion = SimulatedPromotion(
@@ -113,8 +120,9 @@ extension World {
         tellLater(site, .milliseconds(1)...(.milliseconds(600))) { $0.carryOut(order, site) }
       }
     }
-    if site.promotion?.decision.isOver == true {
-      endPromotion(site, .notPromoted)
+    if let decision = site.promotion?.decision, decision.isOver {
+      let isForLoss = if case .refused(.loss) = decision.stage { true } else { false }
+      endPromotion(site, isForLoss ? .lossRefused : .notPromoted)
       site.promotion = nil
     }
   }
@@ -227,8 +235,8 @@ extension World {
       record.reign.epoch < reign.epoch, !site.forgone.contains(reign), !isFull
     else { return .failed("not any more") }
     if case .granted = promotion.ground { judgeBegun(reign) }
-    if case .granted(.automatic) = promotion.ground { judgeLoss(site) }
-    if case .granted(let cause) = promotion.ground, cause != .planned,
+    if case .granted(let cause, false) = promotion.ground, cause != .planned { judgeLoss(site) }
+    if case .granted(let cause, _) = promotion.ground, cause != .planned,
       case .committing(let choice) = promotion.decision.stage, let length = choice.loss.seconds
     {
       stated[other(site).name] = StatedLoss(reign: reign, since: site.receivedAt, length: length)

@@ -12,7 +12,7 @@ private final class CopyingProbe: Probe {
   init(_ scratch: Scratch) { folder = scratch.path }
   var copies: Int { count.withLock { $0 } }
   func hit(_ place: ProbePlace) {
-    guard place == .retaining else { return }
+    guard place == .retaining || place == .compacting else { return }
     let number = count.withLock { count in
       count += 1
       return count
@@ -34,6 +34,7 @@ private final class CopyingProbe: Probe {
     }
     let before = pipeline.journal.sizeBytes
     let dropped = [0, 1, 3, 4, 5].map { pipeline.points[$0].number }
+    Shell.run("cp -a '\(pipeline.scratch("b"))' '\(pipeline.scratch("before"))'")
     let probe = CopyingProbe(pipeline.scratch)
     try pipeline.drop(dropped, probe: probe)
     #expect(pipeline.journal.sizeBytes < before, "seed \(seed)")
@@ -57,6 +58,16 @@ private final class CopyingProbe: Probe {
         }
         if isWhole { #expect(Set(kept).isDisjoint(with: dropped)) }
       }
+    }
+    // One index of before, with segments gone that it rests on.
+    Shell.run(
+      "cd '\(pipeline.scratch.path)'; cp -a b stale; rm stale/index.sqlite*; cp -a before/index.sqlite* stale/"
+    )
+    try pipeline.reopen("stale")
+    for index in [2, 6, 7] {
+      try pipeline.restore(pipeline.points[index], to: "stale-\(index)")
+      let copies = (pipeline.scratch("copy\(index)"), pipeline.scratch("stale-\(index)"))
+      #expect(Judge.differences(copies.0, copies.1) == "", "seed \(seed), point \(index)")
     }
     // It goes on: the next point builds on what was kept.
     try pipeline.reopen("b")

@@ -76,6 +76,20 @@ import Testing
     #expect(pipeline.ingest.newest == newest)
   }
 
+  @Test func `that was refused does not come back, whatever was refused with it`() throws {
+    let (pipeline, pieces) = try shipped()
+    try pipeline.index.forgetChunk(pieces[0])
+    try pipeline.captureWhole(trustingLists: true)
+    Shell.run("echo more > '\(pipeline.source)/more'")
+    try pipeline.captureAll()
+    #expect(throws: Ingest.Refusal.missing([pieces[0]])) { try pipeline.deliver() }
+    try pipeline.captureWhole(trustingLists: false)
+    try pipeline.deliver()
+    let newest = try #require(pipeline.ingest.newest)
+    try pipeline.reopen(removingIndex: true)
+    #expect(pipeline.ingest.newest == newest)
+  }
+
   @Test func `that lacks a piece is refused by who takes its end after a restart, too`() throws {
     let (pipeline, pieces) = try shipped()
     let before = try #require(pipeline.ingest.newest)
@@ -86,7 +100,7 @@ import Testing
     try pipeline.reopen()
     #expect(pipeline.ingest.newest == before && pipeline.ingest.refused > before.number)
     // What is to be noted, so that no new index takes it for a point.
-    #expect(pipeline.ingest.refusedAtTail != nil)
+    #expect(!pipeline.ingest.refusedAtTail.isEmpty)
   }
 
   @Test func `is refused where a list is damaged, which comes again`() throws {

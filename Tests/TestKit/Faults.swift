@@ -279,3 +279,63 @@ private final class FaultSharing: BlockSharing {
     try inner.resizeCopy(to: size)
   }
 }
+
+/// A disk of which one block of one segment cannot be read any more.
+package struct BlockLosingDisk: Disk {
+  private let inner: any Disk
+  private let segment: UInt64
+  private let block: Int64
+
+  /// - Parameter block: its number, of 4096 bytes each.
+  package init(_ inner: any Disk, segment: UInt64, block: Int64) {
+    self.inner = inner
+    self.segment = segment
+    self.block = block
+  }
+  private func losing(_ file: any DiskFile, _ name: String) -> any DiskFile {
+    // Names begin with the number, in hexadecimal digits.
+    UInt64(name.prefix(16), radix: 16) == segment ? BlockLosingFile(file, name, block) : file
+  }
+  package func list() throws(DiskError) -> [String] { try inner.list() }
+  package func create(_ name: String) throws(DiskError) -> any DiskFile {
+    losing(try inner.create(name), name)
+  }
+  package func open(_ name: String, writable: Bool) throws(DiskError) -> any DiskFile {
+    losing(try inner.open(name, writable: writable), name)
+  }
+  package func remove(_ name: String) throws(DiskError) { try inner.remove(name) }
+  package func flushNames() throws(DiskError) { try inner.flushNames() }
+  package func replace(_ name: String, with bytes: [UInt8]) throws(DiskError) {
+    try inner.replace(name, with: bytes)
+  }
+  package func contents(of name: String) throws(DiskError) -> [UInt8]? {
+    try inner.contents(of: name)
+  }
+  package func freeBytes() throws(DiskError) -> Int64 { try inner.freeBytes() }
+}
+
+final class BlockLosingFile: DiskFile {
+  private let inner: any DiskFile
+  private let name: String
+  private let lost: Range<Int64>
+  init(_ inner: any DiskFile, _ name: String, _ block: Int64) {
+    self.inner = inner
+    self.name = name
+    lost = block * 4096..<(block + 1) * 4096
+  }
+  func size() throws(DiskError) -> Int64 { try inner.size() }
+  func write(_ bytes: [UInt8], _ range: Range<Int>, at offset: Int64) throws(DiskError) {
+    try inner.write(bytes, range, at: offset)
+  }
+  func read(at offset: Int64, count: Int) throws(DiskError) -> [UInt8] {
+    if count > 0, (offset..<offset + Int64(count)).overlaps(lost) {
+      throw .failed(name, call: "read", errno: 5)
+    }
+    return try inner.read(at: offset, count: count)
+  }
+  func truncate(to size: Int64) throws(DiskError) { try inner.truncate(to: size) }
+  func flush() throws(DiskError) { try inner.flush() }
+  func begin(_ range: Range<Int64>) { inner.begin(range) }
+  func release(_ range: Range<Int64>) { inner.release(range) }
+  func close() { inner.close() }
+}

@@ -24,6 +24,9 @@ package final class Ledger: Sendable {
     DispatchQueue(label: "ledger").async { self.run(seed) }
   }
 
+  /// A name that it leaves alone, and does not look at.
+  package static let ballast = "ballast"
+
   /// Returns once nothing changes any more.
   package func stop() {
     state.withLock { $0.isStopped = true }
@@ -41,7 +44,7 @@ package final class Ledger: Sendable {
   package static func signature(_ path: String) -> String {
     Shell.run(
       """
-      cd '\(path)' && find . -mindepth 1 -path ./.holdfast -prune -o -printf '%P %y %m %l\\n' \
+      cd '\(path)' && find . -mindepth 1 '(' -path ./.holdfast -o -path ./\(ballast) ')' -prune -o -printf '%P %y %m %l\\n' \
         | while read -r name kind mode target; do
           case $kind in
             f) echo "$name f $mode $(stat -c %s "$name") $(tr -s ' \\n' '\\n' < "$name" | uniq | paste -s -d' ')";;

@@ -100,13 +100,20 @@ package final class Pipeline {
   package func deliver(hasSeal: Bool = true) throws {
     let before = journal.segments.mapValues(\.size)
     try carry()
-    defer { if let attempt = ingest.refusedAttempt { refused.insert(attempt) } }
+    defer { refused.formUnion(ingest.takeRefusals()) }
+    var refusal: Ingest.Refusal?
     for segment in journal.segments.keys.sorted() {
       try journal.scan(segment, from: before[segment] ?? 0) { position, bytes, record in
         if !hasSeal, record.header.kind == .seal { return try index.commit(upTo: position) }
-        _ = try ingest.take(position, bytes, record)
+        do {
+          _ = try ingest.take(position, bytes, record)
+        } catch let error as Ingest.Refusal {
+          // What came in the same frame is taken in all the same.
+          refusal = refusal ?? error
+        }
       }
     }
+    if let refusal { throw refusal }
   }
 
   /// Captures one empty directory at a place that the caller makes up.
@@ -169,7 +176,13 @@ package final class Pipeline {
     ) { _, _ in }
     ingest = try Ingest(
       journal: journal, index: index, digests: digests, roots: 1, refused: refused)
-    try ingest.catchUp(journalID: RandomID(high: 9, low: 9)) { _ in }
+    do {
+      try ingest.catchUp(journalID: RandomID(high: 9, low: 9)) { _ in }
+    } catch let error as IndexError {
+      // As the agent does, once.
+      guard !removingIndex else { throw error }
+      try reopen(folder, removingIndex: true, isDurable: isDurable)
+    }
   }
 
   package func reader() -> ContentReader {

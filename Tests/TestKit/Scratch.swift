@@ -2,7 +2,7 @@ import Glibc
 import HoldfastLinux
 
 /// A directory of its own for each test, gone afterwards unless `HOLDFAST_KEEP` is set.
-package final class Scratch {
+package final class Scratch: Sendable {
   package let path: String
 
   package init() {

@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Glibc
 import HoldfastLinux
+import HoldfastStore
 import Synchronization
 
 /// Ports that nobody listens on, below those that the kernel gives to clients.
@@ -174,7 +175,9 @@ package final class TestPair {
     do {
       agents[site] = try ChildProcess(
         command[0], Array(command.dropFirst()),
-        environment: probe.map { ["HOLDFAST_PROBE": $0] } ?? [:], output: .file(log(site)))
+        environment: (probe.map { ["HOLDFAST_PROBE": $0] } ?? [:])
+          .merging(isAlone ? ["HOLDFAST_ALONE": "1"] : [:]) { first, _ in first },
+        output: .file(log(site)))
     } catch {
       preconditionFailure("\(error)")
     }
@@ -288,7 +291,20 @@ package final class TestPair {
       sed -e 's|state-b|state-\(name)|; s|run-b|run-\(name)|; s|/replica$|/replica-\(name)|' \
         -e 's|listen: .*|listen: 127.0.0.1:0|; s|  a: {.*|  a: {}|' b.yaml > \(name).yaml
       """)
+    keepReplica(of: name)
     return name
+  }
+
+  /// Has a copy's record of its replica be of the copied directory, as a site has it that was not
+  /// moved: one in another place is compared as a whole.
+  private func keepReplica(of name: String) {
+    guard let disk = try? LinuxDisk(state(name) + "/pairs/p"),
+      var record = try? ReplicaRecord.load(disk), record.tops.count == 1
+    else { return }
+    var status = stat()
+    guard unsafe stat(scratch("replica-\(name)"), &status) == 0 else { return }
+    record.tops = [UInt64(status.st_ino)]
+    try? record.store(disk)
   }
 
   /// Ends a site that ``copyStandby(_:)`` made, and removes what it had.

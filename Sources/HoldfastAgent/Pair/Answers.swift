@@ -43,6 +43,8 @@ package struct StatusAnswer: Codable, Sendable {
     package var rpoSeconds: Double
     @Nullable package var rpoKept: Bool?
     @Nullable package var grade: String?
+    /// What made the newest point one instant; `null` where another process captured it.
+    @Nullable package var provider: String?
     @Nullable package var watch: String?
     @Nullable package var held: String?
     @Nullable package var lastProven: String?
@@ -181,7 +183,10 @@ package struct FailoverAnswer: Codable, Sendable {
 package struct FailureAnswer: Codable, Sendable, Error {
   package var code: Int32
   package var message: String
-  package init(code: Int32, _ message: String) {
+  /// More would be lost than anybody has agreed to; left out otherwise.
+  package var isForLoss: Bool?
+  package init(code: Int32, _ message: String, isForLoss: Bool? = nil) {
+    self.isForLoss = isForLoss
     self.code = code
     self.message = message
   }

@@ -27,7 +27,7 @@ extension Pair {
     board.update { $0.backlogBytes = spoolBoard.backlog }
   }
 
-  func refused(_ missing: Holdfast_Missing, _ link: any Link) async throws {
+  func refused(_ missing: Holdfast_Missing) async throws {
     let refused = PointNumber(rawValue: missing.refused)
     guard let capture, let digest = Digest32(Array(missing.durableSeal)) else { return }
     // What was thrown away was refused too, and needs no second answer.
@@ -35,6 +35,12 @@ extension Pair {
     board.update { $0.lastError = "the standby asks for a whole point: \(missing.reason)" }
     capture.gate.interrupt()
     thrownUpTo = try await capture.startAnewAfterRefusal(parent: Seal(digest))
+    // The link may be another by now.
+    if let link = self.link { try await askForHints(link) } else { capture.gate.peerLeft() }
+  }
+
+  /// Asks the standby what it holds.
+  func askForHints(_ link: any Link) async throws {
     var wanted = Holdfast_HintsWanted()
     wanted.pair = name
     try await link.send(Frames.encode(.hintsWanted(wanted)))

@@ -11,8 +11,7 @@ extension Pair {
       let answer = try await receiver.take(data)
       try await answered(answer, receiver)
     } catch {
-      guard let reason = Self.diskTrouble(error) else { throw error }
-      await stall(reason, isFull: Self.isFull(error))
+      try await stall(over: error)
     }
   }
 
@@ -21,8 +20,7 @@ extension Pair {
     do {
       try await receiver.begin(Array(message.header), reign: standing?.record.reign ?? .none)
     } catch {
-      guard let reason = Self.diskTrouble(error) else { throw error }
-      await stall(reason, isFull: Self.isFull(error))
+      try await stall(over: error)
     }
   }
 
@@ -33,6 +31,18 @@ extension Pair {
     guard let receiver, standing?.role == .standby, !isStalled else { return nil }
     guard isAgreed else { throw CodingError.invalid("points of an epoch that was not agreed to") }
     return receiver
+  }
+
+  /// What came is dropped, and sent again once it can be taken.
+  /// - Throws: an error that is no reason to wait.
+  private func stall(over error: any Error) async throws {
+    if case ReceiveWorker.Failure.held = error {
+      // While a person looks what a promotion would come to.
+      isStalled = true
+      return
+    }
+    guard let reason = Self.diskTrouble(error) else { throw error }
+    await stall(reason, isFull: Self.isFull(error))
   }
 
   /// Whether room is what is wanting.

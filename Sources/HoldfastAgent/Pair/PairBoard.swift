@@ -17,6 +17,8 @@ package struct PairView: Sendable {
   package var pace: SendingPace?
   package var pendingPlaces: Int64 = 0
   package var grade: Grade?
+  /// What made the newest point that this process captured one instant.
+  package var provider: Provider?
   package var watch: WatchKind?
   /// Why nothing is captured, received or applied; each line says what to type.
   package var held: [Hold: String] = [:]
@@ -40,6 +42,8 @@ package struct PairView: Sendable {
   package var clockOffset = Duration.zero
   package var bytesSent: Int64 = 0
   package var segmentBytes: Int64 = 0
+  /// How often an index took the place of another: who has one open does not see that.
+  package var indexes = 0
   /// What the plan will find on the peer; `nil` before it has said so.
   package var peerFacts: [String: String]?
   /// The same of this host.

@@ -230,7 +230,11 @@ extension Pair {
         """)
     case .nothingDurable:
       FailureAnswer(
-        code: 3, "no point of \(name) has ever been durable here: there is nothing to promote")
+        code: 3,
+        """
+        no point of \(name) that the other site captured is durable here: there is nothing to \
+        promote; what this site had before may be kept as a branch: holdfast points \(name)
+        """)
     case .belowGrade(let newest):
       FailureAnswer(
         code: 3,
@@ -256,7 +260,7 @@ extension Pair {
           : "limit: \(format(configuration.failover.maxLoss.seconds)) s")\
         \(loss.places.map { "; at most \($0) places" } ?? "")): if that is acceptable, add \
         --accept-loss
-        """)
+        """, isForLoss: true)
     }
   }
 

@@ -108,7 +108,7 @@ extension Pair {
     case .secret(let offer): try await take(offer)
     case .segmentBegin(let message): try await begin(message)
     case .progress(let progress): await advanced(progress)
-    case .missing(let missing): try await refused(missing, link)
+    case .missing(let missing): try await refused(missing)
     case .hintsWanted: try await sendHints(link, replacing: false)
     case .hints(let hints):
       capture?.gate.hear(hints.prefixes, replacing: hints.replaces, isLast: hints.last)
@@ -213,12 +213,9 @@ extension Pair {
       let agreement = try await capture.meet(
         durable, Seal(digest), isEmpty: hello.isEmptyJournal, tail: tail)
       if case .inStep = agreement { show(isInStep: true) }
-      if case .anew(let hints) = agreement, hints {
-        var wanted = Holdfast_HintsWanted()
-        wanted.pair = name
-        try await link.send(Frames.encode(.hintsWanted(wanted)))
-      }
     }
+    // Also what was asked for over a link that is gone.
+    if capture.gate.awaitsHints { try await askForHints(link) }
     ship(link, tail: tail)
     return true
   }

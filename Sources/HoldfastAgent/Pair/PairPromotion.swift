@@ -77,6 +77,8 @@ extension Pair {
           try? await receiver?.note(.pinned(choice.point.number, false), reign: record.reign)
         }
         await receiver?.release()
+        // What came meanwhile was dropped.
+        if isStalled { await greet() }
         return nil
       case .wait:
         retryPromotion(work)

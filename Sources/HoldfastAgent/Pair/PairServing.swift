@@ -106,7 +106,8 @@ extension Pair {
     let ttl = configuration.failover.ttl
     var isPromised =
       standing?.role == .standby && standing?.record.reign == reign
-      && (!isMoving || taking?.stage == .asking) && promoting == nil && !isStopped
+      && (isPreviewing || (!isMoving || taking?.stage == .asking) && promoting == nil)
+      && !isStopped
       && wanted.ttlNanos <= UInt64(ttl.nanos)
     if isPromised {
       do throws(DiskError) {
@@ -143,7 +144,10 @@ package struct ServingRequest: Codable, Sendable {
   package var heldByOther: Bool?
   /// The epoch of a failover that is not done, or was withdrawn and is not declined yet.
   package var wanted: UInt64?
+  /// The arbiter says that the other site was promoted past what a person had this one resume.
+  package var wordContradicted: Bool?
   package init(_ word: ServiceWord) {
+    wordContradicted = word.isWordContradicted
     vacant = word.vacant.map { ReignRequest($0) }
     heldByOther = word.isHeldByOther
     wanted = word.wanted?.rawValue

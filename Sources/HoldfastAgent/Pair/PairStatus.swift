@@ -66,7 +66,8 @@ extension Pair {
       lagSeconds: lag?.seconds, backlogBytes: isKnown ? view.backlogBytes : nil,
       etaSeconds: isKnown ? eta(view) : nil,
       rpoSeconds: configuration.rpo.seconds, rpoKept: lag.map { $0 <= configuration.rpo },
-      grade: view.grade?.word, watch: view.watch?.rawValue, held: held, lastProven: nil,
+      grade: view.grade?.word, provider: view.provider?.word, watch: view.watch?.rawValue,
+      held: held, lastProven: nil,
       alarms: alarms,
       notes: moveNotes + view.notes
         + (configuration.dormantKeys.isEmpty

@@ -98,6 +98,8 @@ extension Pair {
 
   /// What the controller said of the yield that it is asked for.
   func heard(_ word: ServingRequest) async {
+    // The arbiter says that the other site was promoted past what a person had this one resume.
+    if word.wordContradicted == true { isByWord = false }
     if let facts = word.facts { await tell(facts: facts) }
     await hear(service: word.service)
     forgetOffer(word)

@@ -43,6 +43,7 @@ package final class CaptureGate: Sendable {
     }
   }
 
+  package var awaitsHints: Bool { state.withLock { $0.awaitsHints } }
   package var isWaiting: Bool { state.withLock { $0.awaitsPeer || $0.awaitsHints } }
 
   /// A point number that the other side has seen: no other point may have it.

@@ -90,11 +90,18 @@ extension CaptureWorker {
       dirty.merge(scans: work.scans, places: work.places)
       unmapped.formUnion(work.forced)
       pace.changed(at: now)
-      if case JournalError.disk(.flushFailed) = error {
-        // What the spool holds is known again only when it is read anew, as after a crash.
-        closeStore()
-      }
+      // What they hold is known again only when they are read anew, as after a crash.
+      if Self.isStoreLost(error) { closeStore() }
       throw error
+    }
+  }
+
+  /// Whether the spool or the catalog cannot be relied on any more.
+  private static func isStoreLost(_ error: any Error) -> Bool {
+    switch error {
+    case CaptureError.store(let cause): isStoreLost(cause)
+    case JournalError.disk(.flushFailed), is IndexError: true
+    default: false
     }
   }
 
@@ -124,9 +131,10 @@ extension CaptureWorker {
       if frozen > .zero { pace.stoodStill(for: frozen, at: host.clock.now()) }
     }
     let news = Providers.News(
-      changes: changes, isCovered: isCovered, tell: tell,
+      changes: changes, isCovered: isCovered, cover: { [self] in cover($0, watch) }, tell: tell,
       look: { [self] in lookForMapped(host.clock.now(), isHarmless: $0) })
-    return try providers.begin(&scene, isWhole: isWhole, frozen: &frozen, news)
+    return try providers.begin(
+      &scene, isWhole: isWhole, isInPlace: isStock || gate.isServiceEnded, frozen: &frozen, news)
   }
 
   /// Whether all directories are watched: what happens in one that is new, or yet to be scanned,
@@ -234,6 +242,7 @@ extension CaptureWorker {
     board.update { view in
       view.marks.captured = point.number
       view.grade = point.grade
+      view.provider = point.verdict.provider
       view.pendingPlaces = Int64(dirty.count)
     }
     shipping.set()
@@ -309,6 +318,13 @@ extension CaptureWorker {
       try providers.postgres.lookMeanwhile()
       if isPictured {
         // What the service rewrites meanwhile a picture keeps as well: it is let go.
+        for path in paths {
+          guard let free = try? host.tree(path).freeBytes(), free < Limits.freeBytesReserve else {
+            continue
+          }
+          throw SyncFailure(
+            reason: "\(path) is nearly full: what is kept there for a capture is let go")
+        }
         let now = host.clock.now()
         let left = spoolBoard.backlog
         if waited?.bytes != left { waited = (now, left) }

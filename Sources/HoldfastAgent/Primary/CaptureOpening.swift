@@ -71,6 +71,9 @@ extension CaptureWorker {
       guard sum == head.tree else { throw IndexError.unusable("its digest is another") }
       catalog = opened
     } catch let error as IndexError {
+      // Where nothing can be written it may be as good as ever, and there is no room for another.
+      let free = try host.disk(["pairs", pair.name]).freeBytes()
+      guard free >= Limits.freeBytesReserve else { throw error }
       board.update { $0.lastError = "catalog rebuilt by a scan: \(error)" }
       host.removeCatalog(pair: pair.name)
       catalog = try host.catalog(pair: pair.name)

@@ -1,4 +1,5 @@
 import HoldfastCore
+import HoldfastStore
 
 /// What the kernel tells of the roots, and when what it does not tell of is looked for.
 extension CaptureWorker {
@@ -53,6 +54,30 @@ extension CaptureWorker {
   func isExcluded(_ place: Place, isDirectory: Bool = true) -> Bool {
     !place.path.isTop
       && exclusions[place.root.rawValue].excludesWithParents(place.path, isDirectory: isDirectory)
+  }
+
+  /// See ``Providers/News/cover``. A tree that is new takes its time; beyond a bound it counts as
+  /// not covered.
+  func cover(_ work: CaptureWork, _ watch: any Watch) -> Bool {
+    guard watch.kind != .fanotify else { return false }
+    _ = watch.takeCovered()
+    let isNew = { [self] place in (try? catalog?.row(place)) == nil }
+    var left = work.scans + work.places.filter(isNew)
+    var seen = 0
+    while let place = left.popLast() {
+      guard !isExcluded(place), let tree = try? host.tree(paths[place.root.rawValue]),
+        (try? tree.status(place.path))?.kind == .directory
+      else { continue }
+      seen += 1
+      if seen > Limits.coveredAtOnceMax || watch.cover(place) != nil { return true }
+      for name in (try? tree.list(place.path)) ?? [] {
+        guard let path = place.path.appending(name) else { continue }
+        left.append(Place(root: place.root, path: path))
+      }
+    }
+    let new = watch.takeCovered()
+    for place in new { dirty.scan(place) }
+    return !new.isEmpty
   }
 
   func schedule(_ now: Instant, isUrgent: Bool) {

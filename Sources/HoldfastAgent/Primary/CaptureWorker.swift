@@ -63,6 +63,8 @@ package actor CaptureWorker {
   private var nextRoomLook = Instant(nanos: .min)
   /// Whether a snapshot or clones are there meanwhile.
   var isPictured = false
+  /// Whether the tree is captured for this site's own journal: see ``takeStock``.
+  var isStock = false
   /// Other filesystems below the roots that were met since all was looked at.
   var mounts: Set<Place> = []
   /// Of each root.
@@ -197,6 +199,8 @@ package actor CaptureWorker {
     for portion in hints { try catalog?.learn(portion) }
     isInformed = true
     drain()
+    isStock = true
+    defer { isStock = false }
     try captureOnce(now)
     guard let stock = spoolBoard.view.points.last?.point else {
       throw SyncFailure(reason: "nothing was captured")

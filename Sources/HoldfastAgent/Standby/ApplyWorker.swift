@@ -22,6 +22,8 @@ package actor ApplyWorker {
   private var opened: [FileIdentity?] = []
   private var index: (any Index)?
   private var journal: Journal?
+  /// Of ``PairView/indexes``, when `index` was opened.
+  private var openedAt = 0
   private var isAdvancing = false
   /// Told when the replica has reached another point.
   private let applied: @Sendable () -> Void
@@ -85,8 +87,9 @@ package actor ApplyWorker {
   }
 
   private func open() throws -> Replica {
-    if let replica { return replica }
+    if let replica, openedAt == board.view.indexes { return replica }
     let digests = PairDigests(identity.secret)
+    openedAt = board.view.indexes
     let (index, journal) = try view()
     let catalog: any Catalog
     do {
@@ -192,6 +195,11 @@ package actor ApplyWorker {
       """
       the replica's filesystem has \(free >> 20) MiB free and \(needed >> 20) MiB more are \
       needed: free some; nothing is lost and applying goes on by itself
+      """
+    case ApplyError.store(TreeError.full(let path)):
+      """
+      the replica's filesystem is full at \(path): free some; nothing is lost and applying goes on \
+      by itself
       """
     case ApplyError.tree(_, .flushFailed(let number)):
       """

@@ -28,10 +28,11 @@ extension ReceiveWorker {
     }
     do {
       try openIndex(journal, fresh: false)
-    } catch {
+    } catch let error as IndexError {
+      // Where nothing can be written it may be as good as ever, and there is no room for another.
+      guard try journal.freeBytes() >= Limits.freeBytesReserve else { throw error }
       board.update { $0.lastError = "index rebuilt from the journal: \(error)" }
-      index = nil
-      host.removeIndex(pair: pair)
+      removeIndex()
       try openIndex(journal, fresh: true)
     }
     publish()
@@ -91,10 +92,17 @@ extension ReceiveWorker {
     journal = nil
   }
 
+  private func removeIndex() {
+    index = nil
+    host.removeIndex(pair: pair)
+    // Who has it open reads what is no more.
+    board.update { $0.indexes += 1 }
+  }
+
   /// Throws the index away and makes it anew from the journal.
   package func rebuildIndex() throws {
     close()
-    host.removeIndex(pair: pair)
+    removeIndex()
     try open()
     current = try journal.flatMap(tail)
   }
@@ -158,16 +166,23 @@ extension ReceiveWorker {
       board.update { $0.notes = ["reading the journal: \(bytes >> 20) MiB"] }
     }
     if !damaged.isEmpty { holdDamaged(damaged) }
-    if let attempt = ingest.refusedAtTail { try noteRefused(attempt) }
+    for attempt in ingest.refusedAtTail { try noteRefused(attempt) }
     board.update { $0.notes = [] }
-    if !fresh, let newest = ingest.newest, try index.attempt() == nil {
-      // What SQLite cannot see: a flipped bit in a row.
-      guard try index.treeDigest(at: newest.number) == newest.tree else {
-        throw IndexError.unusable("its digest is another than the newest point's")
-      }
+    if !fresh, try index.attempt() == nil, try !Self.isSound(index, ingest.newest) {
+      throw IndexError.unusable("its digest is another than the newest point's")
     }
     self.index = index
     self.ingest = ingest
+  }
+
+  /// Whether the index has of a point what was sealed: a flipped bit in a row SQLite cannot see.
+  func isSound(_ point: Point?) throws -> Bool {
+    try index.map { try Self.isSound($0, point) } ?? true
+  }
+
+  private static func isSound(_ index: any Index, _ point: Point?) throws -> Bool {
+    guard let point else { return true }
+    return try index.treeDigest(at: point.number) == point.tree
   }
 
   func publish() {

@@ -75,11 +75,12 @@ extension ReceiveWorker {
   func compact(
     _ journal: Journal, _ index: any Index, _ ingest: Ingest, _ reign: Reign
   ) throws -> Bool {
+    // What could not be given back counts as used until the journal has grown again.
+    liveBytes = journal.sizeBytes
     let outcome = try rewriting(journal, index, reign) { compaction, interrupted in
       try compaction.run(
         sealedUpTo: ingest.sealedUpTo, open: Set(interrupted.map { [$0] } ?? []))
     }
-    // What could not be given back counts as used until the journal has grown again.
     liveBytes = outcome.removed == 0 ? journal.sizeBytes : outcome.live
     if !outcome.damaged.isEmpty || !outcome.isSwept {
       board.hold(
@@ -107,13 +108,17 @@ extension ReceiveWorker {
       journal: journal, index: index, secret: identity.secret, digests: digests,
       probe: host.probe
     ) { [self] in ownHeader(reign) }
-    let outcome = try body(compaction, interrupted)
+    // Records keep the order of their files: whatever became of it, receiving goes on behind.
+    current = nil
+    let outcome = Result { try body(compaction, interrupted) }
+    current = interrupted
     if let interrupted, let info = journal.segments[interrupted],
       interrupted != journal.lastNumber
     {
+      current = nil
       current = try journal.begin(info.header, base: info.writerSize)
     }
-    return outcome
+    return try outcome.get()
   }
 
   /// The index, which is sound, no longer rests on what is damaged in the journal; what cannot even

@@ -159,7 +159,8 @@ package actor ReceiveWorker {
     if let refusal {
       // What the index names must be durable before it.
       try flush()
-      if let attempt = ingest.refusedAttempt { try noteRefused(attempt) }
+      for attempt in ingest.takeRefusals() { try noteRefused(attempt) }
+      if case .digest = refusal, try !isSound(ingest.newest) { try rebuildIndex() }
       if case .missing(let names) = refusal {
         answer.refusal = Refusal(
           missing: names, reason: "\(names.count) chunks are missing", point: ingest.refused)

@@ -30,11 +30,14 @@ package struct ControllerFiles: Sendable {
       throw CodingError.invalid("cause of a promotion")
     }
     let point = PointNumber(rawValue: try reader.fixed())
-    let isWithdrawn = reader.isAtEnd ? 0 : try reader.fixed(UInt8.self)
+    let flags = reader.isAtEnd ? 0 : try reader.fixed(UInt8.self)
     return PromotionIntent(
       reign: reign, cause: cause, point: point == .none ? nil : point,
-      isWithdrawn: isWithdrawn == 1)
+      isWithdrawn: flags & Self.withdrawn != 0, isLossAccepted: flags & Self.lossAccepted != 0)
   }
+
+  private static let withdrawn: UInt8 = 1
+  private static let lossAccepted: UInt8 = 2
 
   package func store(intent: PromotionIntent?) throws(DiskError) {
     guard let intent else { return try forgetIntent() }
@@ -42,7 +45,10 @@ package struct ControllerFiles: Sendable {
     Self.write(intent.reign, &out)
     out.fixed(intent.cause.rawValue)
     out.fixed((intent.point ?? .none).rawValue)
-    out.fixed(UInt8(intent.isWithdrawn ? 1 : 0))
+    out.fixed(
+      UInt8(
+        (intent.isWithdrawn ? Self.withdrawn : 0)
+          | (intent.isLossAccepted ? Self.lossAccepted : 0)))
     do {
       try disk.replace(intentName, with: out.bytes)
     } catch {

@@ -37,6 +37,8 @@ package actor PairController {
   var promotionFailure: String?
   /// The last order that a person withdrew.
   var withdrawn: (reign: Reign, by: String)?
+  /// The last order that would have cost more than was agreed to.
+  var lossRefusal: (reign: Reign, why: String)?
   /// Why the arbiter did not answer.
   var silence: String?
   var plan = PlanProgress()
@@ -273,9 +275,10 @@ package actor PairController {
           trouble = nil
           world.log.notice("\(name): \(report.words(isPlanned: intent.cause == .planned))")
           tell(.promoted)
-        case .failed(let reason):
+        case .failed(let reason, let isForLoss):
           promotionFailure = reason
-          tell(.notPromoted)
+          if isForLoss { lossRefusal = (intent.reign, reason) }
+          tell(isForLoss ? .lossRefused : .notPromoted)
         }
       }
     case .forgo(let reign):
@@ -353,7 +356,7 @@ package actor PairController {
   }
 
   /// What `status` shows of it.
-  func word() -> ServiceWord {
+  package func word() -> ServiceWord {
     let now = world.clock.now()
     // Without an arbiter nothing was ended at the start.
     let isKnown = !supervisor.mayFind && (isBound || supervisor.report != nil)
@@ -379,6 +382,6 @@ package actor PairController {
       vacant: supervisor.vacant, isHeldByOther: supervisor.isHeldByOther,
       wanted: supervisor.intent.flatMap { intent in
         intent.cause == .planned && !intent.isWithdrawn ? nil : intent.reign.epoch
-      })
+      }, isWordContradicted: supervisor.contradicted != nil)
   }
 }

@@ -4,9 +4,13 @@ import Logging
 /// What people order of a pair's controller.
 extension PairController {
   /// Promotes this site and starts its service.
-  /// - Parameter point: `nil` for the newest that the pair requires.
+  /// - Parameters:
+  ///   - point: `nil` for the newest that the pair requires.
+  ///   - isLossAccepted: see ``PromotionIntent/isLossAccepted``.
   /// - Throws: why it is not, with what a person can do.
-  package func failover(_ point: PointNumber?) async throws(ControllerRefusal) -> PromotionReport {
+  package func failover(
+    _ point: PointNumber?, isLossAccepted: Bool
+  ) async throws(ControllerRefusal) -> PromotionReport {
     guard let report = supervisor.report else {
       throw ControllerRefusal("the agent here gives no answer: see holdfast status \(name)")
     }
@@ -16,7 +20,10 @@ extension PairController {
     if let intent = supervisor.intent, intent.isOrdered, intent.point != point {
       let ordered = intent.point.map { "point \($0)" } ?? "the newest point"
       throw ControllerRefusal(
-        "\(name): a failover to \(ordered) is ordered already and goes on: see holdfast status")
+        """
+        \(name): a failover to \(ordered) is ordered already and goes on: see holdfast status \
+        \(name); to order another, type first: holdfast failover \(name) --withdraw
+        """)
     }
     if supervisor.intent?.isWithdrawn == true {
       throw ControllerRefusal(
@@ -31,8 +38,10 @@ extension PairController {
     let end = world.clock.now() + Limits.moveWithin
     let silentEnd = world.clock.now() + Limits.arbiterSilence
     promotion = nil
-    tell(.failoverOrdered(point))
-    let reign = supervisor.intent?.reign
+    tell(.failoverOrdered(point, isLossAccepted: isLossAccepted))
+    guard let reign = supervisor.intent?.reign, supervisor.intent?.isOrdered == true else {
+      throw notOrdered()
+    }
     var failedAt: Instant?
     while world.clock.now() < end {
       if supervisor.service == .running, supervisor.report?.record.reign != before {
@@ -49,6 +58,9 @@ extension PairController {
         throw ControllerRefusal(
           "\(name) is promoted here, and its plan failed: \(trouble ?? "see its log")", code: 1)
       }
+      if let lossRefusal, lossRefusal.reign == reign {
+        throw ControllerRefusal("\(name): the order is taken back: \(lossRefusal.why)")
+      }
       if let withdrawn, withdrawn.reign == reign {
         throw ControllerRefusal("\(name): the failover was withdrawn by \(withdrawn.by)")
       }
@@ -57,10 +69,10 @@ extension PairController {
           trouble ?? "the arbiter refused the new epoch: see holdfast status \(name)")
       }
       let isBefore = supervisor.report?.record.reign == before
-      if isBefore, let silence, world.clock.now() > silentEnd {
+      if isBefore, let silence = silence ?? strangeness, world.clock.now() > silentEnd {
         throw ControllerRefusal(
           """
-          \(name): the arbiter \(pair.failover.arbiter) does not answer: \(silence): the order \
+          \(name): the arbiter \(pair.failover.arbiter) grants nothing: \(silence): the order \
           goes on once it does; if the other site is off and stays off, type: holdfast failover \
           \(name) --other-site-is-down; to take the order back: holdfast failover \(name) \
           --withdraw
@@ -82,6 +94,33 @@ extension PairController {
     }
     throw ControllerRefusal(
       "\(name) is not served here yet: \(trouble ?? "see holdfast status"); it goes on by itself")
+  }
+
+  /// Why an arbiter that answers will grant nothing by itself.
+  private var strangeness: String? {
+    switch supervisor.refusal {
+    case .unheard?: "it knows nothing of the pair, and waits for the other site's word"
+    case .foreign?: "\(ArbiterRefusal.foreign)"
+    case .quiet?, .superseded?, .split?, nil: nil
+    }
+  }
+
+  /// What was ordered could not even be begun.
+  private func notOrdered() -> ControllerRefusal {
+    trouble = nil
+    guard supervisor.intent?.cause == .planned else {
+      return ControllerRefusal(
+        """
+        \(name): nothing was ordered: this site cannot be promoted now: see holdfast status \(name)
+        """)
+    }
+    let why = silence.map { "the arbiter \(pair.failover.arbiter) does not answer: \($0)" }
+    return ControllerRefusal(
+      """
+      \(name): nothing was ordered: of a planned move it is not known yet whether this site was \
+      granted the service: \(why ?? "the arbiter is being asked"): type it again in a moment; if \
+      the other site is off and stays off, type: holdfast failover \(name) --other-site-is-down
+      """, code: 4)
   }
 
   private static let declinedLater =

@@ -42,8 +42,10 @@ package struct Pace: Equatable, Sendable {
   /// Units stood still for so long: whoever asked for it, they run for so many times as long before
   /// the next capture that nobody asks for.
   package mutating func stoodStill(for time: Duration, at now: Instant) {
-    let owed = max(runsUntil ?? now, now) + time * Limits.frozenShare
-    runsUntil = min(owed, now + Limits.frozenRestMax)
+    let share = time * Limits.frozenShare
+    let owed = max(runsUntil ?? now, now) + share
+    // Of what people ask for no more is owed than they may wait for, or the last one cost.
+    runsUntil = min(owed, now + max(Limits.frozenRestMax, share))
   }
 
   /// When to capture, or `nil` while nothing has changed. May lie in the past.

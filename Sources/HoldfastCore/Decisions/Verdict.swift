@@ -74,5 +74,8 @@ package struct CaptureFacts: Hashable, Sendable {
   }
 
   private static let unknownMappings =
-    "without privileges nobody can tell which files are mapped for writing"
+    """
+    not all processes can be looked into, so nobody can tell which files are mapped for writing \
+    (docs/consistency.md)
+    """
 }

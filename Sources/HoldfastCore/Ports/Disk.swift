@@ -9,6 +9,17 @@ package enum DiskError: Error, Hashable, Sendable {
   case flushFailed(String, errno: Int32)
   case failed(String, call: String, errno: Int32)
 
+  // EIO, ENODATA, EBADMSG, EUCLEAN.
+  private static let mediumErrors: Set<Int32> = [5, 61, 74, 117]
+  /// Whether the disk has lost what was to be read, as against one that cannot be asked now.
+  package var isContentLost: Bool {
+    if case .failed(_, "read", let errno) = self {
+      Self.mediumErrors.contains(errno)
+    } else {
+      false
+    }
+  }
+
   package var path: String {
     switch self {
     case .absent(let path), .full(let path), .flushFailed(let path, _), .failed(let path, _, _):

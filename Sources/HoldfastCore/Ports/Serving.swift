@@ -12,8 +12,8 @@ package protocol AgentDesk: Sendable {
   /// Asks for the service to be moved to the other site, for it is ill here.
   /// - Returns: why it is not; `nil` where it is.
   func moveAway(_ pair: String, _ why: String) async -> String?
-  /// Makes the reign durable and the tree ready. The loss was accepted before it was granted; of
-  /// one that nobody ordered it is judged anew, for the grant may have come long after.
+  /// Makes the reign durable and the tree ready. What is lost is judged anew unless a person has
+  /// agreed to whatever it is, for the grant may have come long after.
   /// - Parameter othersLeft: for so long yet the other site may serve.
   func promote(
     _ pair: String, _ intent: PromotionIntent, othersLeft: Duration
@@ -43,12 +43,15 @@ package struct ServiceWord: Sendable {
   package var isHeldByOther: Bool?
   /// What a failover that is not done, or was withdrawn and is not declined yet, is to bring.
   package var wanted: Epoch?
+  /// See ``Supervisor/contradicted``.
+  package var isWordContradicted: Bool
   package init(
     service: String, leaseLeft: Duration?, trouble: String?,
     yield: (next: Reign, word: Supervisor.Yield)? = nil, facts: [String: String]? = nil,
     isArbiterSilent: Bool = false, vacant: Reign? = nil, isHeldByOther: Bool? = nil,
-    wanted: Epoch? = nil
+    wanted: Epoch? = nil, isWordContradicted: Bool = false
   ) {
+    self.isWordContradicted = isWordContradicted
     self.vacant = vacant
     self.isHeldByOther = isHeldByOther
     self.wanted = wanted
@@ -64,7 +67,8 @@ package struct ServiceWord: Sendable {
 package enum PromotionOutcome: Hashable, Sendable {
   case done(PromotionReport)
   /// Why not.
-  case failed(String)
+  /// - Parameter isForLoss: more would be lost than anybody has agreed to.
+  case failed(String, isForLoss: Bool)
 }
 
 /// What a promotion came to.

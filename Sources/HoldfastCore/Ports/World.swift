@@ -41,7 +41,7 @@ package protocol Probe: Sendable {
 
 /// The phases in which a kill must never cost anything.
 package enum ProbePlace: String, Sendable {
-  case reading, sending, sealing, applying, retaining, promoting
+  case reading, sending, sealing, applying, retaining, compacting, promoting
   /// Of a promotion, or the look at one, before its commit point.
   case choosing
   /// Each phase of a move, as its agents enter it.

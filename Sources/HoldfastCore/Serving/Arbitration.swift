@@ -64,7 +64,8 @@ package enum ArbiterRefusal: Hashable, Sendable, CustomStringConvertible {
     case .unheard:
       """
       the arbiter knows nothing of the pair and waits for the other site's word: if that site is \
-      off and stays off, type on the primary, with the pair's name: holdfast resume PAIR \
+      off and stays off, type, with the pair's name, where this one is the primary: holdfast \
+      resume PAIR --other-site-is-down; where it is the standby: holdfast failover PAIR \
       --other-site-is-down
       """
     case .foreign: "the arbiter knows the pair by the keys of two other sites"

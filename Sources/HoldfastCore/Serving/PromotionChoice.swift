@@ -98,7 +98,8 @@ extension Promotion {
         }
         let good = holding.points.first { !$0.isBranch && $0.point.grade >= terms.require }
         if let good { return good.point }
-        throw holding.points.first.map { .belowGrade(newest: $0.point) } ?? .nothingDurable
+        let newest = holding.points.first { !$0.isBranch }
+        throw newest.map { .belowGrade(newest: $0.point) } ?? .nothingDurable
       }
       return Result { () throws(Refusal) in
         let point = try wanted()

@@ -178,6 +178,8 @@ package struct Resumption: Equatable, Sendable {
       } else if let offered = facts.offered, offered.epoch > mine, !facts.isConnected {
         if facts.mayOtherServe { return .failure(.otherMayServe) }
         lost = offered
+      } else if facts.doesOtherServe {
+        return .failure(.otherMayServe)
       } else {
         return .success(nil)
       }
@@ -187,6 +189,11 @@ package struct Resumption: Equatable, Sendable {
 }
 
 extension Resumption.Facts {
+  /// The arbiter answers, and says that the other site serves, or may.
+  fileprivate var doesOtherServe: Bool {
+    hasArbiter && arbiter?.isSilent == false && arbiter?.isHeldByOther == true
+  }
+
   /// The arbiter answers, and does not say that nobody serves.
   fileprivate var mayOtherServe: Bool {
     guard hasArbiter, let arbiter, !arbiter.isSilent else { return false }

@@ -109,9 +109,13 @@ package struct PromotionIntent: Hashable, Sendable {
   package var point: PointNumber?
   /// Nothing is promoted to it any more, and where the arbiter has granted it, it is to know that.
   package var isWithdrawn: Bool
+  /// Whether a person has agreed to whatever is lost; otherwise no more may be than is configured.
+  package var isLossAccepted: Bool
   package init(
-    reign: Reign, cause: Cause, point: PointNumber? = nil, isWithdrawn: Bool = false
+    reign: Reign, cause: Cause, point: PointNumber? = nil, isWithdrawn: Bool = false,
+    isLossAccepted: Bool = false
   ) {
+    self.isLossAccepted = isLossAccepted
     self.reign = reign
     self.cause = cause
     self.point = point
@@ -141,6 +145,8 @@ extension Supervisor {
     /// The agent has made the new reign durable and the tree ready.
     case promoted
     case notPromoted
+    /// Nor will it, for more would be lost than anybody has agreed to.
+    case lossRefused
     /// The agent has not begun this reign, and never will.
     case forgone(Reign)
     case started
@@ -156,8 +162,9 @@ extension Supervisor {
     case otherFenced(Bool)
     /// What the plan's checks say of the service that runs.
     case health(isWell: Bool)
-    /// A person wants this site promoted, the loss and the end of the other site's lease accepted.
-    case failoverOrdered(PointNumber?)
+    /// A person wants this site promoted, the end of the other site's lease accepted, and the loss
+    /// as far as it is configured, or whatever it is.
+    case failoverOrdered(PointNumber?, isLossAccepted: Bool)
     /// A person wants what was ordered no more.
     case failoverWithdrawn
     /// A person has put right what the plan failed at.

@@ -48,6 +48,9 @@ package struct Supervisor: Sendable {
   /// The reign that a person's word is good for, until the arbiter is heard.
   var wordReign: Reign?
   var wordCountsFrom = Instant(nanos: .min)
+  /// This site's reign, where the arbiter has contradicted a person's word for it: what it was
+  /// given for is not so, until it is given anew.
+  package internal(set) var contradicted: Reign?
   var nextPromiseAsk = Instant(nanos: .min)
   /// Whether the last question got no answer at all.
   package internal(set) var isArbiterLost = false
@@ -114,6 +117,10 @@ package struct Supervisor: Sendable {
       isPromoting = false
       promotingSince = nil
     case .notPromoted: isPromoting = false
+    case .lossRefused:
+      isPromoting = false
+      // What is lost grows by itself alone: nobody waits for that, and the other site may serve.
+      if let intent, !intent.isWithdrawn { withdraw(now, &orders) }
     case .forgone(let reign):
       guard let intent, intent.isWithdrawn, intent.reign == reign else { break }
       forgone = reign
@@ -133,7 +140,8 @@ package struct Supervisor: Sendable {
     case .paused: paused(now, &orders)
     case .otherFenced(let isOff): otherFenced(isOff, now, &orders)
     case .health(let isWell): hear(isWell: isWell, &orders)
-    case .failoverOrdered(let point): failover(isOrdered: true, point, &orders)
+    case .failoverOrdered(let point, let isLossAccepted):
+      failover(isOrdered: true, isLossAccepted: isLossAccepted, point, &orders)
     case .failoverWithdrawn:
       if let intent, intent.cause != .planned, !intent.isWithdrawn { withdraw(now, &orders) }
     case .startOrdered: isStartWanted = service == .failed
@@ -231,6 +239,12 @@ package struct Supervisor: Sendable {
   private mutating func hear(
     _ isByWord: Bool, of reign: Reign, _ now: Instant, _ orders: inout [Order]
   ) {
+    if isByWord, reign == contradicted {
+      // Until the agent has heard of it.
+      wordReign = nil
+      return
+    }
+    contradicted = nil
     if isByWord, lease?.reign == reign, let lease, lease.fenceAt > now {
       orders.append(.hand(reign))
     } else if isByWord, now >= wordCountsFrom {

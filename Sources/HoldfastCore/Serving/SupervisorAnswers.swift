@@ -14,9 +14,9 @@ extension Supervisor {
     case .free(let reign): (vacant, isHeldByOther) = (reign, false)
     case .granted: (vacant, isHeldByOther) = (nil, nil)
     case .held: (vacant, isHeldByOther) = (nil, true)
-    case .refused(.quiet): isHeldByOther = true
+    case .refused(.quiet), .refused(.superseded): isHeldByOther = true
     case .refused(.split), .refused(.unheard): isHeldByOther = false
-    case .released, .refused(.superseded), .refused(.foreign): break
+    case .released, .refused(.foreign): break
     }
     switch answer {
     case .granted(let wait):
@@ -45,6 +45,7 @@ extension Supervisor {
     case .held(let reign, _) where asked == .ask:
       // Of so long after it the other site has been granted its lease: it serves again.
       if let declinedAt, now - declinedAt > settings.terms.ttl * 2 { self.declinedAt = nil }
+      if let report, reign.epoch > report.record.reign.epoch { contradict() }
       settle(reign, now, &orders)
     case .held:
       // Of a planned move the other site's release is on its way.
@@ -60,10 +61,15 @@ extension Supervisor {
         if intent != nil { return abandon(refusal, &orders) }
         if mayRun { fence(.superseded, &orders) }
         lease = nil
-        wordReign = nil
+        contradict()
       case .unheard, .foreign, .quiet: withoutArbiter(now, &orders)
       }
     }
+  }
+
+  private mutating func contradict() {
+    wordReign = nil
+    if report?.isByWord == true { contradicted = report?.record.reign }
   }
 
   mutating func extend(

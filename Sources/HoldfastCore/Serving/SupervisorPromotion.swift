@@ -51,9 +51,17 @@ extension Supervisor {
       && (report.role == .standby || report.role == .unknown)
   }
 
-  mutating func failover(isOrdered: Bool, _ point: PointNumber?, _ orders: inout [Order]) {
+  mutating func failover(
+    isOrdered: Bool, isLossAccepted: Bool = false, _ point: PointNumber?,
+    _ orders: inout [Order]
+  ) {
     guard let report, mayBePromoted(report) else { return orders.append(.refuse(nil)) }
-    if let intent, intent.isOrdered || !isOrdered { return }
+    if var begun = intent, begun.isOrdered || !isOrdered {
+      guard isOrdered, isLossAccepted, !begun.isLossAccepted else { return }
+      begun.isLossAccepted = true
+      intent = begun
+      return orders.append(.persist(begun))
+    }
     // The agent hears of who ordered it first.
     if intent?.cause == .planned || intent?.isWithdrawn == true {
       return orders.append(.refuse(nil))
@@ -62,7 +70,8 @@ extension Supervisor {
     self.chance = nil
     let reign = intent?.reign ?? Reign(epoch: report.record.reign.epoch.next, id: chance)
     let begun = PromotionIntent(
-      reign: reign, cause: isOrdered ? .ordered : .automatic, point: point)
+      reign: reign, cause: isOrdered ? .ordered : .automatic, point: point,
+      isLossAccepted: isLossAccepted)
     intent = begun
     promotingSince = nil
     nextAsk = Instant(nanos: .min)

@@ -241,6 +241,8 @@ package enum Limits {
   /// Rounds of sharing while units still run, until one takes no longer than so.
   package static let renewRoundsMax = 3
   package static let renewedWithin = Duration.milliseconds(500)
+  /// Directories that are watched anew before units are stopped.
+  package static let coveredAtOnceMax = 2000
   /// Places that are looked at while units stand still.
   package static let frozenPlacesMax = 2000
   /// Content that is read while units stand still, where blocks cannot be shared.

@@ -8,8 +8,12 @@ package enum Mappings {
   /// Looks for shared writable mappings (proc_pid_maps(5)). A file's name there may be a hard
   /// link's, a bind mount's or a namespace's: what does not lie below a root by its path is told as
   /// an object, each once for each process.
-  package static func look(roots: [String]) -> MappingReport {
+  /// - Parameter isAlone: whether nobody has files of the roots open but the processes that can be
+  ///   seen here: those of a namespace of their own, such as a container's, are told of no others.
+  package static func look(roots: [String], isAlone: Bool) -> MappingReport {
     var report = MappingReport()
+    // Where some are hidden (proc(5), `hidepid`), the first one is too.
+    var isFirstSeen = false
     let number = unsafe holdfast_openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
     guard number >= 0 else {
       report.isComplete = false
@@ -23,6 +27,7 @@ package enum Mappings {
         if errno != ENOENT, errno != ESRCH { report.isComplete = false }
         continue
       }
+      if process == 1 { isFirstSeen = true }
       var seen: Set<MappedFile.Name> = []
       var isAsynchronous = false
       for line in maps.split(separator: 0x0A) {
@@ -41,6 +46,7 @@ package enum Mappings {
       }
       report.files += seen.map { MappedFile(process: process, name: $0) }
     }
+    if !isFirstSeen || !(isAlone || Namespace.isFirstOfProcesses) { report.isComplete = false }
     return report
   }
 

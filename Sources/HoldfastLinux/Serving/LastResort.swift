@@ -16,17 +16,9 @@ package final class LastResort: Sendable {
     let isInStead = environment["SERVICE_RESULT"] != nil && getppid() == 1
     guard isGuarded || isInStead else { return nil }
     let number =
-      Self.isInContainer
+      !Namespace.isFirstOfProcesses
       ? -1 : unsafe holdfast_openat(AT_FDCWD, "/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC, 0)
     trigger = number >= 0 ? Descriptor(number) : nil
-  }
-
-  /// The first namespace of processes has a number of its own (PROC_PID_INIT_INO in the kernel's
-  /// proc_ns.h).
-  private static var isInContainer: Bool {
-    var room = [UInt8](repeating: 0, count: 64)
-    let count = unsafe readlink("/proc/self/ns/pid", &room, room.count)
-    return count < 0 || String(decoding: room[..<count], as: UTF8.self) != "pid:[4026531836]"
   }
 
   /// Needs no disk and forks nothing. A container ends as a whole (reboot(2), pid_namespaces(7)).

@@ -13,6 +13,9 @@ package final class Fanotify: Watch {
     var buffer: EventBuffer
     /// Directory handles seen, and where they lie; `nil` outside of all roots.
     var places: [[UInt8]: Place?] = [:]
+    /// Objects that had the name by which they were changed, and no other that is to be looked for,
+    /// by directory and name; since the last of its events was taken.
+    var named: [[UInt8]: [UInt8]] = [:]
     var process: Int32?
     /// Of what was taken last.
     var told: Int32?
@@ -79,6 +82,7 @@ package final class Fanotify: Watch {
   package func drain() -> [WatchEvent] {
     state.withLock { state in
       read(into: &state)
+      state.named.removeAll(keepingCapacity: true)
       (state.told, state.process) = (state.process, nil)
       return state.buffer.take()
     }
@@ -132,12 +136,14 @@ package final class Fanotify: Watch {
     var offset = event.lowerBound + header
     var isPlaced = false
     var object: Range<Int>?
+    var name: Range<Int>?
     while offset + 4 <= event.upperBound {
       let kind = Int(bytes[offset])
       let length = number(bytes, offset + 2, 2)
       guard length >= 4, offset + length <= event.upperBound else { return }
       let record = offset..<(offset + length)
       if kind == Int(FAN_EVENT_INFO_TYPE_DFID_NAME) || kind == Int(FAN_EVENT_INFO_TYPE_DFID) {
+        name = record
         if take(bytes, record, mask, isDirectory, &state) {
           isPlaced = true
           // 0 of a process that another process namespace hides.
@@ -148,22 +154,55 @@ package final class Fanotify: Watch {
       }
       offset += length
     }
-    // By a name elsewhere on the filesystem; what has one name alone has none in a root.
-    if !isPlaced, !isDirectory, let object { takeLinked(bytes, object, &state) }
+    guard !isDirectory, let name, let object else { return }
+    let key = Array(bytes[(name.lowerBound + 4)..<name.upperBound])
+    if mask & UInt64(FAN_DELETE | FAN_MOVED_FROM) != 0 { state.named[key] = nil }
+    let handle = Array(bytes[object])
+    if state.named[key] == handle { return }
+    if takeLinked(bytes, object, by: name, isPlaced: isPlaced, &state) { state.named[key] = handle }
   }
 
-  private func takeLinked(_ bytes: [UInt8], _ record: Range<Int>, _ state: inout State) {
+  /// Tells of an object that may have names in the roots besides the one by which it was changed:
+  /// one that was changed by a name elsewhere on the filesystem, or by a descriptor whose name is
+  /// gone, which the kernel goes on to tell.
+  /// - Returns: whether there is nothing to tell.
+  private func takeLinked(
+    _ bytes: [UInt8], _ record: Range<Int>, by name: Range<Int>, isPlaced: Bool,
+    _ state: inout State
+  ) -> Bool {
     guard let (filesystem, handle, _) = parse(bytes, record),
       let root = filesystems.firstIndex(of: filesystem)
-    else { return }
+    else { return true }
     let number = reopen(handle, root, holdfast_o_path)
-    guard number >= 0 else { return }
+    // One that is gone has no name.
+    guard number >= 0 else { return false }
     let object = Descriptor(number)
     var status = stat()
-    guard unsafe fstat(object.number, &status) == 0, status.st_nlink > 1 else { return }
-    state.process = nil
-    state.buffer.add(
-      .linked(FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))))
+    guard unsafe fstat(object.number, &status) == 0, status.st_nlink > 0 else { return false }
+    let identity = FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+    if isPlaced || status.st_nlink == 1, isNamed(bytes, name, identity) { return true }
+    if !isPlaced { state.process = nil }
+    state.buffer.add(.linked(identity))
+    return false
+  }
+
+  /// Whether an object has the name that was told.
+  private func isNamed(_ bytes: [UInt8], _ record: Range<Int>, _ identity: FileIdentity) -> Bool {
+    guard let (filesystem, handle, name) = parse(bytes, record),
+      let root = filesystems.firstIndex(of: filesystem)
+    else { return false }
+    let number = reopen(handle, root, holdfast_o_path | O_DIRECTORY)
+    guard number >= 0 else { return false }
+    let directory = Descriptor(number)
+    var status = stat()
+    let found = unsafe (name + [0]).withUnsafeBufferPointer { text -> Int32 in
+      guard let base = text.baseAddress else { return -1 }
+      return unsafe base.withMemoryRebound(to: CChar.self, capacity: text.count) {
+        unsafe fstatat(directory.number, $0, &status, AT_SYMLINK_NOFOLLOW)
+      }
+    }
+    return found == 0
+      && FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino)) == identity
   }
 
   /// One record: header (4), fsid (8), struct file_handle (8 + its bytes), name with a NUL.
@@ -215,18 +254,23 @@ package final class Fanotify: Watch {
   ) -> Place? {
     let key = filesystem + handle
     if let known = state.places[key] { return known }
-    guard let root = filesystems.firstIndex(of: filesystem) else { return nil }
-    let number = reopen(handle, root, holdfast_o_path | O_DIRECTORY)
-    guard number >= 0 else {
-      // A directory that is gone needs no event of its own: its parent tells. Of any other, what
-      // changed in it is unknown.
-      if errno != ESTALE, errno != ENOENT {
-        state.buffer.add(.lost(Place(root: RootNumber(rawValue: root), path: .top)))
+    var found: Place?
+    // Each root through its own top: they may be mounts of their own, of one filesystem, and what
+    // lies beyond a mount has no path from it that means anything.
+    for root in filesystems.indices where filesystems[root] == filesystem {
+      let number = reopen(handle, root, holdfast_o_path | O_DIRECTORY)
+      guard number >= 0 else {
+        // A directory that is gone needs no event of its own: its parent tells. Of any other, what
+        // changed in it is unknown.
+        if errno != ESTALE, errno != ENOENT {
+          state.buffer.add(.lost(Place(root: RootNumber(rawValue: root), path: .top)))
+        }
+        return nil
       }
-      return nil
+      let directory = Descriptor(number)
+      found = position(ofPath: path(of: directory), in: root)
+      if found != nil { break }
     }
-    let directory = Descriptor(number)
-    let found = position(ofPath: path(of: directory))
     if state.places.count >= Self.placesMax { state.places.removeAll() }
     state.places[key] = .some(found)
     return found
@@ -242,14 +286,14 @@ package final class Fanotify: Watch {
     return Array(buffer.prefix(max(0, count)))
   }
 
-  private func position(ofPath path: [UInt8]) -> Place? {
-    for (index, root) in roots.enumerated() where path.starts(with: root) {
-      let number = RootNumber(rawValue: index)
-      if path.count == root.count { return Place(root: number, path: .top) }
-      if path[root.count] == 0x2F, let below = TreePath(Array(path[(root.count + 1)...])) {
-        return Place(root: number, path: below)
-      }
+  private func position(ofPath path: [UInt8], in index: Int) -> Place? {
+    let root = roots[index]
+    guard path.starts(with: root) else { return nil }
+    let number = RootNumber(rawValue: index)
+    if path.count == root.count { return Place(root: number, path: .top) }
+    guard path[root.count] == 0x2F, let below = TreePath(Array(path[(root.count + 1)...])) else {
+      return nil
     }
-    return nil
+    return Place(root: number, path: below)
   }
 }

@@ -56,28 +56,62 @@ package final class Materials {
   private func revise(
     _ tree: any Tree, _ path: TreePath, _ entry: Entry, from earlier: Earlier
   ) throws -> Status? {
+    guard let file = try clone(tree, path, entry, from: earlier) else { return nil }
+    defer { file.close() }
+    let isWhole = try forEachNew(entry, since: earlier.entry) { offset, reference in
+      try write(file, reference, at: offset, isSparse: false)
+    }
+    guard isWhole else { return nil }
+    if entry.size != earlier.entry.size { try file.truncate(to: entry.size) }
+    return try dress(file, entry)
+  }
+
+  private func clone(
+    _ tree: any Tree, _ path: TreePath, _ entry: Entry, from earlier: Earlier
+  ) throws -> (any TreeFile)? {
     let old = earlier.entry
     guard entry.size >= Limits.revisedBytesMin,
-      max(entry.size, old.size) <= Limits.revisedBytesMax, !entry.sparse, !old.sparse,
-      let file = try tree.clone(earlier.path, as: path)
+      max(entry.size, old.size) <= Limits.revisedBytesMax, !entry.sparse, !old.sparse
     else { return nil }
-    defer { file.close() }
+    return try tree.clone(earlier.path, as: path)
+  }
+
+  /// Calls `body` with the chunks that do not stand at the same place in an older content.
+  /// - Returns: false where there is a hole, which would show what was there.
+  private func forEachNew(
+    _ entry: Entry, since old: Entry, _ body: (Int64, ChunkReference) throws -> Void
+  ) throws -> Bool {
     var known: [(offset: Int64, name: ChunkName)] = []
     try reader.forEachReference(old.content) { known.append(($0, $1.name)) }
     var index = 0
     var end: Int64 = 0
     try reader.forEachReference(entry.content) { offset, reference in
-      // A hole would show what was there.
-      guard offset == end else { throw TreeError.exists(path) }
+      guard offset == end else { return }
       end += reference.length
       while index < known.count, known[index].offset < offset { index += 1 }
       // A name stands for bytes and so for their number.
       if index < known.count, known[index] == (offset, reference.name) { return }
-      try write(file, reference, at: offset, isSparse: false)
+      try body(offset, reference)
     }
-    guard end == entry.size else { return nil }
-    if entry.size != old.size { try file.truncate(to: entry.size) }
-    return try dress(file, entry)
+    return end == entry.size
+  }
+
+  /// Bytes that ``build(_:_:_:from:)`` writes at most: of holes none, and none of blocks that are
+  /// shared.
+  /// - Parameter path: where nothing is, and nothing will be.
+  func need(
+    _ tree: any Tree, _ path: TreePath, _ entry: Entry, from earlier: Earlier?
+  ) throws -> Int64 {
+    var needed: Int64 = 0
+    if let earlier, let file = try? clone(tree, path, entry, from: earlier) {
+      file.close()
+      try tree.remove(path, directory: false)
+      let isWhole = try forEachNew(entry, since: earlier.entry) { needed += $1.length }
+      if isWhole { return needed }
+      needed = 0
+    }
+    try reader.forEachReference(entry.content) { needed += $1.length }
+    return needed
   }
 
   /// The same of a file of which nothing is there.

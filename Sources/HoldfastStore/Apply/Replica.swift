@@ -85,7 +85,14 @@ package final class Replica {
       } else if try isFirst || index.point(record.applied) == nil {
         // What the replica is no kept point says any more: all of it is looked at.
         unknown = []
-        try change(from: .none, to: point, isForced: true)
+        let isHalfMade = isFirst && !record.intents.isEmpty
+        do {
+          try change(from: .none, to: point, isForced: true)
+        } catch ApplyError.full where isHalfMade {
+          // What was made of the first point that never came to be takes the room of what is to be.
+          try sweep(try strangers(at: .none))
+          try fill(point)
+        }
       } else {
         try change(from: record.applied, to: point, isForced: !unknown.isEmpty)
       }
@@ -111,7 +118,16 @@ package final class Replica {
 
   /// The first point, into empty roots: nothing needs to be kept, so objects are made in place.
   func fill(_ point: Point) throws {
-    try reserve(point.totals.bytes)
+    try reserve(point.totals.bytes) {
+      var needed: Int64 = 0
+      try index.forEachEntry(at: point.number) { place, entry in
+        guard entry.kind == .regular, !isExcluded(place, entry),
+          try firstName(of: place, entry, .none, point.number, false) ?? place == place
+        else { return }
+        needed += try materials.need(tree(place), staged(0), entry, from: nil)
+      }
+      return needed
+    }
     // Now, since making its directory moves the time of the top, which is set at the end.
     for tree in trees { try clearStaging(tree) }
     try open(intentTo: point.number)
@@ -137,19 +153,23 @@ package final class Replica {
         needed += new.size
       }
     }
-    try reserve(needed)
+    try reserve(needed) {
+      var needed: Int64 = 0
+      try forEachDifference(from, target, isForced) { place, old, new in
+        guard let new, case .build = try action(place, old, new, from, target, isForced: isForced)
+        else { return }
+        needed += try materials.need(tree(place), staged(0), new, from: try earlier(place, old))
+      }
+      return needed
+    }
     var number = 0
     try forEachDifference(from, target, isForced) { place, old, new in
       guard let new else { return }
       if case .build = try action(place, old, new, from, target, isForced: isForced) {
         number += 1
         probe.hit(.applying)
-        let tree = tree(place)
-        let earlier = try old.flatMap { old in
-          try knows(place) && catalog.row(place)?.entry == old
-            ? Materials.Earlier(path: place.path, entry: old) : nil
-        }
-        _ = try materials.build(tree, staged(number), new, from: earlier)
+        _ = try materials.build(
+          tree(place), staged(number), new, from: try earlier(place, old))
       }
     }
     // Only to meet errors before anything is displaced: a crash from here on rebuilds it all.
@@ -259,12 +279,22 @@ package final class Replica {
     }
   }
 
-  func reserve(_ needed: Int64) throws {
-    for tree in trees {
-      let free = try tree.freeBytes()
-      if free < needed + Limits.freeBytesReserve, needed > 0 {
-        throw ApplyError.full(needed: needed, free: free)
-      }
+  /// What stands there, where it is what was made there last.
+  private func earlier(_ place: Place, _ old: Entry?) throws -> Materials.Earlier? {
+    guard let old, try knows(place), try catalog.row(place)?.entry == old else { return nil }
+    return Materials.Earlier(path: place.path, entry: old)
+  }
+
+  /// - Parameters:
+  ///   - most: bytes that are needed at most.
+  ///   - exactly: what is really needed; asked only where there is not room for all.
+  func reserve(_ most: Int64, exactly: () throws -> Int64) throws {
+    guard let free = try trees.map({ try $0.freeBytes() }).min(),
+      most > 0, free < most + Limits.freeBytesReserve
+    else { return }
+    let needed = try exactly()
+    if free < needed + Limits.freeBytesReserve, needed > 0 {
+      throw ApplyError.full(needed: needed, free: free)
     }
   }
 }

@@ -36,9 +36,10 @@ package final class Ingest {
   private let refusedAttempts: Set<RandomID>
   /// The point that was refused last.
   package private(set) var refused = PointNumber.none
-  package private(set) var refusedAttempt: RandomID?
-  /// The same, where a catching up of the journal's end alone refused it for lack of content.
-  package private(set) var refusedAtTail: RandomID?
+  /// Attempts that were refused and are not yet asked for, in their order.
+  private var refusals: [RandomID] = []
+  /// The same, where a catching up of the journal's end alone refused them for lack of content.
+  package private(set) var refusedAtTail: [RandomID] = []
 
   /// - Parameter roots: how many the pair has; the other side may name no other.
   ///   - refused: attempts that no catching up makes points of.
@@ -78,6 +79,7 @@ package final class Ingest {
     defer {
       snapshot = nil
       isCatchingUp = false
+      refusals = []
     }
     newest = try index.newest(atLeast: .fuzzy)
     highest = try index.points().first?.point.number ?? .none
@@ -91,6 +93,9 @@ package final class Ingest {
           _ = try take(position, bytes, record)
         } catch let error as IndexError {
           throw error
+        } catch JournalError.disk(let error) {
+          // It may be one then that the disk can be asked again.
+          throw JournalError.disk(error)
         } catch {
           // What could not become a point then cannot now either.
         }
@@ -147,9 +152,11 @@ package final class Ingest {
       try note(try journal.plain(position.segment, bytes, record, at: position))
       return nil
     case .carried:
-      // An index that is not being rebuilt holds all that a snapshot says.
+      let plain = try journal.plain(position.segment, bytes, record, at: position)
       if snapshot != nil {
-        try carried(try journal.plain(position.segment, bytes, record, at: position))
+        try carried(plain)
+      } else if try Carried(decoding: plain).part == .last, try isOlder(than: position) {
+        throw IndexError.unusable("it is older than the journal's last compaction")
       }
       return nil
     }
@@ -170,6 +177,13 @@ package final class Ingest {
     }
   }
 
+  /// Attempts that were refused since this was last asked: each is to be kept on record before
+  /// anybody hears of it.
+  package func takeRefusals() -> [RandomID] {
+    defer { refusals = [] }
+    return refusals
+  }
+
   private func known(_ place: Place) throws(CodingError) {
     guard place.root.rawValue < roots else { throw .invalid("root number of a place") }
   }
@@ -181,7 +195,8 @@ package final class Ingest {
     }
     // The rows of one that is not above all others would be taken for those of a sealed point.
     guard head.number > highest, head.number.rawValue <= Limits.pointMax else {
-      (refused, refusedAttempt) = (head.number, head.attempt)
+      refused = head.number
+      refusals.append(head.attempt)
       throw Refusal.invalid("number goes back")
     }
     try index.beginAttempt(head.number, id: head.attempt, whole: head.isWhole)
@@ -229,13 +244,15 @@ package final class Ingest {
       guard point.number > highest else { throw .invalid("number goes back") }
     } catch {
       refused = point.number
-      refusedAttempt = record.attempt
-      if case .missing = error, isCatchingUp, isAtTail { refusedAtTail = record.attempt }
+      refusals.append(record.attempt)
+      if case .missing = error, isCatchingUp, isAtTail { refusedAtTail.append(record.attempt) }
       try index.abandonAttempt()
       throw error
     }
     guard try index.attemptDigest() == point.tree else {
       refused = point.number
+      // An index that was damaged may be why: another would take it for a point.
+      refusals.append(record.attempt)
       try index.abandonAttempt()
       throw Refusal.digest
     }
@@ -254,6 +271,16 @@ package final class Ingest {
       try index.revert(to: from, as: number)
       newest = try index.newest(atLeast: .fuzzy)
       highest = max(highest, number)
+    }
+  }
+
+  /// Whether segments have gone, once a snapshot was behind them, that the index rests on, or that
+  /// held what it has not taken in.
+  private func isOlder(than snapshot: RecordPosition) throws -> Bool {
+    let covered = try index.covered()?.upTo ?? .start
+    let wanted = Set(try index.liveBytes().keys).union(covered.segment...snapshot.segment)
+    return wanted.contains {
+      $0 > 0 && journal.segments[$0] == nil && !journal.unreadable.contains($0)
     }
   }
 

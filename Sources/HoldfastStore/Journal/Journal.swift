@@ -86,10 +86,14 @@ package final class Journal {
     try Self.asking { () throws(DiskError) in
       guard offset < size else { return }
       while offset < size {
-        let bytes = try file.read(at: offset, count: min(Limits.dataBytes, Int(size - offset)))
-        guard !bytes.isEmpty else { break }
-        try file.write(bytes, 0..<bytes.count, at: offset)
-        offset += Int64(bytes.count)
+        let count = min(Limits.dataBytes, Int(size - offset))
+        var end = offset
+        try Self.readInPieces(file, at: offset, count: count) { bytes, start throws(DiskError) in
+          end = start + Int64(bytes.count)
+          try file.write(bytes, 0..<bytes.count, at: start)
+        }
+        // What cannot be read was found damaged, and stays as it is.
+        offset = max(end, offset + Int64(count))
       }
       try file.flush()
     }
@@ -136,6 +140,44 @@ package final class Journal {
     return name
   }
 
+  /// - Returns: nothing where the disk has lost it.
+  private static func head(_ file: any DiskFile) throws(JournalError) -> [UInt8] {
+    try asking { () throws(DiskError) in
+      var head: [UInt8] = []
+      try readInPieces(file, at: 0, count: SegmentHeader.encodedBytes) { bytes, _ in head = bytes }
+      return head
+    }
+  }
+
+  private static let pieceBytes = 4096
+
+  /// Hands over all that can be read, in order, in one piece unless the disk has lost some of it.
+  private static func readInPieces(
+    _ file: any DiskFile, at offset: Int64, count: Int,
+    _ body: ([UInt8], Int64) throws(DiskError) -> Void
+  ) throws(DiskError) {
+    do throws(DiskError) {
+      return try body(try file.read(at: offset, count: count), offset)
+    } catch {
+      guard error.isContentLost else { throw error }
+    }
+    var start = offset
+    let end = offset + Int64(count)
+    while start < end {
+      // To the next page of the file: a disk loses no less than a block of it.
+      let next = min(end, (start / Int64(pieceBytes) + 1) * Int64(pieceBytes))
+      let bytes: [UInt8]?
+      do throws(DiskError) {
+        bytes = try file.read(at: start, count: Int(next - start))
+      } catch {
+        guard error.isContentLost else { throw error }
+        bytes = nil
+      }
+      if let bytes { try body(bytes, start) }
+      start = next
+    }
+  }
+
   private static func asking<T>(_ body: () throws(DiskError) -> T) throws(JournalError) -> T {
     do throws(DiskError) { return try body() } catch { throw .disk(error) }
   }
@@ -146,9 +188,7 @@ package final class Journal {
     let name = try self.name(number)
     let file = try Self.asking { () throws(DiskError) in try disk.open(name, writable: isLast) }
     let size = try Self.asking { () throws(DiskError) in try file.size() }
-    let start = try Self.asking { () throws(DiskError) in
-      try file.read(at: 0, count: SegmentHeader.encodedBytes)
-    }
+    let start = try Self.head(file)
     do throws(CodingError) {
       let header = try SegmentHeader(decoding: start)
       segments[number] = SegmentInfo(
@@ -340,15 +380,34 @@ package final class Journal {
     return try Self.asking { () throws(DiskError) in try file.read(at: offset, count: wanted) }
   }
 
+  /// The same with zeros in place of what the disk has lost: no record is whole there.
+  func readableBytes(
+    _ number: UInt64, at offset: Int64, count: Int
+  ) throws(JournalError) -> [UInt8] {
+    do throws(JournalError) {
+      return try bytes(number, at: offset, count: count)
+    } catch {
+      guard case .disk(let cause) = error, cause.isContentLost else { throw error }
+    }
+    let file = try self.file(number)
+    let wanted = min(count, Int((segments[number]?.size ?? offset) - offset))
+    var found = [UInt8](repeating: 0, count: wanted)
+    try Self.asking { () throws(DiskError) in
+      try Self.readInPieces(file, at: offset, count: wanted) { bytes, start in
+        let index = Int(start - offset)
+        found.replaceSubrange(index..<(index + bytes.count), with: bytes)
+      }
+    }
+    return found
+  }
+
   private func refresh(_ number: UInt64, _ file: any DiskFile) throws(JournalError) {
     let size = try Self.asking { () throws(DiskError) in try file.size() }
     if segments[number] != nil {
       segments[number]?.size = size
       return
     }
-    let start = try Self.asking { () throws(DiskError) in
-      try file.read(at: 0, count: SegmentHeader.encodedBytes)
-    }
+    let start = try Self.head(file)
     do throws(CodingError) {
       segments[number] = SegmentInfo(
         header: try SegmentHeader(decoding: start), base: Self.base(ofName: names[number] ?? ""),

@@ -77,7 +77,7 @@ extension Journal {
 
   private func claimedChunk(_ position: RecordPosition) -> ChunkName? {
     let count = RecordHeader.prefixBytes + RecordHeader.encodedBytes
-    guard let head = try? bytes(position.segment, at: position.offset, count: count) else {
+    guard let head = try? readableBytes(position.segment, at: position.offset, count: count) else {
       return nil
     }
     var reader = Reader(head, min(RecordHeader.prefixBytes, head.count)..<head.count)

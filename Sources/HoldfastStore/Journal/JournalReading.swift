@@ -19,7 +19,7 @@ extension Journal {
     var offset = max(offset, Int64(SegmentHeader.encodedBytes))
     guard let info = segments[number] else { return }
     while offset < info.size {
-      let bytes = try self.bytes(number, at: offset, count: Self.scanBytes)
+      let bytes = try readableBytes(number, at: offset, count: Self.scanBytes)
       var start = 0
       while start < bytes.count {
         let position = RecordPosition(segment: number, offset: offset + Int64(start))
@@ -73,7 +73,7 @@ extension Journal {
       while offset < last {
         let position = RecordPosition(segment: number, offset: offset)
         if offset + Int64(Self.headBytes) > seen.offset + Int64(seen.bytes.count) {
-          seen = (offset, try bytes(number, at: offset, count: Self.headsBytes))
+          seen = (offset, try readableBytes(number, at: offset, count: Self.headsBytes))
         }
         var reader = Reader(seen.bytes, Int(offset - seen.offset)..<seen.bytes.count)
         let length = Int64(try reader.fixed(UInt32.self))
@@ -149,7 +149,7 @@ extension Journal {
       if start + Int64(count) <= Int64(window.bytes.count) { return (window.bytes, Int(start)) }
       isNext = start <= Int64(window.bytes.count)
     }
-    let read = try bytes(
+    let read = try readableBytes(
       position.segment, at: position.offset,
       count: max(count, isNext ? Limits.journalAheadBytes : Limits.journalReadBytes))
     window = (position.segment, position.offset, read)

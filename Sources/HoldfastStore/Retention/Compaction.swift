@@ -17,6 +17,8 @@ package final class Compaction {
   private let compressor = Compressor(codec: .zstd)
   private static let pendingBytes = 1 << 20
   private var moved: [Moved] = []
+  /// Files that this pass has begun.
+  private var begun: [UInt64] = []
 
   private struct Moved {
     var name: ChunkName
@@ -49,7 +51,8 @@ package final class Compaction {
   }
 
   /// One pass. Nobody may be reading the journal by the index meanwhile, and no attempt be open.
-  /// After a throw nothing that was kept is lost; what was copied is nobody's.
+  /// After a throw nothing that was kept is lost; what was copied is nobody's, and gone unless the
+  /// index may name it.
   /// - Parameters:
   ///   - sealedUpTo: see ``Ingest/sealedUpTo``.
   ///   - open: segments that are still appended to, or tell the primary where to go on.
@@ -58,28 +61,26 @@ package final class Compaction {
     let live = try index.liveBytes()
     var outcome = Outcome(
       live: live.values.reduce(0, +), removed: 0, damaged: [], isSwept: isSwept)
-    let victims = choose(live, open: open)
+    let victims = try choose(live, open: open)
     guard !victims.isEmpty else { return outcome }
-    moved = []
-    encoder = nil
-    try writeSnapshot()
     var done: [UInt64] = []
-    for victim in victims {
-      probe.hit(.retaining)
-      if try copy(victim, live: live[victim] ?? 0) {
-        done.append(victim)
-      } else {
-        outcome.damaged.append(victim)
+    let end = try writing {
+      for victim in victims {
+        probe.hit(.compacting)
+        if try copy(victim, live: live[victim] ?? 0) {
+          done.append(victim)
+        } else {
+          outcome.damaged.append(victim)
+        }
       }
     }
-    let end = try close()
-    probe.hit(.retaining)
+    probe.hit(.compacting)
     for row in moved { try index.moveChunk(row.name, to: row.position, bytes: row.bytes) }
     try index.commit(upTo: end)
-    probe.hit(.retaining)
+    probe.hit(.compacting)
     for victim in done {
       try journal.remove(victim)
-      probe.hit(.retaining)
+      probe.hit(.compacting)
     }
     outcome.removed = done.count
     return outcome
@@ -88,10 +89,21 @@ package final class Compaction {
   /// All that the index knows goes to the journal's end, durably: of what was written before only
   /// chunks are needed any more. No attempt may be open.
   package func carry() throws {
-    encoder = nil
-    moved = []
-    try writeSnapshot()
-    try index.commit(upTo: try close())
+    try index.commit(upTo: try writing {})
+  }
+
+  /// Writes a snapshot and what `body` adds, durably.
+  /// - Returns: where it ends. After a throw nothing of it is there.
+  private func writing(_ body: () throws -> Void) throws -> RecordPosition {
+    (encoder, moved, begun, pending) = (nil, [], [], [])
+    do {
+      try writeSnapshot()
+      try body()
+      return try close()
+    } catch {
+      for number in begun { try? journal.remove(number) }
+      throw error
+    }
   }
 
   private func sweep(_ sealedUpTo: RecordPosition) throws -> Bool {
@@ -111,14 +123,15 @@ package final class Compaction {
   }
 
   /// The emptiest first, as many as one pass may copy.
-  private func choose(_ live: [UInt64: Int64], open: Set<UInt64>) -> [UInt64] {
+  private func choose(_ live: [UInt64: Int64], open: Set<UInt64>) throws -> [UInt64] {
     func share(_ number: UInt64) -> Double {
       Double(live[number] ?? 0) / Double(max(1, journal.segments[number]?.size ?? 1))
     }
     let sparse = journal.segments.keys.filter {
       !open.contains($0) && share($0) < Limits.liveShareMin
     }
-    var budget = Limits.compactionBytes
+    // What is given back is given back only once the copies are there.
+    var budget = min(Limits.compactionBytes, try journal.freeBytes() / 2)
     var chosen: [UInt64] = []
     for number in sparse.sorted(by: { (share($0), $0) < (share($1), $1) }) {
       budget -= live[number] ?? 0
@@ -165,6 +178,7 @@ package final class Compaction {
       try writePending()
       let header = makeHeader()
       segment = try journal.begin(header)
+      begun.append(segment)
       encoder = SegmentEncoder(header: header, secret: secret)
     }
     let base = journal.segments[segment]?.size ?? 0

@@ -36,7 +36,9 @@ struct Agent: AsyncParsableCommand {
     defer { withExtendedLifetime(lock) {} }
     let key = try StateFiles.key(configuration)
     try StateFiles.makeDirectory(configuration.control, mode: 0o755)
-    let host = SystemHost(configuration, probe: KillProbe.wanted(environment))
+    let host = SystemHost(
+      configuration, probe: KillProbe.wanted(environment),
+      isAlone: environment["HOLDFAST_ALONE"] == "1")
     let network = try Network(key: key)
     let pins = try Pins(disk: try host.disk([]), clock: host.clock)
     let site = try Site(

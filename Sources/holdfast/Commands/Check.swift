@@ -185,7 +185,8 @@ struct Check: AsyncParsableCommand {
     guard pair.freezes else { return [] }
     let freezer = LinuxFreezer(control: configuration.control, pair: pair.name)
     let roots = pair.paths(on: configuration.site).map { Roots.realPath($0) ?? $0 }
-    let mappings = Mappings.look(roots: roots)
+    // Of those outside a container `status` tells.
+    let mappings = Mappings.look(roots: roots, isAlone: true)
     let mapped = mappings.files.compactMap { file -> (process: Int32, what: String)? in
       guard case .path(let root, let path) = file.name else { return nil }
       let name = String(decoding: path, as: UTF8.self)

@@ -16,7 +16,10 @@ enum Outcome: Int32 {
 struct CommandFailure: Error {
   var code: Outcome
   var message: String
-  init(_ code: Outcome, _ message: String) {
+  /// See ``FailureAnswer/isForLoss``.
+  var isForLoss: Bool
+  init(_ code: Outcome, _ message: String, isForLoss: Bool = false) {
+    self.isForLoss = isForLoss
     self.code = code
     self.message = message
   }

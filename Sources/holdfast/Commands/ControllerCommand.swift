@@ -234,7 +234,10 @@ struct ControllerCommand: AsyncParsableCommand {
         case "failover":
           let order = try? JSON.decode(FailoverRequest.self, request.body)
           let point = order?.point.map { PointNumber(rawValue: $0) }
-          return JSON.encode(FailoverAnswer(try await controller.failover(point)))
+          return JSON.encode(
+            FailoverAnswer(
+              try await controller.failover(
+                point, isLossAccepted: order?.acceptLoss == true)))
         case "withdraw":
           let by = "user \(request.user) on \(configuration.site)"
           return JSON.encode(TextAnswer(message: try await controller.withdraw(by: by)))
@@ -312,8 +315,8 @@ struct ControlSocketAgent: AgentDesk {
     _ pair: String, _ intent: PromotionIntent, othersLeft: Duration
   ) async -> PromotionOutcome {
     let request = FailoverRequest(
-      // What was to be lost when nobody was asked may have been less: the agent looks again.
-      point: intent.point?.rawValue, acceptLoss: intent.cause != .automatic,
+      point: intent.point?.rawValue,
+      acceptLoss: intent.isLossAccepted || intent.cause == .planned,
       otherSiteIsDown: false, preview: false, granted: ReignRequest(intent.reign),
       planned: intent.cause == .planned, othersSeconds: othersLeft.seconds)
     do {
@@ -324,7 +327,8 @@ struct ControlSocketAgent: AgentDesk {
           lossSeconds: answer.lossSeconds, lossBefore: answer.lossBefore,
           lossFiles: answer.lossFiles))
     } catch {
-      return .failed("\(error)")
+      let isForLoss = (error as? CommandFailure)?.isForLoss == true
+      return .failed("\(error)", isForLoss: isForLoss)
     }
   }
 }

@@ -28,12 +28,16 @@ struct StatusCommand: AsyncParsableCommand {
     var rows = [
       ["PAIR", "ROLE", "EPOCH", "PEER", "CAPTURED", "DURABLE", "APPLIED", "GRADE", "LAG"]
     ]
+    func grade(_ pair: StatusAnswer.Pair) -> String {
+      guard let grade = pair.grade else { return "-" }
+      return pair.provider.map { "\(grade) (\($0))" } ?? grade
+    }
     for pair in status.pairs {
       func point(_ number: UInt64?) -> String { number.map(String.init) ?? "-" }
       rows.append([
         pair.pair, pair.role, String(pair.epoch),
         pair.peer.site + (pair.peer.connected ? "" : " (away)"), point(pair.points.captured),
-        point(pair.points.durable), point(pair.points.applied), pair.grade ?? "-",
+        point(pair.points.durable), point(pair.points.applied), grade(pair),
         pair.lagSeconds.map(Terminal.seconds) ?? "unknown",
       ])
     }

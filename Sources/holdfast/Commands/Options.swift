@@ -95,7 +95,9 @@ struct AgentClient {
     }
     if response.status != 200 {
       if let failure = try? JSON.decode(FailureAnswer.self, response.body) {
-        throw CommandFailure(Outcome(rawValue: failure.code) ?? .failed, failure.message)
+        throw CommandFailure(
+          Outcome(rawValue: failure.code) ?? .failed, failure.message,
+          isForLoss: failure.isForLoss == true)
       }
       throw CommandFailure(.failed, "\(unit) answered \(response.status)")
     }

@@ -12,8 +12,11 @@ struct SystemHost: Host {
   let state: String
   let control: String
   let cacheBytes: Int
+  /// See ``Mappings/look(roots:isAlone:)``.
+  let isAlone: Bool
 
-  init(_ configuration: Configuration, probe: any Probe = NoProbe()) {
+  init(_ configuration: Configuration, probe: any Probe = NoProbe(), isAlone: Bool = false) {
+    self.isAlone = isAlone
     state = configuration.state
     control = configuration.control
     self.probe = probe
@@ -37,7 +40,7 @@ struct SystemHost: Host {
     Watching.begin(roots: roots.map { Roots.realPath($0) ?? $0 }, notify: notify)
   }
   func mappings(_ roots: [String]) -> MappingReport {
-    Mappings.look(roots: roots.map { Roots.realPath($0) ?? $0 })
+    Mappings.look(roots: roots.map { Roots.realPath($0) ?? $0 }, isAlone: isAlone)
   }
   var snapshots: any Snapshots { LinuxSnapshots(folder: state) }
   func freezer(pair: String) -> any Freezer { LinuxFreezer(control: control, pair: pair) }

@@ -116,6 +116,11 @@ final class FreezeProvider {
       )
     }
     scene.add(news.tell())
+    var rounds = 0
+    while Freeze.isFeasible(scene.work), news.cover(scene.work), rounds < Limits.renewRoundsMax {
+      scene.add(news.tell())
+      rounds += 1
+    }
     guard Freeze.isFeasible(scene.work) else {
       letGo()
       throw ProviderError("too much is to be read while units stand still")
@@ -170,8 +175,12 @@ final class FreezeProvider {
     let pictures: Pictures
     let mapping: CaptureFacts.Mapping
     let strays: FreezeScene.News
+    let isUntold: Bool
     do {
-      scene.add(news.tell())
+      let last = news.tell()
+      scene.add(last)
+      // In what is new by now others may write with nobody told.
+      isUntold = news.cover(last.work)
       pictures = try freeze.take(scene.work, madeAt: host.clock.wall(), until: began + limit)
       mapping = news.look(holds)
       strays = news.tell()
@@ -188,7 +197,10 @@ final class FreezeProvider {
     var moment = Providers.Moment(provider: .freeze, pictures: pictures, isFixed: true)
     moment.frozen = span.duration
     let units = pair.units.joined(separator: ", ")
-    if strays.work.scans.contains(where: \.path.isTop) {
+    if isUntold {
+      moment.broken =
+        "directories were made while \(units) stood still, from which nothing was told"
+    } else if strays.work.scans.contains(where: \.path.isTop) {
       moment.broken = "not all was told of what changed while \(units) stood still"
     } else if let place = strays.place {
       let who = strays.process.map(freezer.describe) ?? "somebody"

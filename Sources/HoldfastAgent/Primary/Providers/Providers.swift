@@ -32,6 +32,9 @@ final class Providers {
     let changes: () -> Int?
     /// Whether changes are told from all directories that there are.
     let isCovered: () -> Bool
+    /// Has changes told from all directories that are to be looked at.
+    /// - Returns: whether there were some from which they had not been.
+    let cover: (CaptureWork) -> Bool
     /// What they were, each once.
     let tell: () -> FreezeScene.News
     /// Who can change a file untold, given whom to leave out. Whoever could, and is gone when this
@@ -95,11 +98,14 @@ final class Providers {
   /// - Parameters:
   ///   - scene: `nil` where all is to be read, not only what changed.
   ///   - isWhole: the point is to say everything.
+  ///   - isInPlace: nothing serves, so that all is read where it lies, and nobody is asked to rest.
   ///   - frozen: set to how long units stood still, whatever came of it.
   /// - Throws: why no provider gave anything; then nothing is left to be ended.
   func begin(
-    _ scene: inout FreezeScene?, isWhole: Bool, frozen: inout Duration, _ news: News
+    _ scene: inout FreezeScene?, isWhole: Bool, isInPlace: Bool, frozen: inout Duration,
+    _ news: News
   ) throws(ProviderError) -> Moment {
+    if isInPlace { return Moment() }
     var troubles: [String] = []
     let isQuiesced = prepare(&troubles)
     for setting in settings.isEmpty ? [.none] : settings {
