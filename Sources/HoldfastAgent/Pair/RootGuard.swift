@@ -74,9 +74,9 @@ package struct RootGuard: Sendable {
     }
     if marker.site != site {
       return """
-        \(path) is marked by another site's agent: root and replica may not be one directory: if \
-        both sites can reach it, give `replica` another path; if it was carried here, type: \
-        holdfast adopt \(pair), which says what it takes
+        \(path) is marked by an agent with another key: root and replica may not be one directory: \
+        if both sites can reach it, give `replica` another path; if it was carried here, or this \
+        host's key is new, type: holdfast adopt \(pair), which says what it takes
         """
     }
     if !marker.filesystem.isEmpty, marker.filesystem != report.filesystem {

@@ -90,18 +90,8 @@ extension CaptureWorker {
       dirty.merge(scans: work.scans, places: work.places)
       unmapped.formUnion(work.forced)
       pace.changed(at: now)
-      // What they hold is known again only when they are read anew, as after a crash.
-      if Self.isStoreLost(error) { closeStore() }
+      closeIfLost(error)
       throw error
-    }
-  }
-
-  /// Whether the spool or the catalog cannot be relied on any more.
-  private static func isStoreLost(_ error: any Error) -> Bool {
-    switch error {
-    case CaptureError.store(let cause): isStoreLost(cause)
-    case JournalError.disk(.flushFailed), is IndexError: true
-    default: false
     }
   }
 

@@ -20,6 +20,16 @@ extension CaptureWorker {
     spoolBoard.closed()
   }
 
+  /// Where the spool or the catalog cannot be relied on any more, what they hold is known again only
+  /// when they are read anew, as after a crash.
+  func closeIfLost(_ error: any Error) {
+    switch error {
+    case CaptureError.store(let cause): closeIfLost(cause)
+    case JournalError.disk(.flushFailed), is IndexError: closeStore()
+    default: break
+    }
+  }
+
   func open() throws {
     if watch == nil {
       let wake = wake

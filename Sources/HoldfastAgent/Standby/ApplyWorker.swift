@@ -1,5 +1,6 @@
 package import HoldfastCore
 import HoldfastStore
+import Synchronization
 
 /// Moves the replica to what is durable. Works on a thread of its own, with a view of the journal
 /// and the index that only reads.
@@ -25,6 +26,8 @@ package actor ApplyWorker {
   /// Of ``PairView/indexes``, when `index` was opened.
   private var openedAt = 0
   private var isAdvancing = false
+  /// Whether the replica is on its way to a point.
+  private nonisolated let isApplying = Mutex(false)
   /// Told when the replica has reached another point.
   private let applied: @Sendable () -> Void
 
@@ -142,11 +145,25 @@ package actor ApplyWorker {
     wake.set()
   }
 
+  /// Not behind a point that is being applied, which may take long.
   /// - Throws: why the replica could not be moved to any point.
-  package func probe() throws {
-    try prepare()
-    try open().tryToWrite()
+  package nonisolated func probe() async throws {
+    // What that meets it says itself, and it has made and marked what was missing.
+    if !isApplying.withLock({ $0 }) { try await prepare() }
+    let tried = await withCheckedContinuation { (done: CheckedContinuation<Failed?, Never>) in
+      host.helper("probe \(pair.name)").run { [host, paths] in
+        do {
+          try Replica.tryToWrite(try paths.map { try host.tree($0) })
+          done.resume(returning: nil)
+        } catch {
+          done.resume(returning: Failed(error: error))
+        }
+      }
+    }
+    if let tried { throw tried.error }
   }
+
+  private struct Failed: Sendable { let error: any Error }
 
   package func follow() {
     isAdvancing = true
@@ -250,6 +267,8 @@ package actor ApplyWorker {
       try replica.fillAhead(journal, upTo: covered.upTo)
     }
     guard let wanted, isOpen || wanted.number > replica.record.applied else { return }
+    isApplying.withLock { $0 = true }
+    defer { isApplying.withLock { $0 = false } }
     try replica.move(to: wanted)
     published(replica)
   }

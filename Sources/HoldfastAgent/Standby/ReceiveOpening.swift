@@ -93,7 +93,7 @@ extension ReceiveWorker {
   }
 
   private func removeIndex() {
-    index = nil
+    (index, sound) = (nil, nil)
     host.removeIndex(pair: pair)
     // Who has it open reads what is no more.
     board.update { $0.indexes += 1 }

@@ -38,12 +38,17 @@ extension ReceiveWorker {
     return !isPinned
   }
 
-  /// Whether the index holds the tree that was sealed with the point.
+  /// Whether the index holds the tree that was sealed with the point. All of it is read, unless that
+  /// was found a moment ago: who promotes may have to try again.
   package func isSound(_ point: PointNumber) throws -> Bool {
     try open()
     guard let index, let row = try index.point(point) else { return false }
+    let now = host.clock.now()
+    if let sound, sound.point == point, now - sound.at < Limits.soundFor { return true }
     do throws(IndexError) {
-      return try index.treeDigest(at: point) == row.point.tree
+      let isSound = try index.treeDigest(at: point) == row.point.tree
+      sound = isSound ? (point, now) : nil
+      return isSound
     } catch .unusable {
       return false
     }

@@ -38,6 +38,9 @@ package actor ReceiveWorker {
   /// Whether points were dropped since then.
   var hasDropped = false
 
+  /// The point whose tree the index was found to hold, and when.
+  var sound: (point: PointNumber, at: Instant)?
+
   /// How far this side has come; what `Progress` says on the wire.
   package struct Status: Sendable {
     package var received = PointNumber.none

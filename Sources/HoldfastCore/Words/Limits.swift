@@ -90,6 +90,8 @@ package enum Limits {
   /// granted, and for so long it then leaves it to the other.
   package static let promotionTriedFor = Duration.seconds(30)
   package static let promotionTriedAgainAfter = Duration.seconds(60)
+  /// What was read of an index counts for so long, for who promotes again.
+  package static let soundFor = Duration.seconds(120)
   /// Attempts that a standby remembers having refused, for when its index is rebuilt.
   package static let refusedAttemptsMax = 1024
   /// Reigns that an agent never begins, kept until its next start or promotion.

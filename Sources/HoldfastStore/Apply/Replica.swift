@@ -245,16 +245,22 @@ package final class Replica {
   // ENOSPC, EDQUOT.
   private static let noRoom: Set<Int32> = [28, 122]
 
+  private static let probePath = TreePath.reserved.appending(Array("probe".utf8))
+
+  /// What is being applied meanwhile is left alone.
   /// - Throws: why nothing may be written below a root. That there is no room is none: a replica
   ///   that is in step wants none.
-  package func tryToWrite() throws {
+  package static func tryToWrite(_ trees: [any Tree]) throws {
+    guard let path = probePath else { preconditionFailure("no path of a probe") }
     for tree in trees {
-      do {
-        try clearStaging(tree)
-        guard let path = Self.staging.appending(Array("probe".utf8)) else { continue }
+      do throws(TreeError) {
+        if try tree.status(.reserved) == nil {
+          try tree.make(.reserved, kind: .directory, target: [], device: 0)
+        }
+        if try tree.status(path) != nil { try tree.remove(path, directory: false) }
         _ = try tree.create(path)
         try tree.remove(path, directory: false)
-      } catch let error as TreeError {
+      } catch {
         if case .failed(_, _, let number) = error, Self.noRoom.contains(number) { continue }
         guard case .refused = error else { throw error }
         throw ApplyError.store(error)
