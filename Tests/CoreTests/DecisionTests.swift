@@ -53,6 +53,9 @@ private func reign(_ epoch: UInt64, _ id: UInt64) -> Reign {
     // Asked for without end, it is put off for a while all the same, and no longer.
     for _ in 0..<100 { pace.stoodStill(for: .seconds(1), at: at(200)) }
     #expect(pace.due == at(200) + Limits.frozenRestMax)
+    // But never by less than the last one cost.
+    pace.stoodStill(for: .seconds(10), at: at(200))
+    #expect(pace.due == at(200) + .seconds(990))
   }
   @Test func `is due for nothing after a capture`() {
     var pace = Pace(rpo: .seconds(5))

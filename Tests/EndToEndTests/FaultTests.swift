@@ -41,6 +41,26 @@ struct `A real fault` {
     #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 
+  @Test func `a first point that was cut short is made where there is no room for a second`() {
+    let pair = TestPair()
+    let disk = Filesystem(pair, at: pair.replica, megabytes: 700)
+    defer { disk.unmount() }
+    Shell.run("cd '\(pair.source)'; for n in $(seq 200); do head -c 1M /dev/urandom > $n; done")
+    pair.start("a")
+    pair.start("b", probe: "applying:180")
+    #expect(pair.pair(), "\(pair.story)")
+    #expect(pair.wait { !pair.isAlive("b") }, "\(pair.story)")
+    _ = pair.end("b")
+    let left = Shell.run("ls '\(pair.replica)' | wc -l; df --output=avail -m '\(pair.replica)'")
+      .output
+      .split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
+    // Beside what is left, and what is kept free, there is no room for all of it.
+    #expect(left.count == 2 && left[0] > 150 && left[1] < 256 + 200, "\(left)")
+    pair.start("b")
+    #expect(pair.wait(60) { pair.sync() > 0 }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "", "\(pair.story)")
+  }
+
   @Test func `a mount over a directory changes nothing of what was captured below it`() throws {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")

@@ -188,6 +188,25 @@ struct `Units that stand still for a moment` {
     }
   }
 
+  @Test func `give no instant where somebody let them go before all was taken down`() {
+    let pair = TestPair(extra: Self.settings)
+    pair.isAlone = true
+    let group = ServiceGroup(pair.scratch)
+    group.start(Self.steps(pair.source))
+    #expect(pair.begin(), "\(pair.story)")
+    func isTold() -> Bool {
+      pair.kept("b").contains { point in
+        point.grade == "fuzzy" && point.reason.contains("somebody let the units go")
+      }
+    }
+    // Until it comes between the order and its end.
+    for _ in 0..<10 where !isTold() && group.waitUntilFrozen(seconds: 10) {
+      Shell.run("echo 0 > '\(group.path)/cgroup.freeze'")
+      _ = pair.wait(2, isTold)
+    }
+    #expect(isTold(), "\(pair.kept("b"))")
+  }
+
   @Test func `run again, whatever is killed while they stand still`() {
     let pair = TestPair(extra: [
       "rpo: 200ms", "plan: [{ unit: UNIT }]", "capture: [{ freeze: { max-freeze: 50ms } }]",

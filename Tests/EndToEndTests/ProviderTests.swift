@@ -295,6 +295,31 @@ struct `A provider of instants` {
     #expect(text(log).hasSuffix("before\nafter\n"))
   }
 
+  @Test func `is asked nothing on a site that serves nothing and takes stock of its tree`() {
+    let scratch = Scratch()
+    let pair = TestPair(extra: [
+      "capture: [{ quiesce: { before: \"echo x >> \(scratch("log-SITE"))\", after: \"true\" } }, none]"
+    ])
+    for site in ["a", "b"] {
+      Shell.run("sed -i 's/log-SITE/log-\(site)/' '\(pair.configuration(site))'")
+    }
+    #expect(pair.begin(), "\(pair.story)")
+    Shell.run("echo one > '\(pair.source)/file'")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    Shell.run("echo mine > '\(pair.source)/mine'")
+    pair.kill("a")
+    let asked = text(scratch("log-a"))
+    #expect(asked.hasPrefix("x\n"))
+    let moved = pair.run("failover p --yes --accept-loss --other-site-is-down", on: "b")
+    #expect(moved.code == 0, "\(moved.output)")
+    pair.start("a")
+    #expect(pair.wait { pair.status("a").contains("failback") }, "\(pair.story)")
+    #expect(pair.run("failback p --as-standby --yes", on: "a").code == 0, "\(pair.story)")
+    #expect(pair.wait { pair.kept("a").contains { $0.branch } }, "\(pair.story)")
+    #expect(text(scratch("log-a")) == asked)
+    #expect(text(scratch("log-b")).hasPrefix("x\n"))
+  }
+
   @Test func `releases a service once the agent is gone, whatever its configuration became`() {
     let scratch = Scratch()
     let log = scratch("log")

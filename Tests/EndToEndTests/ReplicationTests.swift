@@ -77,6 +77,21 @@ import Testing
     ]
   }
 
+  @Test func `need no more room for a file of holes than what is written of it`() {
+    let pair = TestPair()
+    // More than any disk of ours has.
+    Shell.run("truncate -s 8T '\(pair.source)/image'")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    Shell.run("printf x | dd of='\(pair.source)/image' bs=1 seek=1T conv=notrunc")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    let sizes = Shell.run("cd '\(pair.replica)'; stat -c '%s' image; du -k image | cut -f1").output
+      .split(separator: "\n").compactMap { Int($0) }
+    #expect(sizes.first == 8 << 40 && sizes.last ?? .max < 1024, "\(sizes)")
+    let byte = Shell.run("tail -c +1099511627777 '\(pair.replica)/image' | head -c 1").output
+    #expect(byte == "x")
+  }
+
   @Test func `go on after the standby was promoted; the old primary stays out`() throws {
     let pair = TestPair()
     #expect(pair.begin(), "\(pair.story)")

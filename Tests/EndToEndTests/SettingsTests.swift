@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import TestKit
 import Testing
@@ -97,5 +98,45 @@ import Testing
     #expect(check.contains("and application is required"), "\(check)")
     let isBtrfs = Shell.run("stat -f -c %T '\(pair.source)'").output == "btrfs\n"
     #expect(check.contains("btrfs makes no snapshots of \(pair.source)") != isBtrfs, "\(check)")
+  }
+
+  private struct Marks: Decodable {
+    struct Pair: Decodable {
+      var lagSeconds: Double?
+      var rpoKept: Bool?
+      var points: TestPair.Marks
+    }
+    var pairs: [Pair]
+  }
+
+  @Test(.enabled(if: geteuid() == 0))
+  func `bring neither lag nor replica forward, until one does`() {
+    let scratch = Scratch()
+    let pair = TestPair(extra: [
+      "rpo: 2s", "require: application",
+      "capture: [{ quiesce: { before: \"test ! -e \(scratch("refuse"))\", after: \"true\" } }, none]",
+    ])
+    pair.isAlone = true
+    func marks() -> Marks.Pair? {
+      let text = pair.run("status p --json", on: "b").output
+      return try? JSONDecoder().decode(Marks.self, from: Data(text.utf8)).pairs.first
+    }
+    Shell.run("echo 1 > '\(pair.source)/x'")
+    #expect(pair.begin(), "\(pair.story)")
+    #expect(pair.sync() > 0, "\(pair.story)")
+    #expect(pair.wait { marks()?.rpoKept == true }, "\(pair.story)")
+    let before = marks()?.points.applied
+    Shell.run("touch '\(scratch("refuse"))'; echo 2 > '\(pair.source)/x'")
+    let point = pair.sync("durable")
+    #expect(point > 0, "\(pair.story)")
+    #expect(
+      pair.wait { marks()?.rpoKept == false && marks()?.lagSeconds ?? 0 > 2 }, "\(pair.story)")
+    #expect(marks()?.points.durable ?? 0 >= point)
+    #expect(marks()?.points.applied == before)
+    #expect(Shell.run("cat '\(pair.replica)/x'").output == "1\n")
+    Shell.run("rm '\(scratch("refuse"))'; echo 3 > '\(pair.source)/x'")
+    #expect(pair.sync() > point, "\(pair.story)")
+    #expect(pair.wait { marks()?.rpoKept == true }, "\(pair.story)")
+    #expect(Judge.differences(pair.source, pair.replica) == "")
   }
 }

@@ -44,8 +44,8 @@ package final class Ledger: Sendable {
   package static func signature(_ path: String) -> String {
     Shell.run(
       """
-      cd '\(path)' && find . -mindepth 1 '(' -path ./.holdfast -o -path ./\(ballast) ')' -prune -o -printf '%P %y %m %l\\n' \
-        | while read -r name kind mode target; do
+      cd '\(path)' && find . -mindepth 1 '(' -path ./.holdfast -o -path ./\(ballast) ')' -prune \
+        -o -printf '%P %y %m %l\\n' | while read -r name kind mode target; do
           case $kind in
             f) echo "$name f $mode $(stat -c %s "$name") $(tr -s ' \\n' '\\n' < "$name" | uniq | paste -s -d' ')";;
             l) echo "$name l $target";;

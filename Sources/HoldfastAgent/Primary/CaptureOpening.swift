@@ -20,8 +20,8 @@ extension CaptureWorker {
     spoolBoard.closed()
   }
 
-  /// Where the spool or the catalog cannot be relied on any more, what they hold is known again only
-  /// when they are read anew, as after a crash.
+  /// Where spool or catalog cannot be relied on any more, what they hold is known again only when
+  /// they are read anew, as after a crash.
   func closeIfLost(_ error: any Error) {
     switch error {
     case CaptureError.store(let cause): closeIfLost(cause)

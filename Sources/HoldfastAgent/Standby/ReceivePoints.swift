@@ -38,8 +38,8 @@ extension ReceiveWorker {
     return !isPinned
   }
 
-  /// Whether the index holds the tree that was sealed with the point. All of it is read, unless that
-  /// was found a moment ago: who promotes may have to try again.
+  /// Whether the index holds the tree that was sealed with the point. All of it is read, unless it
+  /// was a moment ago: who promotes may have to try again.
   package func isSound(_ point: PointNumber) throws -> Bool {
     try open()
     guard let index, let row = try index.point(point) else { return false }

@@ -247,6 +247,12 @@ package struct PairConfiguration: Hashable, Sendable {
     if !behind.allSatisfy({ if case .quiesce = $0 { true } else { false } }) {
       return "what stands behind none under `capture` is never tried: put none last"
     }
+    if freezes, units.isEmpty {
+      return """
+        freeze stands under `capture`, and the plan has no unit that it could stop: put the unit of \
+        the service into `plan`, or another provider in its place (docs/consistency.md)
+        """
+    }
     guard !units.isEmpty, !tried.contains(where: \.isInstant) else { return nil }
     return """
       the plan starts \(units.joined(separator: ", ")), and no provider makes points one instant \
