@@ -146,7 +146,8 @@ package actor ReceiveWorker {
           sealedAt = host.clock.now()
         }
       } catch let error as Ingest.Refusal {
-        refusal = error
+        // Those behind it follow from it.
+        refusal = refusal ?? error
       } catch let error as CodingError {
         throw Failure.protocolBroken("\(error)")
       } catch JournalError.damaged(_, let what) {

@@ -249,7 +249,7 @@ package struct PairConfiguration: Hashable, Sendable {
     }
     if freezes, units.isEmpty {
       return """
-        freeze stands under `capture`, and the plan has no unit that it could stop: put the unit of \
+        freeze stands under `capture`, and the plan has no unit that it could stop: put that of \
         the service into `plan`, or another provider in its place (docs/consistency.md)
         """
     }

@@ -154,9 +154,11 @@ package final class Fanotify: Watch {
       }
       offset += length
     }
-    guard !isDirectory, let name, let object else { return }
+    guard !isDirectory, let name else { return }
     let key = Array(bytes[(name.lowerBound + 4)..<name.upperBound])
-    if mask & UInt64(FAN_DELETE | FAN_MOVED_FROM) != 0 { state.named[key] = nil }
+    // What is told of a name that goes, or comes, does not say of which object.
+    if mask & UInt64(FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO) != 0 { state.named[key] = nil }
+    guard let object else { return }
     let handle = Array(bytes[object])
     if state.named[key] == handle { return }
     if takeLinked(bytes, object, by: name, isPlaced: isPlaced, &state) { state.named[key] = handle }
