@@ -196,7 +196,7 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
     }
   }
 
-  @Test func `that costs more than was agreed to is taken back, ordered or not`() {
+  @Test func `is ordered whatever it costs by whoever agrees to that later`() {
     var told = Told.following
     _ = told.tick(1000)
     _ = told.tell(.arbiter(told.asked, .held(Told.reign, left: .seconds(8))), 1005)
@@ -214,6 +214,22 @@ private func declines(_ orders: [Supervisor.Order]) -> Reign? {
     #expect(
       told.tell(.arbiter(told.asked, .granted(wait: .seconds(8))), 1030)
         .contains(.promote(agreed, othersLeft: .seconds(8))))
+    // Of what it was asked before somebody agreed.
+    _ = told.tell(.lossRefused, 1040)
+    #expect(told.supervisor.intent == agreed)
+  }
+
+  @Test func `that costs more than was agreed to is taken back, and declined`() {
+    var told = Told.following
+    _ = told.tick(1000)
+    _ = told.tell(.arbiter(told.asked, .held(Told.reign, left: .seconds(8))), 1005)
+    _ = told.tell(.failoverOrdered(nil, isLossAccepted: false), 1010)
+    guard let intent = told.supervisor.intent else {
+      Issue.record("nothing was begun")
+      return
+    }
+    _ = told.tick(1020)
+    _ = told.tell(.arbiter(told.asked, .granted(wait: .seconds(8))), 1030)
     _ = told.tell(.lossRefused, 1040)
     #expect(told.supervisor.intent?.isWithdrawn == true)
     _ = told.tick(1045)

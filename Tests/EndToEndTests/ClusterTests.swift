@@ -183,7 +183,7 @@ struct `A live cluster` {
     defer { scene.end() }
     for site in ["a", "b"] {
       Shell.run(
-        "sed -i \"s|replica: .*|&\\n        exclude: ['pg_xact']|\" "
+        "sed -i \"s|replica: .*|&\\n        exclude: ['pg_multixact']|\" "
           + "'\(scene.pair.configuration(site))'")
     }
     #expect(scene.pair.begin(), "\(scene.pair.story)")
@@ -192,7 +192,7 @@ struct `A live cluster` {
       _ = scene.sql("create table if not exists t (n int); insert into t values (1)")
       let point = scene.sync()
       #expect(point?.grade == "fuzzy")
-      let reason = "main/pg_xact is excluded, and no server could start without it"
+      let reason = "main/pg_multixact is excluded, and no server could start without it"
       #expect(point?.reason.contains(reason) == true, "\(point?.reason ?? "")")
     }
   }

@@ -22,6 +22,41 @@ private final class CopyingProbe: Probe {
 }
 
 @Suite struct `Giving back the space of dropped points` {
+  @Test func `leaves a journal that opens though what it carried on is damaged`() throws {
+    var dice = SeededDice(seed: 5)
+    let pipeline = try Pipeline(segmentBytes: 512)
+    for _ in 0..<6 {
+      churn(pipeline.source, &dice, steps: 20)
+      try pipeline.captureAll()
+      try pipeline.ship()
+    }
+    let before = Set(pipeline.journal.segments.keys)
+    try pipeline.drop(pipeline.points.prefix(4).map(\.number), probe: NoProbe())
+    #expect(!before.isSubset(of: pipeline.journal.segments.keys))
+    var first: RecordPosition?
+    for number in pipeline.journal.segments.keys.sorted() {
+      try pipeline.journal.scan(number, from: 0) { position, _, record in
+        if record.header.kind == .carried { first = first ?? position }
+      }
+    }
+    let place = try #require(first)
+    let digits = String(place.segment, radix: 16)
+    // Its checksum, behind its length.
+    let hurt = Shell.run(
+      """
+      cd '\(pipeline.scratch("b/journal"))'; printf '\\377\\377\\377\\377' \
+        | dd of=$(ls | grep -i '^0*\(digits)[.-]') bs=1 seek=\(place.offset + 4) conv=notrunc
+      """)
+    #expect(hurt.code == 0, "\(hurt.output)")
+    try pipeline.reopen(removingIndex: true, isDurable: true)
+    // What comes next is taken in.
+    try pipeline.captureWhole(trustingLists: false)
+    try pipeline.deliver()
+    let newest = try #require(pipeline.ingest.newest)
+    try pipeline.restore(newest, to: "restored")
+    #expect(Judge.differences(pipeline.source, pipeline.scratch("restored")) == "")
+  }
+
   @Test(arguments: Seeds.take(3))
   func `keeps every other point, whenever a crash comes`(seed: UInt64) throws {
     var dice = SeededDice(seed: seed)

@@ -39,7 +39,7 @@ extension Pair {
     if case ReceiveWorker.Failure.held = error {
       // While a person looks what a promotion would come to.
       isStalled = true
-      return
+      return greetAgain()
     }
     guard let reason = Self.diskTrouble(error) else { throw error }
     await stall(reason, isFull: Self.isFull(error))

@@ -23,6 +23,7 @@ extension CaptureWorker {
       var moment = try begin(&work, catalog, watch, isWhole: isWhole)
       isHolding = moment.isQuiesced && moment.isLive
       isPictured = !moment.isLive
+      roomAtPicture = isPictured ? leastRoom() : 0
       defer {
         isHolding = false
         isPictured = false
@@ -124,7 +125,7 @@ extension CaptureWorker {
       changes: changes, isCovered: isCovered, cover: { [self] in cover($0, watch) }, tell: tell,
       look: { [self] in lookForMapped(host.clock.now(), isHarmless: $0) })
     return try providers.begin(
-      &scene, isWhole: isWhole, isInPlace: isStock || gate.isServiceEnded, frozen: &frozen, news)
+      &scene, isWhole: isWhole, isIdle: isStock || gate.isServiceEnded, frozen: &frozen, news)
   }
 
   /// Whether all directories are watched: what happens in one that is new, or yet to be scanned,
@@ -308,12 +309,9 @@ extension CaptureWorker {
       try providers.postgres.lookMeanwhile()
       if isPictured {
         // What the service rewrites meanwhile a picture keeps as well: it is let go.
-        for path in paths {
-          guard let free = try? host.tree(path).freeBytes(), free < Limits.freeBytesReserve else {
-            continue
-          }
+        if roomAtPicture >= Limits.freeBytesReserve, leastRoom() < Limits.freeBytesReserve {
           throw SyncFailure(
-            reason: "\(path) is nearly full: what is kept there for a capture is let go")
+            reason: "a root's disk is nearly full: what is kept there for a capture is let go")
         }
         let now = host.clock.now()
         let left = spoolBoard.backlog
@@ -326,6 +324,11 @@ extension CaptureWorker {
       trim()
     }
     board.hold(.spool, nil)
+  }
+
+  /// Of the roots' filesystems, what is free in the fullest.
+  private func leastRoom() -> Int64 {
+    paths.compactMap { try? host.tree($0).freeBytes() }.min() ?? 0
   }
 
   static func fullSpool(_ bytes: Int64) -> String {

@@ -83,7 +83,13 @@ extension CaptureWorker {
     } catch let error as IndexError {
       // Where nothing can be written it may be as good as ever, and there is no room for another.
       let free = try host.disk(["pairs", pair.name]).freeBytes()
-      guard free >= Limits.freeBytesReserve else { throw error }
+      guard free >= Limits.rebuildRoomMin else {
+        throw SyncFailure(
+          reason: """
+            less than \(Limits.rebuildRoomMin >> 20) MiB are free in the state directory, and the \
+            catalog may be damaged (\(error)): free some
+            """)
+      }
       board.update { $0.lastError = "catalog rebuilt by a scan: \(error)" }
       host.removeCatalog(pair: pair.name)
       catalog = try host.catalog(pair: pair.name)

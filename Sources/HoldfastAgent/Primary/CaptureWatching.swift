@@ -19,6 +19,7 @@ extension CaptureWorker {
   @discardableResult
   func drain() -> Int {
     let events = (watch?.drain() ?? []).filter { !isExcluded($0) }
+    var count = events.count
     for event in events {
       switch event {
       case .touched(let place): dirty.touch(place)
@@ -27,7 +28,10 @@ extension CaptureWorker {
           scanAll()
           continue
         }
-        for place in places(of: object) { dirty.touch(place) }
+        let places = places(of: object)
+        // Most of what happens elsewhere on the filesystem has no name in a root.
+        if places.isEmpty { count -= 1 }
+        for place in places { dirty.touch(place) }
       case .lost(let place):
         dirty.scan(place)
         if place.path.isTop {
@@ -38,8 +42,8 @@ extension CaptureWorker {
         }
       }
     }
-    if !events.isEmpty { pace.changed(at: host.clock.now()) }
-    return events.count
+    if count > 0 { pace.changed(at: host.clock.now()) }
+    return count
   }
 
   /// Whether it happened to what is no part of any point.

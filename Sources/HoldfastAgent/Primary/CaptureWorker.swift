@@ -63,6 +63,8 @@ package actor CaptureWorker {
   private var nextRoomLook = Instant(nanos: .min)
   /// Whether a snapshot or clones are there meanwhile.
   var isPictured = false
+  /// What was free in the fullest of the roots when they were made.
+  var roomAtPicture: Int64 = 0
   /// Whether the tree is captured for this site's own journal: see ``takeStock``.
   var isStock = false
   /// Other filesystems below the roots that were met since all was looked at.

@@ -90,9 +90,10 @@ package actor ApplyWorker {
   }
 
   private func open() throws -> Replica {
-    if let replica, openedAt == board.view.indexes { return replica }
+    let indexes = board.view.indexes
+    if let replica, openedAt == indexes { return replica }
+    replica = nil
     let digests = PairDigests(identity.secret)
-    openedAt = board.view.indexes
     let (index, journal) = try view()
     let catalog: any Catalog
     do {
@@ -112,6 +113,7 @@ package actor ApplyWorker {
     self.index = index
     self.journal = journal
     self.replica = replica
+    openedAt = indexes
     board.update { $0.marks.applied = replica.record.applied }
     return replica
   }
@@ -148,7 +150,7 @@ package actor ApplyWorker {
   /// Not behind a point that is being applied, which may take long.
   /// - Throws: why the replica could not be moved to any point.
   package nonisolated func probe() async throws {
-    // What that meets it says itself, and it has made and marked what was missing.
+    // What that meets it says itself, and it makes and marks what is missing.
     if !isApplying.withLock({ $0 }) { try await prepare() }
     let tried = await withCheckedContinuation { (done: CheckedContinuation<Failed?, Never>) in
       host.helper("probe \(pair.name)").run { [host, paths] in
@@ -254,6 +256,8 @@ package actor ApplyWorker {
   }
 
   private func advance() throws {
+    isApplying.withLock { $0 = true }
+    defer { isApplying.withLock { $0 = false } }
     try prepare()
     let replica = try open()
     guard let index else { return }
@@ -267,8 +271,6 @@ package actor ApplyWorker {
       try replica.fillAhead(journal, upTo: covered.upTo)
     }
     guard let wanted, isOpen || wanted.number > replica.record.applied else { return }
-    isApplying.withLock { $0 = true }
-    defer { isApplying.withLock { $0 = false } }
     try replica.move(to: wanted)
     published(replica)
   }
@@ -282,6 +284,8 @@ package actor ApplyWorker {
 
   /// See ``Replica/mend(_:)``.
   package func mend(_ places: [Place]) throws {
+    isApplying.withLock { $0 = true }
+    defer { isApplying.withLock { $0 = false } }
     try prepare()
     let replica = try open()
     let locks = try lock()

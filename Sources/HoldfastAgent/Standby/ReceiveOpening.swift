@@ -30,7 +30,10 @@ extension ReceiveWorker {
       try openIndex(journal, fresh: false)
     } catch let error as IndexError {
       // Where nothing can be written it may be as good as ever, and there is no room for another.
-      guard try journal.freeBytes() >= Limits.freeBytesReserve else { throw error }
+      guard try journal.freeBytes() >= Limits.rebuildRoomMin else {
+        throw Failure.full(
+          "less than \(Limits.rebuildRoomMin >> 20) MiB are free, and the index may be damaged")
+      }
       board.update { $0.lastError = "index rebuilt from the journal: \(error)" }
       removeIndex()
       try openIndex(journal, fresh: true)
@@ -147,9 +150,11 @@ extension ReceiveWorker {
 
   /// Before the primary hears of it: whatever is sealed after it does not build on it, and is not
   /// to be taken for what does.
-  func noteRefused(_ attempt: RandomID) throws {
+  func noteRefused(_ attempts: [RandomID]) throws {
+    if attempts.isEmpty { return }
     let disk = try host.disk(["pairs", pair, "journal"])
-    let all = (try loadRefused() + [attempt]).suffix(Limits.refusedAttemptsMax)
+    let known = try loadRefused().filter { !attempts.contains($0) }
+    let all = (known + attempts).suffix(Limits.refusedAttemptsMax)
     try disk.replace(Self.refusedName, with: all.flatMap(\.bytes))
   }
 
@@ -166,7 +171,7 @@ extension ReceiveWorker {
       board.update { $0.notes = ["reading the journal: \(bytes >> 20) MiB"] }
     }
     if !damaged.isEmpty { holdDamaged(damaged) }
-    for attempt in ingest.refusedAtTail { try noteRefused(attempt) }
+    try noteRefused(ingest.refusedAtTail)
     board.update { $0.notes = [] }
     if !fresh, try index.attempt() == nil, try !Self.isSound(index, ingest.newest) {
       throw IndexError.unusable("its digest is another than the newest point's")

@@ -163,7 +163,7 @@ package actor ReceiveWorker {
     if let refusal {
       // What the index names must be durable before it.
       try flush()
-      for attempt in ingest.takeRefusals() { try noteRefused(attempt) }
+      try noteRefused(ingest.takeRefusals())
       if case .digest = refusal, try !isSound(ingest.newest) { try rebuildIndex() }
       if case .missing(let names) = refusal {
         answer.refusal = Refusal(

@@ -277,8 +277,10 @@ package actor PairController {
           tell(.promoted)
         case .failed(let reason, let isForLoss):
           promotionFailure = reason
-          if isForLoss { lossRefusal = (intent.reign, reason) }
           tell(isForLoss ? .lossRefused : .notPromoted)
+          if isForLoss, supervisor.intent?.isOrdered != true {
+            lossRefusal = (intent.reign, reason)
+          }
         }
       }
     case .forgo(let reign):

@@ -32,6 +32,14 @@ package enum ProviderSettings: Hashable, Sendable {
     }
   }
 
+  /// Whether it is the filesystem that makes an instant, and no service has a part in it.
+  package var isOfFilesystem: Bool {
+    switch self {
+    case .btrfs, .snapshot: true
+    case .none, .freeze, .quiesce, .postgres: false
+    }
+  }
+
   /// Whether points are one instant whatever a service writes meanwhile.
   package var isInstant: Bool {
     switch self {

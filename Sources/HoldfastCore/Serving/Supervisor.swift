@@ -120,7 +120,8 @@ package struct Supervisor: Sendable {
     case .lossRefused:
       isPromoting = false
       // What is lost grows by itself alone: nobody waits for that, and the other site may serve.
-      if let intent, !intent.isWithdrawn { withdraw(now, &orders) }
+      // Somebody may have agreed to it meanwhile.
+      if let intent, !intent.isWithdrawn, !intent.isLossAccepted { withdraw(now, &orders) }
     case .forgone(let reign):
       guard let intent, intent.isWithdrawn, intent.reign == reign else { break }
       forgone = reign

@@ -281,6 +281,8 @@ package enum Limits {
   // Standby.
   package static let syncEveryBytes: Int64 = 16 << 20
   package static let syncEvery = Duration.seconds(2)
+  /// With less free an index or catalog is not made anew.
+  package static let rebuildRoomMin: Int64 = 32 << 20
   /// Free bytes that receiving leaves on the standby's state and replica.
   package static let freeBytesReserve: Int64 = 256 << 20
   /// Up to so many objects an apply flushes one by one; beyond, their whole filesystems, which also

@@ -161,7 +161,9 @@ package final class Fanotify: Watch {
     guard let object else { return }
     let handle = Array(bytes[object])
     if state.named[key] == handle { return }
-    if takeLinked(bytes, object, by: name, isPlaced: isPlaced, &state) { state.named[key] = handle }
+    guard takeLinked(bytes, object, by: name, isPlaced: isPlaced, &state) else { return }
+    if state.named.count >= Self.placesMax { state.named.removeAll() }
+    state.named[key] = handle
   }
 
   /// Tells of an object that may have names in the roots besides the one by which it was changed:

@@ -242,9 +242,6 @@ package final class Replica {
     }
   }
 
-  // ENOSPC, EDQUOT.
-  private static let noRoom: Set<Int32> = [28, 122]
-
   private static let probePath = TreePath.reserved.appending(Array("probe".utf8))
 
   /// What is being applied meanwhile is left alone.
@@ -261,7 +258,7 @@ package final class Replica {
         _ = try tree.create(path)
         try tree.remove(path, directory: false)
       } catch {
-        if case .failed(_, _, let number) = error, Self.noRoom.contains(number) { continue }
+        if case .full = error { continue }
         guard case .refused = error else { throw error }
         throw ApplyError.store(error)
       }

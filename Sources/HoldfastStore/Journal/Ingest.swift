@@ -155,7 +155,9 @@ package final class Ingest {
       let plain = try journal.plain(position.segment, bytes, record, at: position)
       if snapshot != nil {
         try carried(plain)
-      } else if try Carried(decoding: plain).part == .last, try isOlder(than: position) {
+      } else if isAtTail, try Carried(decoding: plain).part == .last,
+        try isOlder(than: position)
+      {
         throw IndexError.unusable("it is older than the journal's last compaction")
       }
       return nil
@@ -177,6 +179,12 @@ package final class Ingest {
     }
   }
 
+  private func note(_ number: PointNumber, _ attempt: RandomID) {
+    refused = number
+    // Each of its records is.
+    if refusals.last != attempt { refusals.append(attempt) }
+  }
+
   /// Attempts that were refused since this was last asked: each is to be kept on record before
   /// anybody hears of it.
   package func takeRefusals() -> [RandomID] {
@@ -195,8 +203,7 @@ package final class Ingest {
     }
     // The rows of one that is not above all others would be taken for those of a sealed point.
     guard head.number > highest, head.number.rawValue <= Limits.pointMax else {
-      refused = head.number
-      refusals.append(head.attempt)
+      note(head.number, head.attempt)
       throw Refusal.invalid("number goes back")
     }
     try index.beginAttempt(head.number, id: head.attempt, whole: head.isWhole)
@@ -243,16 +250,14 @@ package final class Ingest {
       }
       guard point.number > highest else { throw .invalid("number goes back") }
     } catch {
-      refused = point.number
-      refusals.append(record.attempt)
+      note(point.number, record.attempt)
       if case .missing = error, isCatchingUp, isAtTail { refusedAtTail.append(record.attempt) }
       try index.abandonAttempt()
       throw error
     }
     guard try index.attemptDigest() == point.tree else {
-      refused = point.number
       // An index that was damaged may be why: another would take it for a point.
-      refusals.append(record.attempt)
+      note(point.number, record.attempt)
       try index.abandonAttempt()
       throw Refusal.digest
     }

@@ -98,17 +98,17 @@ final class Providers {
   /// - Parameters:
   ///   - scene: `nil` where all is to be read, not only what changed.
   ///   - isWhole: the point is to say everything.
-  ///   - isInPlace: nothing serves, so that all is read where it lies, and nobody is asked to rest.
+  ///   - isIdle: nothing serves, so that nobody is asked to rest, and no server whether it runs.
   ///   - frozen: set to how long units stood still, whatever came of it.
   /// - Throws: why no provider gave anything; then nothing is left to be ended.
   func begin(
-    _ scene: inout FreezeScene?, isWhole: Bool, isInPlace: Bool, frozen: inout Duration,
+    _ scene: inout FreezeScene?, isWhole: Bool, isIdle: Bool, frozen: inout Duration,
     _ news: News
   ) throws(ProviderError) -> Moment {
-    if isInPlace { return Moment() }
     var troubles: [String] = []
-    let isQuiesced = prepare(&troubles)
-    for setting in settings.isEmpty ? [.none] : settings {
+    let isQuiesced = isIdle ? false : prepare(&troubles)
+    let idle = settings.filter(\.isOfFilesystem) + [.none]
+    for setting in isIdle ? idle : settings.isEmpty ? [.none] : settings {
       do throws(ProviderError) {
         guard var moment = try take(setting, &scene, isWhole, news, &frozen) else { continue }
         moment.frozen = max(moment.frozen, frozen)
