@@ -3,7 +3,7 @@ import HoldfastCore
 import Synchronization
 import Testing
 
-@Suite struct `A controller` {
+@Suite(.serialized) struct `A controller` {
   private static let terms = LeaseTerms(ttl: .seconds(10))
   private static let leased = FailoverConfiguration(
     mode: "automatic", arbiter: "w", terms: terms, maxLoss: .seconds(60), onUnhealthy: .release)
