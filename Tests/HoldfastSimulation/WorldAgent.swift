@@ -173,6 +173,8 @@ extension World {
     site.yield = nil
     if case .split = site.standing?.refusal { probes.insert(.splitRepaired) }
     probes.insert(.rejoined)
+    // What it wrote itself, and the other never had, is on a branch.
+    site.tree = min(site.tree, other(site).tree)
     say(site.name, "is adopted as standby of epoch \(reign.epoch)")
     startAgent(site)
   }
